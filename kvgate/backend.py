@@ -1,0 +1,168 @@
+"""What a backend adapter is: the Protocols that the gate serves a store through.
+
+An adapter is a package with an entry point in the group ``kvgate.backends``; the entry point names an `Adapter`. Every
+adapter can `execute` commands. It may also offer more, each in a Protocol of its own that the gate looks for:
+`PassThrough` (clients' bytes may be forwarded by the lane), `InPlace` (reads that never wait), `Listing` (SCAN and its kin).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import attrs
+import trio
+
+from kvgate.commands.spec import CommandSpec
+from kvgate.wire.reply import Raw, Reply
+
+
+@attrs.frozen(slots=True)
+class Command:
+    """One client command, checked: known, right arity, allowed, its keys within one namespace or namespaces of one backend."""
+
+    args: list[bytes]
+    """Name first, as the client wrote it."""
+    spec: CommandSpec
+    keys: tuple[int, ...]
+    """The indices of its keys in `args`."""
+    frame: bytes
+    """The canonical RESP request."""
+
+
+@attrs.frozen(slots=True)
+class CallContext:
+    """For whom and until when a command runs."""
+
+    proto: int
+    """2 or 3: raw replies must be in it."""
+    user: str
+    deadline: float
+    """On trio's clock; when it has passed, raise `TRYAGAIN` or `INDOUBT` (see kvgate.errors)."""
+
+
+@attrs.frozen(slots=True)
+class BackendStatistics:
+    """What INFO, metrics and /health show of a backend."""
+
+    up: bool
+    why_down: str = ""
+    """What to tell an operator; empty when up."""
+    figures: Mapping[str, int | float | str] = attrs.field(factory=dict)
+
+
+class Backend(Protocol):
+    """A store, ready to be served."""
+
+    name: str
+    type: str
+    capabilities: frozenset[str]
+    """Capability words of the command table."""
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Own all tasks and connections until cancelled; `started()` once commands can be taken. A store that is away is
+        no error here: it is waited for in the background."""
+
+    async def execute(self, commands: Sequence[Command], call: CallContext) -> Sequence[Raw | Reply]:
+        """Run the commands of one client in order, one reply each. Errors are `Error` replies, not exceptions."""
+
+    def statistics(self) -> BackendStatistics:
+        """Cheap: called for every INFO and scrape."""
+
+
+@attrs.frozen(slots=True)
+class Endpoint:
+    """Where and how to connect to one store process that speaks RESP."""
+
+    url: str
+    """For logs and INFO: without user and password."""
+    host: str = ""
+    port: int = 0
+    path: str = ""
+    """Of a unix socket; then host and port are empty."""
+    tls: bool = False
+    database: int = 0
+    user: str = ""
+    password: str = attrs.field(default="", repr=False)
+    password_file: Path | None = None
+    """Read at each connect, so that a rotated password is picked up; wins over `password`."""
+    tls_ca: Path | None = None
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    tls_server_name: str = ""
+    resp3: bool = True
+    """Whether HELLO 3 is understood; without it RESP3 clients' commands are converted (KvRocks before 2.8)."""
+
+
+@attrs.frozen(slots=True)
+class Topology:
+    """How keys are spread over the processes of one pass-through backend."""
+
+    shards: tuple[Endpoint, ...]
+    slots: tuple[int, ...]
+    """slot → index into `shards`; its length is the number of slots. One shard: ``(0,)``."""
+    slot_of: Callable[[bytes], int]
+    """Of the key's hash text (its ``{tag}`` if it has one) → slot. Not called when there is one shard."""
+    rename: Mapping[str, str] = attrs.field(factory=dict)
+    """Upper-case command → its name on the store."""
+
+
+@runtime_checkable
+class PassThrough(Protocol):
+    """A backend whose commands the lane may forward as raw bytes."""
+
+    topology: Topology
+
+
+@runtime_checkable
+class InPlace(Protocol):
+    """A backend that can answer reads at once, without suspending."""
+
+    def execute_now(self, command: Command, call: CallContext) -> Raw | Reply | None:
+        """The reply, or None when this command has to go through `execute`. Takes well under a millisecond."""
+
+
+@attrs.frozen(slots=True)
+class View:
+    """Which keys of a store a listing may touch: those the user may see and the configuration routes to this backend."""
+
+    has: Callable[[bytes], bool]
+    everything: bool
+    """True when no key that could lie in this store is outside the view: DBSIZE and FLUSHDB may go to the store whole."""
+
+
+@runtime_checkable
+class Listing(Protocol):
+    """SCAN and its kin over one backend. A *source* is a part that is scanned by itself: a shard, or the whole store."""
+
+    sources: int
+
+    async def scan(
+        self, source: int, cursor: int, *, count: int, match: bytes | None, kind: bytes | None, view: View, call: CallContext
+    ) -> tuple[int, list[bytes]]:
+        """One page from `cursor` (0 starts; below 2**41). Returns the next cursor (0 ends) and the keys. `match` is a glob,
+        `kind` a TYPE. What is there from start to end of a scan is returned at least once."""
+
+    async def size(self, view: View, call: CallContext) -> int:
+        """The number of keys in the view."""
+
+    async def random_key(self, view: View, call: CallContext) -> bytes | None:
+        """Any key of the view, None when there is none."""
+
+    async def flush(self, view: View, call: CallContext) -> None:
+        """Delete every key of the view."""
+
+
+class Adapter(Protocol):
+    """What an entry point of ``kvgate.backends`` names."""
+
+    type: str
+    capabilities: frozenset[str]
+    defaults: Mapping[str, int]
+    """Default limits in bytes: ``max_value``."""
+
+    def prepare(self, name: str, options: Mapping[str, Any], base: Path) -> Backend:
+        """Check a ``[backends.NAME]`` table and make the backend, without I/O. `base` is the configuration's folder.
+
+        Raises:
+            ConfigurationError: with every mistake, key paths relative to the table (``url: …``).
+        """

@@ -1,0 +1,135 @@
+"""The gate's own error replies: every text that a client may get from the gate and not from a store.
+
+Each code has a page in docs/errors.md (what it means, whether to send again, what to do). A text that Redis has too is
+Redis' own, letter for letter (observed on 7.0.15).
+"""
+
+
+class GateError(Exception):
+    """An error that is answered to the client as ``-<text>``; the connection stays open."""
+
+    def __init__(self, text: str) -> None:
+        """Keep `text`, one line, beginning with its code: ``ERR …``, ``NOPERM …``."""
+        super().__init__(text)
+        self.text = text
+
+    @property
+    def reply(self) -> bytes:
+        """The whole RESP error reply, with its end of line."""
+        return b"-" + self.text.replace("\r", " ").replace("\n", " ").encode("utf-8", "surrogateescape") + b"\r\n"
+
+
+class ProtocolError(Exception):
+    """Bytes that are no RESP request. `text` is Redis' own; the connection is answered ``-ERR <text>`` and closed."""
+
+    def __init__(self, text: str) -> None:
+        """Keep `text`: ``Protocol error: …``."""
+        super().__init__(text)
+        self.text = text
+
+
+class ConfigurationError(Exception):
+    """A configuration that cannot be served: all its mistakes at once, each with its key path."""
+
+    def __init__(self, mistakes: "list[str]") -> None:
+        """Keep the mistakes: ``backends.cache.url: …``, one line each."""
+        super().__init__("\n".join(mistakes))
+        self.mistakes = mistakes
+
+
+class Conflict(Exception):  # noqa: N818 - the word every transaction engine uses for it
+    """A transaction lost against another one; nothing of it was written, it may be run again."""
+
+
+SYNTAX = "ERR syntax error"
+NOT_AN_INTEGER = "ERR value is not an integer or out of range"
+WRONG_TYPE = "WRONGTYPE Operation against a key holding the wrong kind of value"
+CROSS_SLOT = "CROSSSLOT Keys in request don't hash to the same slot"
+NO_AUTH = "NOAUTH Authentication required."
+WRONG_PASS = "WRONGPASS invalid username-password pair or user is disabled."
+NO_PROTO = "NOPROTO unsupported protocol version"
+
+
+def syntax_error() -> GateError:
+    """Redis' answer to options it does not understand."""
+    return GateError(SYNTAX)
+
+
+def wrong_arity(name: str) -> GateError:
+    """`name` in lower case; a subcommand as ``client|setname``, as Redis 7 writes it."""
+    return GateError(f"ERR wrong number of arguments for '{name}' command")
+
+
+def _shown(data: bytes, limit: int) -> str:
+    return data[:limit].decode("utf-8", "surrogateescape")
+
+
+def unknown_command(args: "list[bytes]") -> GateError:
+    """Redis' text, trailing space included; names and arguments are cut at 128 bytes together, as Redis cuts them."""
+    shown = ""
+    for arg in args[1:]:
+        if len(shown) >= 128:
+            break
+        shown += f"'{_shown(arg, 128 - len(shown))}' "
+    return GateError(f"ERR unknown command '{_shown(args[0], 128)}', with args beginning with: {shown}")
+
+
+def unknown_subcommand(container: str, sub: bytes) -> GateError:
+    """`container` in upper case: ``CLIENT``."""
+    return GateError(f"ERR unknown subcommand '{_shown(sub, 128)}'. Try {container} HELP.")
+
+
+def no_namespace(key: bytes) -> GateError:
+    """The key belongs to no configured namespace, and there is no default."""
+    return GateError(
+        f"NONAMESPACE no namespace for key '{_shown(key, 64)}': name it in [namespaces] or set a default there"
+    )
+
+
+def not_supported(command: str, backend: str, kind: str) -> GateError:
+    """The command exists, the backend of its keys cannot do it."""
+    return GateError(
+        f"ERR command '{command}' is not supported by backend '{backend}' ({kind});"
+        f" see 'kvgate commands --backend {kind}'"
+    )
+
+
+def refused(command: str, why: str) -> GateError:
+    """A command that the gate forwards to no store, with the reason from the command table."""
+    return GateError(f"ERR command '{command}' is not available through the gate: {why}")
+
+
+def try_again(why: str) -> GateError:
+    """Not executed; it may be sent again."""
+    return GateError(f"TRYAGAIN not executed, may be sent again: {why}")
+
+
+def in_doubt(why: str) -> GateError:
+    """A write that may or may not have been executed: read before sending it again."""
+    return GateError(f"INDOUBT the write may or may not have been executed: {why}")
+
+
+def upstream_refused(text: str) -> GateError:
+    """The store refused the gate itself (its password, its rights), not the client."""
+    return GateError(f"ERR upstream refused the gate: {text}; check the backend's url, user and password_file")
+
+
+def cross_slot() -> GateError:
+    """Keys of one command on several shards, where the command cannot be split."""
+    return GateError(CROSS_SLOT)
+
+
+def no_perm_command(command: str, user: str) -> GateError:
+    """`command` in lower case, ``client|kill`` for a subcommand; Redis 7.0 names the command alone."""
+    del user  # Redis 7.0 does not name the user here; 7.2 does
+    return GateError(f"NOPERM this user has no permissions to run the '{command}' command")
+
+
+def no_perm_key() -> GateError:
+    """Redis 7.0's text for a key outside of the user's patterns; it does not say which key."""
+    return GateError("NOPERM this user has no permissions to access one of the keys used as arguments")
+
+
+def no_perm_channel() -> GateError:
+    """Redis 7.0's text for a channel outside of the user's patterns."""
+    return GateError("NOPERM this user has no permissions to access one of the channels used as arguments")

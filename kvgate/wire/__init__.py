@@ -1,0 +1,1 @@
+"""RESP as bytes: scanning requests, measuring and encoding replies. Knows no command."""
