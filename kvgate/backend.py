@@ -106,11 +106,55 @@ class Topology:
     """Upper-case command → its name on the store."""
 
 
+class SharedConnections(Protocol):
+    """The lane's shared connections to the shards of one backend, for whoever is not the lane."""
+
+    async def ask(self, shard: int, frame: bytes, *, proto: int, deadline: float, readonly: bool) -> bytes:
+        """Send one request on a shared connection to `shard`, behind everything already there; its raw reply.
+
+        Raises:
+            GateError: ``TRYAGAIN`` when it was not executed, ``INDOUBT`` when that is unknown (never for `readonly`).
+        """
+
+
+class OwnConnection(Protocol):
+    """An upstream connection that one client has for itself for a while."""
+
+    proto: int
+    shard: int
+
+    async def send(self, frame: bytes) -> None:
+        """Send all of it. Raises `BrokenUpstream` when the connection ended."""
+
+    async def receive(self) -> bytes:
+        """One whole raw reply or push. Raises `BrokenUpstream` when the connection ended first. No time limit of its own."""
+
+    async def give_back(self) -> None:
+        """Return it clean (nothing unanswered, no state) to be used again."""
+
+    def close(self) -> None:
+        """End it at once, whatever its state; idempotent. What was blocked on it there is unblocked without effect."""
+
+
+class BrokenUpstream(Exception):  # noqa: N818 - an event that callers decide about, seldom an error to show
+    """The store closed the connection, or it broke; what had been sent may have been executed."""
+
+
 @runtime_checkable
 class PassThrough(Protocol):
     """A backend whose commands the lane may forward as raw bytes."""
 
     topology: Topology
+
+    def attach(self, shared: SharedConnections) -> None:
+        """Told once, before `run`, how to reach the lane's shared connections."""
+
+    async def own(self, shard: int, *, proto: int, deadline: float) -> OwnConnection:
+        """A clean connection to `shard`, from a bounded pool or new.
+
+        Raises:
+            GateError: ``TRYAGAIN`` when the store is away or the number of such connections is at its limit.
+        """
 
 
 @runtime_checkable
