@@ -46,7 +46,7 @@ NOT_AN_INTEGER = "ERR value is not an integer or out of range"
 WRONG_TYPE = "WRONGTYPE Operation against a key holding the wrong kind of value"
 CROSS_SLOT = "CROSSSLOT Keys in request don't hash to the same slot"
 NO_AUTH = "NOAUTH Authentication required."
-WRONG_PASS = "WRONGPASS invalid username-password pair or user is disabled."
+WRONG_PASS = "WRONGPASS invalid username-password pair or user is disabled."  # noqa: S105 - a reply, no password
 NO_PROTO = "NOPROTO unsupported protocol version"
 
 
