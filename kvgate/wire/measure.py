@@ -10,7 +10,6 @@ _LINES = frozenset(b"+-:_#,(")
 _BULKS = frozenset(b"$=!")
 _AGGREGATES = {0x2A: 1, 0x7E: 1, 0x3E: 1, 0x25: 2, 0x7C: 2}  # * ~ > hold n values, % and | n pairs
 _ATTRIBUTE = 0x7C
-_DOLLAR = 0x24
 _EQUAL_RUN = 8  # this many equal bulk headers in a row and whole strides of them are compared at once
 
 
@@ -20,7 +19,7 @@ def measure(data: bytes, pos: int) -> int:
     Raises:
         ProtocolError: when the bytes at `pos` (or inside an aggregate) begin no reply.
     """
-    left, size, find = 1, len(data), data.find
+    left, size, find, before = 1, len(data), data.find, b""
     while left:
         at = find(b"\n", pos)
         if at < 0:
@@ -31,8 +30,9 @@ def measure(data: bytes, pos: int) -> int:
             header = data[pos : at + 1]
             length = int(header[1:-2])
             pos = at + 1 if length < 0 else at + 3 + length
-            if left >= _EQUAL_RUN and kind == _DOLLAR:
+            if header == before and left >= _EQUAL_RUN:
                 left, pos = _equal_run(data, pos, left, header, length)
+            before = header
         elif kind in _LINES:
             pos = at + 1
         else:
@@ -51,15 +51,14 @@ def _equal_run(data: bytes, pos: int, left: int, header: bytes, length: int) -> 
         return left, pos
     stride = len(header) + length + 2
     many = _EQUAL_RUN
-    while left >= many:
+    while left:
+        many = min(many, left, (len(data) - pos) // stride)
         end = pos + stride * many
-        if end > len(data):
-            break
-        if any(data[pos + i : end : stride] != header[i : i + 1] * many for i in range(len(header))):
+        if not many or any(data[pos + i : end : stride] != header[i : i + 1] * many for i in range(len(header))):
             break
         pos = end
         left -= many
-        many *= 4
+        many *= 8
     return left, pos
 
 
@@ -91,7 +90,7 @@ class Measurer:
         Raises:
             ProtocolError: as `measure`.
         """
-        size = len(data)
+        size, before = len(data), b""
         if self._skip:
             step = min(self._skip, size - pos)
             self._skip -= step
@@ -114,8 +113,9 @@ class Measurer:
                         self._skip = pos + length + 2 - size
                         return -1
                     pos += length + 2
-                    if self._left >= _EQUAL_RUN and line[0] == _DOLLAR:
+                    if line == before and self._left >= _EQUAL_RUN:
                         self._left, pos = _equal_run(data, pos, self._left, line, length)
+                before = line
             elif line[0] not in _LINES:
                 self._left += _values(line, 0, len(line) - 1)
         return pos
