@@ -47,7 +47,7 @@ def _equal_run(data: bytes, pos: int, left: int, header: bytes, length: int) -> 
     A list of equally long values (counters, ids, candles) costs a few slices that way and not a step for each value. Each
     header stands a whole stride after the one before, so that comparing strided slices with it compares every header.
     """
-    if length < 0:
+    if length < 0 or pos > len(data):
         return left, pos
     stride = len(header) + length + 2
     many = _EQUAL_RUN
