@@ -1,0 +1,1 @@
+"""Tests of kvgate; the folders mirror the tree of the packages."""

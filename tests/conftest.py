@@ -1,0 +1,57 @@
+"""Fixtures that every test may use: real redis-servers, one by one or for a whole module."""
+
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+
+from tests.support.servers import NO_REDIS, Gate, RedisServer, open_programs, redis_binary
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> "Generator[None, pytest.TestReport, pytest.TestReport]":
+    """Add the ends of the logs of what still runs to the report of a failed test."""
+    report = yield
+    if report.failed:
+        report.sections += [(f"end of {program!r}'s log", program.log[-4000:]) for program in open_programs]
+    return report
+
+
+@pytest.fixture
+def redis_servers() -> "Iterator[Callable[..., RedisServer]]":
+    """Makes and starts redis-servers for one test: ``redis_servers(password="x")`` (arguments of `RedisServer`)."""
+    if redis_binary is None:
+        pytest.skip(NO_REDIS)
+    with ExitStack() as stack:
+
+        def make(**options: Any) -> RedisServer:
+            return stack.enter_context(RedisServer(**options))
+
+        yield make
+
+
+@pytest.fixture
+def redis_server(redis_servers: "Callable[..., RedisServer]") -> RedisServer:
+    """One fresh redis-server for one test."""
+    return redis_servers()
+
+
+@pytest.fixture(scope="module")
+def module_redis() -> Iterator[RedisServer]:
+    """One redis-server for all tests of a module; they flush it themselves."""
+    if redis_binary is None:
+        pytest.skip(NO_REDIS)
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture
+def gates() -> "Iterator[Callable[..., Gate]]":
+    """Makes and starts gates for one test: ``gates(config_text)`` (arguments of `Gate`); each must end cleanly."""
+    with ExitStack() as stack:
+
+        def make(*arguments: Any, **options: Any) -> Gate:
+            return stack.enter_context(Gate(*arguments, **options))
+
+        yield make

@@ -1,0 +1,1 @@
+"""Programs, relays and clients that tests use."""
