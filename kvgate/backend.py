@@ -165,6 +165,10 @@ class InPlace(Protocol):
         """The reply, or None when this command has to go through `execute`. Takes well under a millisecond."""
 
 
+INTERNAL_PREFIX = b"\x00kvgate:"
+"""Keys that an adapter keeps in a pass-through store for itself begin so: no listing shows them, no client may name one."""
+
+
 @attrs.frozen(slots=True)
 class View:
     """Which keys of a store a listing may touch: those the user may see and the configuration routes to this backend."""
@@ -172,6 +176,8 @@ class View:
     has: Callable[[bytes], bool]
     everything: bool
     """True when no key that could lie in this store is outside the view: DBSIZE and FLUSHDB may go to the store whole."""
+    prefixes: tuple[bytes, ...] = ()
+    """When given, every key of the view begins with one of these (``Ads.Profile:``): an adapter may look only there."""
 
 
 @runtime_checkable
