@@ -1,12 +1,12 @@
 """Fixtures that every test may use: real redis-servers, one by one or for a whole module."""
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack
 from typing import Any
 
 import pytest
 
-from tests.support.servers import NO_REDIS, Gate, RedisServer, open_programs, redis_binary
+from tests.support.servers import NO_REDIS, Gate, Gates, RedisServer, RedisServers, open_programs, redis_binary
 
 
 @pytest.hookimpl(wrapper=True)
@@ -19,7 +19,7 @@ def pytest_runtest_makereport() -> "Generator[None, pytest.TestReport, pytest.Te
 
 
 @pytest.fixture
-def redis_servers() -> "Iterator[Callable[..., RedisServer]]":
+def redis_servers() -> Iterator[RedisServers]:
     """Makes and starts redis-servers for one test: ``redis_servers(password="x")`` (arguments of `RedisServer`)."""
     if redis_binary is None:
         pytest.skip(NO_REDIS)
@@ -32,7 +32,7 @@ def redis_servers() -> "Iterator[Callable[..., RedisServer]]":
 
 
 @pytest.fixture
-def redis_server(redis_servers: "Callable[..., RedisServer]") -> RedisServer:
+def redis_server(redis_servers: RedisServers) -> RedisServer:
     """One fresh redis-server for one test."""
     return redis_servers()
 
@@ -47,7 +47,7 @@ def module_redis() -> Iterator[RedisServer]:
 
 
 @pytest.fixture
-def gates() -> "Iterator[Callable[..., Gate]]":
+def gates() -> Iterator[Gates]:
     """Makes and starts gates for one test: ``gates(config_text)`` (arguments of `Gate`); each must end cleanly."""
     with ExitStack() as stack:
 

@@ -345,6 +345,10 @@ class RedisServer(Program):
         return context
 
 
+RedisServers = Callable[..., RedisServer]
+"""The fixture `redis_servers`: takes the arguments of `RedisServer`, gives a started one."""
+
+
 class Gate(Program):
     """``kvgate serve`` in a process of its own, on a free port of 127.0.0.1.
 
@@ -441,6 +445,10 @@ class Gate(Program):
         """Fail when the gate logged a traceback (unless `allow_traceback`)."""
         if not self.allow_traceback:
             assert "Traceback (most recent call last)" not in self.log, f"the gate logged:\n{self.log[-8000:]}"
+
+
+Gates = Callable[..., Gate]
+"""The fixture `gates`: takes the arguments of `Gate`, gives a started one."""
 
 
 def read_whole(data: bytes) -> list[bytes]:
