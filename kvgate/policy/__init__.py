@@ -1,0 +1,1 @@
+"""Who may do what: users, their passwords, command rules and namespaces. Knows no store and no socket."""

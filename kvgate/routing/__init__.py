@@ -1,0 +1,1 @@
+"""Where a key lies: its namespace, backend, slot and shard. Knows no socket."""
