@@ -1,0 +1,66 @@
+# kvgate's everyday commands. `make run` and `make test` work on a fresh machine with Python 3.11 and a package index.
+
+VENV   := .venv
+BIN    := $(VENV)/bin
+LISTEN ?= 127.0.0.1:6380
+DATA   ?= kvgate-data
+ARGS   ?=
+CACHE  := .cache/clients
+
+# pip reads dependency groups since 25.1, Debian 12 ships 23; so pip is renewed inside the environment. An extra would not
+# need that, but would put the tests' tools into the published package. The checkout is installed editable: what runs is
+# what is edited, and the entry points of the adapters are found.
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+BUILD_INPUTS := pyproject.toml $(wildcard setup.py)
+
+.PHONY: help run run-demo test check packages bench clients clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make run       the gate on $(LISTEN), with the embedded store in ./$(DATA)"
+	@echo "make run-demo  the gate on $(LISTEN) before two redis-servers and the embedded store"
+	@echo "make test      linter, types and all tests (what this machine lacks is skipped by name)"
+	@echo "make check     linter and types only"
+	@echo "make clients   the client-library checks: redis-py, ioredis, node-redis, go-redis, Jedis"
+	@echo "make bench     figures beside Twemproxy, HAProxy and no proxy (docs/benchmarks.md)"
+	@echo "make clean     removes the environment, caches and builds; never ./$(DATA)"
+
+run: $(VENV)/.run
+	@exec $(BIN)/kvgate serve --listen $(LISTEN) --data-dir $(DATA) $(ARGS)
+
+run-demo: $(VENV)/.run
+	@exec $(BIN)/python demo/run.py --listen $(LISTEN) $(ARGS)
+
+test: $(VENV)/.test packages check
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+packages:
+	@.ci/packages
+
+bench: $(VENV)/.test packages
+	$(BIN)/python -m bench.run $(ARGS)
+
+clients: $(VENV)/.test packages
+	$(BIN)/python -m compat.clients.run --install $(ARGS)
+
+clean:
+	rm -rf $(VENV) .cache build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# An environment whose Python is gone (an upgraded machine, a moved checkout) is made anew.
+$(BIN)/python:
+	@python=$$(.ci/find-python) && "$$python" -m venv --clear $(VENV)
+
+$(VENV)/.run: $(BUILD_INPUTS) | $(BIN)/python
+	@$(PIP) install --quiet --editable .
+	@touch $@
+
+$(VENV)/.test: $(BUILD_INPUTS) | $(BIN)/python
+	@$(PIP) install --quiet --upgrade "pip>=25.1"
+	@$(PIP) install --quiet --editable . --group test
+	@touch $@ $(VENV)/.run
