@@ -18,7 +18,7 @@ class Route:
     argument; so that one lookup answers every question about them.
     """
 
-    __slots__ = ("max_key", "namespace", "plans", "quick", "shards", "slot_of", "slots")
+    __slots__ = ("max_key", "namespace", "plans", "quick", "shards", "single", "slot_of", "slots")
 
     def __init__(
         self,
@@ -37,6 +37,7 @@ class Route:
         self.max_key = max_key
         self.quick = max_value  # a whole request up to this length has no value over the limit
         self.shards = shards
+        self.single = shards[0] if len(shards) == 1 else None
         self.slots = slots
         self.slot_of = slot_of
 
