@@ -4,6 +4,8 @@ Each code has a page in docs/errors.md (what it means, whether to send again, wh
 Redis' own, letter for letter (observed on 7.0.15).
 """
 
+from collections.abc import Sequence
+
 
 class GateError(Exception):
     """An error that is answered to the client as ``-<text>``; the connection stays open."""
@@ -23,9 +25,14 @@ class ProtocolError(Exception):
     """Bytes that are no RESP request. `text` is Redis' own; the connection is answered ``-ERR <text>`` and closed."""
 
     def __init__(self, text: str) -> None:
-        """Keep `text`: ``Protocol error: …``."""
+        """Keep `text`: ``Protocol error: …``; a byte that is no UTF-8 as a surrogate."""
         super().__init__(text)
         self.text = text
+
+    @property
+    def reply(self) -> bytes:
+        """The whole RESP error reply, with its end of line; then the connection is closed."""
+        return GateError(f"ERR {self.text}").reply
 
 
 class ConfigurationError(Exception):
@@ -60,18 +67,27 @@ def wrong_arity(name: str) -> GateError:
     return GateError(f"ERR wrong number of arguments for '{name}' command")
 
 
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "surrogateescape")
+
+
+def _cut(data: bytes, limit: int) -> bytes:
+    """As Redis prints a string into an error: up to the first NUL, at most `limit` bytes."""
+    return data[:limit].partition(b"\0")[0]
+
+
 def _shown(data: bytes, limit: int) -> str:
-    return data[:limit].decode("utf-8", "surrogateescape")
+    return _text(_cut(data, limit))
 
 
-def unknown_command(args: "list[bytes]") -> GateError:
+def unknown_command(args: Sequence[bytes]) -> GateError:
     """Redis' text, trailing space included; names and arguments are cut at 128 bytes together, as Redis cuts them."""
-    shown = ""
+    shown = b""
     for arg in args[1:]:
         if len(shown) >= 128:
             break
-        shown += f"'{_shown(arg, 128 - len(shown))}' "
-    return GateError(f"ERR unknown command '{_shown(args[0], 128)}', with args beginning with: {shown}")
+        shown += b"'%b' " % _cut(arg, 128 - len(shown))
+    return GateError(f"ERR unknown command '{_shown(args[0], 128)}', with args beginning with: {_text(shown)}")
 
 
 def unknown_subcommand(container: str, sub: bytes) -> GateError:
@@ -95,7 +111,10 @@ def not_supported(command: str, backend: str, kind: str) -> GateError:
 
 
 def refused(command: str, why: str) -> GateError:
-    """A command that the gate forwards to no store, with the reason from the command table."""
+    """A command that the gate forwards to no store, with the `why` of its row; one that begins with ``ERR`` is Redis' own
+    whole answer (CLUSTER on a server without it)."""
+    if why.startswith("ERR "):
+        return GateError(why)
     return GateError(f"ERR command '{command}' is not available through the gate: {why}")
 
 

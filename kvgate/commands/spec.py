@@ -55,9 +55,12 @@ class Keys:
     flags: frozenset[str] = frozenset()
 
 
-@attrs.frozen(slots=True)
+@attrs.frozen(slots=True, eq=False)
 class CommandSpec:
-    """One row of the command table. `name` is upper case; a subcommand's is ``CONTAINER|SUB``."""
+    """One row of the command table. `name` is upper case; a subcommand's is ``CONTAINER|SUB``.
+
+    There is one object for each row, so it is compared and hashed by identity and may be a key of a dict.
+    """
 
     name: str
     arity: int
@@ -70,7 +73,7 @@ class CommandSpec:
     action: Action
     merge: Merge
     capability: str
-    """The word that a backend lists when it can do this command (``string``, ``hash``, ``generic``, ``script`` …)."""
+    """The word that a backend lists when it can do this command: one of `kvgate.commands.table.CAPABILITIES`."""
     group: str
     since: str
     summary: str
