@@ -1,0 +1,93 @@
+"""One load: redis-benchmark against one peer, and what it cost that peer's processes per request."""
+
+import csv
+import shlex
+import subprocess
+from collections.abc import Sequence
+
+import attrs
+
+from bench.peers import Fleet, Peer
+from bench.process import BenchError, cpu_seconds
+
+VALUE_BYTES = 430
+CLIENTS = 50
+
+
+@attrs.frozen(slots=True)
+class Sample:
+    """One run of redis-benchmark."""
+
+    rps: float
+    """Requests per second, as redis-benchmark counts them."""
+    p50_ms: float
+    p99_ms: float
+    cpu_us: float
+    """Processor time of the peer's process tree per request, µs."""
+
+
+@attrs.frozen(slots=True)
+class Load:
+    """What redis-benchmark is told to do."""
+
+    command: tuple[str, ...]
+    """With ``__rand_int__`` where a random number from 0 to `keyspace` - 1 goes (12 digits)."""
+    requests: int
+    pipeline: int
+    keyspace: int = 100_000
+    clients: int = CLIENTS
+
+    def options(self) -> list[str]:
+        """Of redis-benchmark, the command aside."""
+        options = ["-c", str(self.clients), "-P", str(self.pipeline), "-n", str(self.requests)]
+        return [*options, "-r", str(self.keyspace), "--csv"]
+
+    def shown(self) -> str:
+        """The command line for the report; the peer's address and login, and the value, are named and not spelt out."""
+        words = [f"<{VALUE_BYTES} bytes>" if len(word) == VALUE_BYTES else shlex.quote(word) for word in self.command]
+        return " ".join(["redis-benchmark -h 127.0.0.1 -p <port> [--user … -a …]", *self.options(), *words])
+
+
+def parse_csv(text: str) -> tuple[float, float, float]:
+    """Requests per second, p50 and p99 in ms from redis-benchmark's ``--csv`` output for one test.
+
+    Raises:
+        BenchError: there is no row.
+    """
+    rows = list(csv.DictReader(line for line in text.splitlines() if line.startswith('"')))
+    if len(rows) != 1:
+        raise BenchError(f"redis-benchmark printed {len(rows)} rows: {text[-300:]}")
+    return float(rows[0]["rps"]), float(rows[0]["p50_latency_ms"]), float(rows[0]["p99_latency_ms"])
+
+
+def run(fleet: Fleet, peer: Peer, load: Load) -> Sample:
+    """Run the load once.
+
+    Raises:
+        BenchError: redis-benchmark failed, or the shards did not see every request (an error reply, an answer from elsewhere).
+    """
+    name = load.command[0].lower()
+    calls, cpu = fleet.calls(name), cpu_seconds(peer.server.pid)
+    line: Sequence[str] = ["redis-benchmark", *peer.benchmark_options(), *load.options(), *load.command]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=600, check=False)
+    cpu = cpu_seconds(peer.server.pid) - cpu
+    if done.returncode:
+        raise BenchError(f"redis-benchmark on {peer.name}: {done.stderr.strip()[-300:] or done.stdout[-300:]}")
+    calls = fleet.calls(name) - calls
+    if calls < load.requests:
+        raise BenchError(f"{peer.name}: only {calls} of {load.requests} {name.upper()} reached the shards and succeeded")
+    rps, p50, p99 = parse_csv(done.stdout)
+    return Sample(rps, p50, p99, cpu / load.requests * 1e6)
+
+
+def check(peer: Peer, key: str) -> None:
+    """One SET and GET through the peer: it serves what will be measured.
+
+    Raises:
+        BenchError: it does not.
+    """
+    with peer.client() as client:
+        client.ask("SET", key, "here")
+        if client.ask("GET", key) != b"here":
+            raise BenchError(f"{peer.name} does not return what was set at {key}")
+        client.ask("DEL", key)

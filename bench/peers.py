@@ -1,0 +1,213 @@
+"""Who is measured: Redis shards, and Twemproxy, HAProxy and the gate in front of them, each with its configuration."""
+
+import contextlib
+import hashlib
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import attrs
+
+from bench.process import NotAvailable, Started, free_port, started, wait_for
+from bench.resp import Client, answers_ping, request
+
+ROOT = Path(__file__).resolve().parent.parent
+USER, PASSWORD = "ads", "bench-password"  # of the gate's user; throw-away
+STORE_PASSWORD = "store-password"  # of shards that want one; throw-away
+NAMES = ("direct", "twemproxy", "haproxy", "kvgate")
+REFERENCE = "twemproxy"
+
+
+@attrs.frozen(slots=True)
+class Shard:
+    """One redis-server of the run."""
+
+    port: int
+    server: Started
+    password: str = ""
+
+    @property
+    def auth(self) -> tuple[str, ...]:
+        """What AUTH needs, empty without a password."""
+        return (self.password,) if self.password else ()
+
+    def client(self) -> Client:
+        """A connection of the harness to the store itself."""
+        return Client(self.port, self.auth)
+
+
+@attrs.frozen(slots=True)
+class Peer:
+    """Something that speaks Redis on `port`; `server` is the process that is charged, a proxy unless `name` is direct."""
+
+    name: str
+    port: int
+    server: Started
+    auth: tuple[str, ...] = ()
+
+    @property
+    def is_proxy(self) -> bool:
+        """Whether the process stands in front of a store, so that its time is the price of the way."""
+        return self.name != "direct"
+
+    def client(self) -> Client:
+        """A connection of the harness, logged in."""
+        return Client(self.port, self.auth)
+
+    def benchmark_options(self) -> list[str]:
+        """How redis-benchmark reaches it."""
+        options = ["-h", "127.0.0.1", "-p", str(self.port)]
+        if len(self.auth) == 2:
+            options += ["--user", self.auth[0], "-a", self.auth[1]]
+        elif self.auth:
+            options += ["-a", self.auth[0]]
+        return options
+
+
+@attrs.define(slots=True)
+class Fleet:
+    """The shards and peers of one measurement; all end with `fleet()`'s context."""
+
+    folder: Path
+    gate_command: tuple[str, ...]
+    stack: contextlib.ExitStack
+    shards: list[Shard] = attrs.field(factory=list)
+    missing: dict[str, str] = attrs.field(factory=dict)
+    """Peers that could not be started, and why."""
+
+    def start(self, name: str, command: Sequence[str]) -> Started:
+        """Start a process of this run."""
+        return self.stack.enter_context(started(name, command, self.folder))
+
+    def start_shards(self, count: int = 2, password: str = "") -> None:
+        """Start redis-servers without persistence, and wait for them."""
+        for number in range(count):
+            port = free_port()
+            folder = self.folder / f"shard{number}"
+            folder.mkdir()
+            command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+            command += ["--dir", str(folder), *(["--requirepass", password] if password else [])]
+            shard = Shard(port, self.start(f"redis-{number}", command), password)
+            self.shards.append(shard)
+            wait_for(lambda shard=shard: answers_ping(shard.port, shard.auth), shard.server)  # type: ignore[misc]  # mypy cannot infer a lambda's default
+
+    def start_peers(self, names: Sequence[str], namespaces: Sequence[str] = ("Ads.Profile",)) -> list[Peer]:
+        """Start the named peers over the shards, in the order of `NAMES`; who cannot start goes to `missing`."""
+        makers = {"direct": self.direct, "twemproxy": self.twemproxy, "haproxy": self.haproxy}
+        peers = []
+        for name in NAMES:
+            if name in names:
+                try:
+                    peers.append(makers[name]() if name in makers else self.gate(namespaces))
+                except NotAvailable as error:
+                    self.missing[name] = str(error)
+                    print(f"  {name} is left out: {error}", file=sys.stderr)
+        return peers
+
+    def ready(self, peer: Peer) -> Peer:
+        """Wait until the peer answers."""
+        wait_for(lambda: answers_ping(peer.port, peer.auth), peer.server)
+        return peer
+
+    def direct(self) -> Peer:
+        """The first shard itself."""
+        shard = self.shards[0]
+        return Peer("direct", shard.port, shard.server, shard.auth)
+
+    def twemproxy(self) -> Peer:
+        """nutcracker with its usual hash and distribution over all shards."""
+        port, statistics = free_port(), free_port()
+        path = self.folder / "nutcracker.yml"
+        path.write_text(twemproxy_config(port, self.shards), encoding="utf-8")
+        command = ["nutcracker", "-c", str(path), "-s", str(statistics), "-a", "127.0.0.1"]
+        return self.ready(Peer("twemproxy", port, self.start("twemproxy", command), self.shards[0].auth))
+
+    def haproxy(self) -> Peer:
+        """HAProxy in TCP mode, one thread, connections dealt to the shards in turn."""
+        port = free_port()
+        path = self.folder / "haproxy.cfg"
+        path.write_text(haproxy_config(port, self.shards), encoding="utf-8")
+        server = self.start("haproxy", ["haproxy", "-db", "-f", str(path)])
+        return self.ready(Peer("haproxy", port, server, self.shards[0].auth))
+
+    def gate(self, namespaces: Sequence[str], label: str = "kvgate") -> Peer:
+        """The gate with a user, grants and limits, and a backend of crc32 and 1024 slots over the shards."""
+        path = self.folder / f"{label}.toml"
+        port = free_port()
+        path.write_text(gate_config(port, self.shards, namespaces), encoding="utf-8")
+        server = self.start(label, [*self.gate_command, str(path)])
+        return self.ready(Peer(label, port, server, (USER, PASSWORD)))
+
+    def fill(self, keys: Sequence[str], value: bytes) -> None:
+        """Put every key on *every* shard, so that a GET hits wherever a peer routes it."""
+        for shard in self.shards:
+            with shard.client() as client:
+                for begin in range(0, len(keys), 1000):
+                    client.ask_all([request("SET", key, value) for key in keys[begin : begin + 1000]])
+
+    def calls(self, command: str) -> int:
+        """How many calls of `command` (lower case) have succeeded on all shards together, from INFO commandstats."""
+        total = 0
+        for shard in self.shards:
+            with shard.client() as client:
+                text = client.ask("INFO", "commandstats")
+            assert isinstance(text, bytes)
+            total += succeeded(text.decode(), command)
+        return total
+
+
+@contextlib.contextmanager
+def fleet(gate_command: Sequence[str]) -> Iterator[Fleet]:
+    """An empty fleet with a temporary folder."""
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kvgate-bench-")))
+        yield Fleet(folder, tuple(gate_command), stack)
+
+
+def succeeded(commandstats: str, command: str) -> int:
+    """Calls less failures of one command in the text of ``INFO commandstats``."""
+    for line in commandstats.splitlines():
+        if line.startswith(f"cmdstat_{command}:"):
+            fields = dict(field.split("=") for field in line.partition(":")[2].split(","))
+            return int(fields["calls"]) - int(fields["failed_calls"])
+    return 0
+
+
+def twemproxy_config(port: int, shards: Sequence[Shard]) -> str:
+    """nutcracker's YAML; with `redis_auth` when the shards want a password (then clients must log in too)."""
+    lines = ["bench:", f"  listen: 127.0.0.1:{port}", "  redis: true", "  hash: fnv1a_64", "  distribution: ketama"]
+    lines.append("  backlog: 4096")
+    lines += [f"  redis_auth: {shards[0].password}"] if shards[0].password else []
+    lines += ["  servers:", *(f"   - 127.0.0.1:{shard.port}:1 shard{i}" for i, shard in enumerate(shards))]
+    return "\n".join(lines) + "\n"
+
+
+def haproxy_config(port: int, shards: Sequence[Shard]) -> str:
+    """One TCP listener; one thread, as the other proxies have."""
+    lines = ["global", "  nbthread 1", "  maxconn 9000", "defaults", "  mode tcp", "  timeout connect 5s"]
+    lines += ["  timeout client 300s", "  timeout server 300s", "listen bench", f"  bind 127.0.0.1:{port}"]
+    lines += ["  balance roundrobin", *(f"  server shard{i} 127.0.0.1:{s.port}" for i, s in enumerate(shards))]
+    return "\n".join(lines) + "\n"
+
+
+def gate_config(port: int, shards: Sequence[Shard], namespaces: Sequence[str]) -> str:
+    """kvgate's TOML: each namespace in the long form with its limits, one user with grants, an administrator for RELOAD."""
+    edges = [1024 * i // len(shards) for i in range(len(shards) + 1)]
+    secret = hashlib.sha256(PASSWORD.encode()).hexdigest()
+    lines = ["[gate]", f'listen = ["127.0.0.1:{port}"]', "workers = 1", ""]
+    lines += ["[backends.profile]", 'type = "redis"', 'hash = "crc32"', "slots = 1024", "[backends.profile.groups]"]
+    for i, shard in enumerate(shards):
+        login = f":{shard.password}@" if shard.password else ""
+        lines.append(f'"{edges[i]}-{edges[i + 1] - 1}" = "redis://{login}127.0.0.1:{shard.port}"')
+    for name in namespaces:
+        lines += ["", f'[namespaces."{name}"]', 'backend = "profile"', 'max_key = "1kb"', 'max_value = "128kb"']
+    lines += ["", f"[users.{USER}]", f'password_sha256 = ["{secret}"]', 'namespaces = ["Ads.*"]']
+    lines += ['networks = ["127.0.0.1"]', "", "[users.admin]", f'password_sha256 = ["{secret}"]']
+    lines += ['namespaces = ["*"]', 'commands = ["+@all"]']
+    return "\n".join(lines) + "\n"
+
+
+def default_gate() -> list[str]:
+    """``kvgate serve`` of the environment that the harness itself runs in."""
+    return [str(Path(sys.executable).parent / "kvgate"), "serve"]
