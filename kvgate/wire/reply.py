@@ -26,7 +26,7 @@ class Simple:
 
 @attrs.frozen(slots=True)
 class Error:
-    """``-text``, without line ends, code first."""
+    """``-text``, code first; line ends in it (a client's bytes shown back) are written as spaces, as Redis does."""
 
     text: bytes
 
@@ -95,6 +95,9 @@ Reply = Union[
 ]
 
 
+_ONE_LINE = bytes.maketrans(b"\r\n", b"  ")
+
+
 def encode(reply: Reply, proto: int = 2) -> Raw:
     """The bytes of `reply` in RESP `proto` (2 or 3)."""
     parts: list[bytes] = []
@@ -114,7 +117,7 @@ def _write(reply: Reply, proto: int, put: "Callable[[bytes], None]") -> None:
     elif isinstance(reply, Simple):
         put(b"+%b\r\n" % reply.text)
     elif isinstance(reply, Error):
-        put(b"-%b\r\n" % reply.text)
+        put(b"-%b\r\n" % reply.text.translate(_ONE_LINE))
     elif isinstance(reply, NullArray):
         put(b"*-1\r\n" if proto == 2 else b"_\r\n")
     elif isinstance(reply, list):
@@ -152,7 +155,7 @@ def _write_scalar(reply: "Double | Boolean | BigNumber | Verbatim", proto: int, 
 
 
 def decode(raw: bytes) -> Reply:
-    """The value of one whole reply; what `encode` gave in RESP3 comes back equal.
+    """The value of one whole reply; what `encode` gave in RESP3 comes back equal (`NULL_ARRAY` as None).
 
     Raises:
         ProtocolError: when `raw` is not exactly one reply.
@@ -174,9 +177,14 @@ def decode_at(raw: bytes, pos: int) -> tuple[Reply, int]:
         raise ProtocolError("Protocol error: a reply ends too early")
     sigil, text, after = raw[pos : pos + 1], raw[pos + 1 : at], at + 2
     line = _LINE_TYPES.get(sigil)
-    if line is not None:
-        return line(text), after
-    length = int(text)
+    try:
+        if line is not None:
+            return line(text), after
+        if sigil not in _SIZED:
+            raise ProtocolError(f"Protocol error: {sigil!r} begins no reply")
+        length = int(text)
+    except ValueError:
+        raise ProtocolError(f"Protocol error: {raw[pos:at][:32]!r} has no number") from None
     if sigil in (b"$", b"=", b"!"):
         return _decode_bulk(raw, sigil, length, after)
     if sigil == b"|":  # attributes describe the reply behind them; nothing here needs them
@@ -191,10 +199,7 @@ def decode_at(raw: bytes, pos: int) -> tuple[Reply, int]:
         items.append(item)
     if sigil == b"%":
         return Map(list(zip(items[::2], items[1::2], strict=True))), after
-    wrap = {b"*": list, b"~": SetOf, b">": Push}.get(sigil)
-    if wrap is None:
-        raise ProtocolError(f"Protocol error: {sigil!r} begins no reply")
-    return wrap(items), after
+    return SetOf(items) if sigil == b"~" else Push(items) if sigil == b">" else items, after
 
 
 def _decode_bulk(raw: bytes, sigil: bytes, length: int, after: int) -> tuple[Reply, int]:
@@ -211,6 +216,7 @@ def _decode_bulk(raw: bytes, sigil: bytes, length: int, after: int) -> tuple[Rep
     return text, end + 2
 
 
+_SIZED = frozenset((b"$", b"=", b"!", b"*", b"~", b">", b"%", b"|"))
 _LINE_TYPES: "dict[bytes, Callable[[bytes], Reply]]" = {
     b"+": Simple,
     b"-": Error,

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from kvgate.errors import ProtocolError
 
 LINE_LIMIT = 64 * 1024
-"""Bytes that a line may have before its end was seen: Redis' PROTO_INLINE_MAX_SIZE."""
+"""Bytes that a line may have: Redis' PROTO_INLINE_MAX_SIZE. Redis looks only when a read ended within the line, so that
+its own answer to a longer one depends on how the bytes arrived; here a longer one is refused always."""
 BULK_LIMIT = 512 * 1024 * 1024
 """Redis' default ``proto-max-bulk-len``."""
 COUNT_LIMIT = 2**31 - 1
@@ -23,6 +24,7 @@ _STAR = 0x2A
 _DOLLAR = 0x24
 _ESCAPES = {0x6E: 0x0A, 0x72: 0x0D, 0x74: 0x09, 0x62: 0x08, 0x61: 0x07}
 _SPACES = b" \t\n\v\f\r"
+_ENDS_WORD = b" \t\n\r"  # Redis skips \v and \f between words, and takes them as letters of a word
 _QUOTE = 0x22
 _APOSTROPHE = 0x27
 _BACKSLASH = 0x5C
@@ -49,7 +51,7 @@ def parse_length(text: bytes) -> int | None:
 
 
 def split_inline(line: bytes) -> list[bytes]:
-    """Split an inline command as Redis' ``sdssplitargs``: quotes, ``\\xHH`` and the C escapes.
+    """Split an inline command as Redis' ``sdssplitargs``: quotes, ``\\xHH`` and the C escapes. `line` holds no NUL.
 
     Raises:
         ProtocolError: when a quote is left open, or something but white space follows a closing one.
@@ -59,13 +61,13 @@ def split_inline(line: bytes) -> list[bytes]:
     while True:
         while at < end and line[at] in _SPACES:
             at += 1
-        if at >= end or line[at] == 0:
+        if at >= end:
             return args
         word = bytearray()
-        while at < end and line[at] not in _SPACES and line[at] != 0:
+        while at < end and line[at] not in _ENDS_WORD:
             if line[at] in (_QUOTE, _APOSTROPHE):
                 at = _quoted(line, at, word)
-                if at < end and line[at] not in _SPACES and line[at] != 0:
+                if at < end and line[at] not in _SPACES:
                     raise ProtocolError("Protocol error: unbalanced quotes in request")
                 break
             word.append(line[at])
@@ -77,7 +79,7 @@ def _quoted(line: bytes, at: int, word: bytearray) -> int:
     """Append the quoted text that begins at `at` to `word`; the position behind its closing quote."""
     quote, end = line[at], len(line)
     at += 1
-    while at < end and line[at] != 0:
+    while at < end:
         char = line[at]
         if char == quote:
             return at + 1
@@ -97,6 +99,14 @@ def _quoted(line: bytes, at: int, word: bytearray) -> int:
         word.append(char)
         at += 1
     raise ProtocolError("Protocol error: unbalanced quotes in request")
+
+
+def _no_bulk(line: bytes) -> str:
+    """Redis' text for a line that stands where a bulk string's header should."""
+    if line[:1] == b"$":
+        return "Protocol error: invalid bulk length"
+    got = line[:1].strip(b"\r\n") or b" "  # an empty line's first byte is its CR, and Redis shows line ends as spaces
+    return f"Protocol error: expected '$', got '{got.decode('utf-8', 'surrogateescape')}'"
 
 
 class RequestScanner:
@@ -171,15 +181,18 @@ class RequestScanner:
         first = self._line[0] if self._line else data[pos]
         if first != _STAR:
             return self._inline(data, pos)
-        line, pos = self._header(data, pos, "mbulk count")
+        line, pos = self._header(data, pos, "mbulk count string")
         if line is None:
             return pos
         count = parse_length(line[1:])
         if count is None or count > COUNT_LIMIT:
+            if 0 in line:
+                return self._unending(line + b"\r\n", data, pos, "mbulk count string")
             raise ProtocolError("Protocol error: invalid multibulk length")
         if count > UNAUTHENTICATED_COUNT and not self.authenticated:
             raise ProtocolError("Protocol error: unauthenticated multibulk length")
         if count <= 0:
+            self.canonical &= count == 0
             self.args = []
         else:
             self._left = count
@@ -187,12 +200,14 @@ class RequestScanner:
 
     def _inline(self, data: bytes, pos: int) -> int:
         at = data.find(b"\n", pos)
+        line = self._line + data[pos : at if at >= 0 else None]
+        if len(line) > LINE_LIMIT:
+            raise ProtocolError("Protocol error: too big inline request")
         if at < 0:
-            self._line += data[pos:]
-            if len(self._line) > LINE_LIMIT:
-                raise ProtocolError("Protocol error: too big inline request")
+            self._line = line
             return len(data)
-        line = self._line + data[pos:at]
+        if 0 in line:
+            return self._unending(line, data, at, "inline request")
         self._line = b""
         if line[-1:] == b"\r":
             line = line[:-1]
@@ -202,30 +217,41 @@ class RequestScanner:
 
     def _header(self, data: bytes, pos: int, what: str) -> tuple[bytes | None, int]:
         """A line without its end, which is a CR and any byte: Redis skips the second one without a look."""
-        if self._line[-1:] == b"\r":
-            line, self._line = self._line[:-1], b""
-            self.canonical &= data[pos] == _LF
-            return line, pos + 1
-        at = data.find(b"\r", pos)
-        if at < 0 or at + 1 >= len(data):
-            self._line += data[pos:]
-            if at < 0 and len(self._line) > LINE_LIMIT:
-                raise ProtocolError(f"Protocol error: too big {what} string")
-            return None, len(data)
-        line, self._line = self._line + data[pos:at], b""
+        held = self._line
+        if held:
+            if 0 in held:
+                return None, self._unending(held, data, pos, what)
+            if held[-1] == _CR:
+                self._line = b""
+                self.canonical &= data[pos] == _LF
+                return held[:-1], pos + 1
+        at, end = data.find(b"\r", pos), len(data)
+        if len(held) + (at if at >= 0 else end) - pos > LINE_LIMIT:
+            raise ProtocolError(f"Protocol error: too big {what}")
+        if at < 0 or at + 1 == end:
+            self._line = held + data[pos:]
+            return None, end
+        self._line = b""
         self.canonical &= data[at + 1] == _LF
-        return line, at + 2
+        return held + data[pos:at], at + 2
+
+    def _unending(self, line: bytes, data: bytes, pos: int, what: str) -> int:
+        """Hold `line`, with a NUL in it, and all that follows: Redis looks for a line's end up to a NUL and not behind it,
+        so it waits for more until what it holds is too big."""
+        self._line = line + data[pos:]
+        if len(self._line) > LINE_LIMIT:
+            raise ProtocolError(f"Protocol error: too big {what}")
+        return len(data)
 
     def _bulk_header(self, data: bytes, pos: int) -> int:
-        line, pos = self._header(data, pos, "bulk count")
+        line, pos = self._header(data, pos, "bulk count string")
         if line is None:
             return pos
-        if line[:1] != b"$":
-            got = line[:1].decode("latin-1") if line else "\r"
-            raise ProtocolError(f"Protocol error: expected '$', got '{got}'")
         length = parse_length(line[1:])
-        if length is None or not 0 <= length <= BULK_LIMIT:
-            raise ProtocolError("Protocol error: invalid bulk length")
+        if line[:1] != b"$" or length is None or not 0 <= length <= BULK_LIMIT:
+            if 0 in line:
+                return self._unending(line + b"\r\n", data, pos, "bulk count string")
+            raise ProtocolError(_no_bulk(line))
         if length > UNAUTHENTICATED_BULK and not self.authenticated:
             raise ProtocolError("Protocol error: unauthenticated bulk length")
         if length > self.value_limit:
@@ -247,10 +273,21 @@ class RequestScanner:
         if self._dropping:
             self._dropping = self.canonical = False
             self._args.append(b"")
+        elif self._chunks:
+            self._args.append(self._joined(data[pos:end]))
         else:
-            self._chunks.append(data[pos:end])
-            bulk = b"".join(self._chunks)
-            self._chunks.clear()
-            self.canonical &= bulk.endswith(b"\r\n")
-            self._args.append(bulk[:-2])
+            self.canonical &= data[end - 2 : end] == b"\r\n"
+            self._args.append(data[pos : end - 2])
         return end
+
+    def _joined(self, last: bytes) -> bytes:
+        """The bulk that came in several portions, `last` being the last one; the line end goes first, to copy only once."""
+        chunks = self._chunks
+        if len(last) == 1:
+            last = chunks[-1][-1:] + last
+            chunks[-1] = chunks[-1][:-1]
+        self.canonical &= last[-2:] == b"\r\n"
+        chunks.append(last[:-2])
+        bulk = b"".join(chunks)
+        chunks.clear()
+        return bulk
