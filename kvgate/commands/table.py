@@ -58,11 +58,29 @@ CAPABILITIES: Final[Mapping[str, str]] = MappingProxyType(
 )
 """Every capability word and what it stands for: mostly the type of the data. A backend may also claim single commands."""
 
-CATEGORIES: Final = (
-    "@keyspace", "@read", "@write", "@set", "@sortedset", "@list", "@hash", "@string", "@bitmap", "@hyperloglog", "@geo",
-    "@stream", "@pubsub", "@admin", "@fast", "@slow", "@blocking", "@dangerous", "@connection", "@transaction",
+CATEGORIES: Final[tuple[str, ...]] = (
+    "@keyspace",
+    "@read",
+    "@write",
+    "@set",
+    "@sortedset",
+    "@list",
+    "@hash",
+    "@string",
+    "@bitmap",
+    "@hyperloglog",
+    "@geo",
+    "@stream",
+    "@pubsub",
+    "@admin",
+    "@fast",
+    "@slow",
+    "@blocking",
+    "@dangerous",
+    "@connection",
+    "@transaction",
     "@scripting",
-)  # fmt: skip - read as one list
+)
 """The ACL categories of Redis 7.0, in the order of its ACL CAT."""
 
 _BY_NAME: Final[dict[bytes, CommandSpec]] = {form: spec for name, spec in TABLE.items() for form in (name, name.lower())}

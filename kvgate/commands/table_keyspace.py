@@ -10,7 +10,7 @@ from kvgate.commands.rows import FORWARD, GATE, OWN, REFUSE, SUM, Row
 # Keys of any type.
 GENERIC: Final[tuple[Row, ...]] = (
     # name              arity flags                        categories                      keys                                                           action   capability     since    summary                                         why
-    ("COPY",              -3, "write denyoom",             "keyspace",                     "1 RO access; 2 OW update",                                    FORWARD, "generic",     "6.2.0", "Copies a key",                                 "The DB option is refused: the gate has one database"),
+    ("COPY",              -3, "write denyoom",             "keyspace",                     "1 RO access; 2 OW update",                                    FORWARD, "generic",     "6.2.0", "Copies a key",                                 "its DB option is not there: the gate has one database, so leave DB 0 out"),
     ("DEL",               -2, "write",                     "keyspace",                     "1..-1 RM delete",                                             SUM,     "generic",     "1.0.0", "Deletes keys",                                 "Not atomic when the keys lie on several shards"),
     ("DUMP",               2, "readonly",                  "keyspace",                     "1 RO access",                                                 FORWARD, "generic",     "2.6.0", "A key's value in serialized form",             ""),
     ("EXISTS",            -2, "readonly fast",             "keyspace",                     "1..-1 RO",                                                    SUM,     "generic",     "1.0.0", "How many of the keys exist",                   ""),
