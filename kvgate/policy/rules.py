@@ -10,15 +10,10 @@ from typing import Final
 import attrs
 
 from kvgate.commands.spec import CommandSpec
+from kvgate.commands.table import CATEGORIES
 from kvgate.policy.options import did_you_mean
 
 DEFAULT_RULES: Final = ("+@all", "-@dangerous")
-CATEGORIES: Final = frozenset((
-    "@keyspace", "@read", "@write", "@set", "@sortedset", "@list", "@hash", "@string", "@bitmap", "@hyperloglog", "@geo",
-    "@stream", "@pubsub", "@admin", "@fast", "@slow", "@blocking", "@dangerous", "@connection", "@transaction", "@scripting",
-))
-"""What Redis 7.0's ``ACL CAT`` lists."""
-
 _OWN = "touches this client's own connection only"
 _ANSWERED = "answered by the gate, of itself"
 _SCOPED = "answered by the gate, of this user's own connections unless the rules grant more"
@@ -35,34 +30,28 @@ EXEMPT: Final[Mapping[str, str]] = {
     "PING": _OWN,
     "ECHO": _OWN,
     "SELECT": _OWN,
-    "CLIENT|CACHING": _OWN,
     "CLIENT|GETNAME": _OWN,
-    "CLIENT|GETREDIR": _OWN,
-    "CLIENT|HELP": _OWN,
     "CLIENT|ID": _OWN,
     "CLIENT|INFO": _OWN,
     "CLIENT|KILL": _SCOPED,
     "CLIENT|LIST": _SCOPED,
     "CLIENT|NO-EVICT": _OWN,
+    "CLIENT|PAUSE": _SCOPED,
     "CLIENT|REPLY": _OWN,
     "CLIENT|SETINFO": _OWN,
     "CLIENT|SETNAME": _OWN,
-    "CLIENT|TRACKING": _OWN,
-    "CLIENT|TRACKINGINFO": _OWN,
+    "CLIENT|UNBLOCK": _SCOPED,
+    "CLIENT|UNPAUSE": _SCOPED,
     "ACL|CAT": _TABLE,
-    "ACL|HELP": _TABLE,
     "ACL|WHOAMI": _OWN,
     "COMMAND": _TABLE,
     "COMMAND|COUNT": _TABLE,
     "COMMAND|DOCS": _TABLE,
     "COMMAND|GETKEYS": _TABLE,
     "COMMAND|GETKEYSANDFLAGS": _TABLE,
-    "COMMAND|HELP": _TABLE,
     "COMMAND|INFO": _TABLE,
     "COMMAND|LIST": _TABLE,
     "CONFIG|GET": _ANSWERED,
-    "CONFIG|HELP": _TABLE,
-    "GATE|HELP": _TABLE,
     "GATE|ROUTE": "answered by the gate, for keys that the user may see",
     "INFO": _ANSWERED,
     "LOLWUT": _ANSWERED,
@@ -75,7 +64,8 @@ EXEMPT: Final[Mapping[str, str]] = {
     "DBSIZE": "filtered: counts keys that the user may see",
     "RANDOMKEY": "filtered: shows keys that the user may see",
 }
-"""Commands that no category takes away, each with the reason. A rule that names one (``-info``) still does."""
+"""Commands that no category takes away, each with the reason; every ``… HELP`` is one, too, being answered from the command
+table. A rule that names one (``-info``) still takes it away."""
 
 FILTERED_WRITES: Final = frozenset({"FLUSHDB", "FLUSHALL"})
 """They delete what the user may see and nothing else, so ``-@dangerous`` does not take them away; every other rule does: a
@@ -161,7 +151,7 @@ class CommandRules:
     def _decide(self, spec: CommandSpec) -> bool:
         if spec.name in NEVER_REFUSED:
             return True
-        if spec.name in EXEMPT:
+        if spec.name in EXEMPT or spec.name.endswith("|HELP"):
             return self._last_word(spec, by_name=True) is not False
         if spec.name in FILTERED_WRITES:
             return bool(self._last_word(spec, but_for=frozenset({"@dangerous"})))

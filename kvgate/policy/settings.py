@@ -112,25 +112,29 @@ class GateSettings:
     )
     connect_timeout: float = _time(0.5, "one connection attempt to a store: leaves time for a second one", low=0.01)
     upstream_silence: float = _time(
-        5.0, "a store's connection with unanswered commands that is silent so long is closed; a long script is no death", low=0.1
+        5.0, "a store's connection that owes replies and is silent so long is closed: a long script is no death", low=0.1
     )
     reconnect_first: float = _time(0.05, "wait before connecting to a store again, with jitter, doubling", low=0.001)
     reconnect_longest: float = _time(1.0, "what that wait grows to: no herd, and back within a second", low=0.001)
     shared_connections: int = _count(
         2, "per shard, protocol and worker: 50 gates × 4 workers × 2 protocols stay under 1,000", high=64
     )
-    own_connections: int = _count(128, "for blocking, WATCH and subscribed clients, per store and worker: as above", high=65536)
+    own_connections: int = _count(
+        128, "for blocking, WATCH and subscribed clients, per store and worker: as above", high=65536
+    )
 
     max_clients: int = _count(10_000, "per worker, as Redis")
     idle_timeout: float = _time(0.0, "0: an idle client is not closed, as Redis")
     tcp_keepalive: float = _time(300.0, "as Redis; 0: off")
-    pipeline_commands: int = _count(10_000, "commands of one client in flight, beyond which it is not read: long pipelines work")
+    pipeline_commands: int = _count(10_000, "commands of a client in flight, beyond which it is not read: long pipelines work")
     pipeline_bytes: int = _size(16 * MIB, "their bytes, likewise", low=1024)
-    output_hard: int = _size(256 * MIB, "replies that one client has not taken, beyond which it is closed: a big HGETALL lives")
-    output_soft: int = _size(64 * MIB, "the same, when it lasts for output_soft_time")
+    output_hard: int = _size(
+        256 * MIB, "replies a client has not taken, beyond which it is closed: a big HGETALL lives", low=MIB
+    )
+    output_soft: int = _size(64 * MIB, "the same, when it lasts for output_soft_time", low=MIB)
     output_soft_time: float = _time(60.0, "see output_soft")
-    pubsub_output_hard: int = _size(32 * MIB, "of a subscribed client, as Redis")
-    pubsub_output_soft: int = _size(8 * MIB, "of a subscribed client, as Redis")
+    pubsub_output_hard: int = _size(32 * MIB, "of a subscribed client, as Redis", low=MIB)
+    pubsub_output_soft: int = _size(8 * MIB, "of a subscribed client, as Redis", low=MIB)
     pubsub_output_soft_time: float = _time(60.0, "of a subscribed client, as Redis")
     client_memory: int = _size(
         1024 * MIB, "buffers of all clients of one worker; nearing it, the greediest are closed first", low=MIB
@@ -142,5 +146,5 @@ class GateSettings:
     drain_finish: float = _time(20.0, "then commands in flight finish; with the 5 s before inside an orchestrator's 30 s")
     slowlog_time: float = _time(0.01, "a command that takes longer is noted, as Redis")
     slowlog_entries: int = _count(1024, "how many are kept", low=0)
-    wrong_password_first: float = _time(0.1, "after a wrong password the same user waits so long at the same address, doubling")
+    wrong_password_first: float = _time(0.1, "wait after a wrong password, per address and user, doubling")
     wrong_password_longest: float = _time(5.0, "what that wait grows to: safe behind NAT")

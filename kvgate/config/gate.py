@@ -1,0 +1,120 @@
+"""Reading ``[gate]``."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+
+from kvgate.policy.options import Options
+from kvgate.policy.settings import GateSettings, Listen, TlsSettings, parse_listen
+from kvgate.policy.users import Network, parse_network
+
+LOG_LEVELS: Final = ("debug", "info", "warning", "error")
+_SHA1: Final = re.compile(r"[0-9a-f]{40}\Z")
+
+
+def _listeners(gate: Options, texts: Sequence[str], base: Path) -> tuple[Listen, ...]:
+    listeners: list[Listen] = []
+    for text in texts:
+        try:
+            listen = parse_listen(text, base)
+        except ValueError as error:
+            gate.wrong("listen", str(error))
+            continue
+        if listen in listeners and (listen.kind == "unix" or listen.port):
+            gate.wrong("listen", f'"{text}" is there twice')
+        listeners.append(listen)
+    return tuple(listeners)
+
+
+def _tls(gate: Options, base: Path) -> TlsSettings | None:
+    table = gate.subtable("tls")
+    if table is None:
+        return None
+    cert, key, ca = (table.file(name, base) for name in ("cert", "key", "ca"))
+    for name, value in (("cert", cert), ("key", key)):
+        if value is None:
+            table.wrong(name, "needed: a PEM file")
+    table.done()
+    return TlsSettings(cert, key, ca) if cert and key else None
+
+
+def networks(options: Options, key: str) -> tuple[Network, ...] | None:
+    """A list of addresses and networks, None when absent."""
+    texts = options.texts(key)
+    if texts is None:
+        return None
+    found: list[Network] = []
+    for text in texts:
+        try:
+            found.append(parse_network(text))
+        except ValueError:
+            options.wrong(key, f'"{text}" is no address or network: "10.0.0.0/8", "127.0.0.1", "::1"')
+    return tuple(found)
+
+
+def _scripts(gate: Options) -> frozenset[str]:
+    scripts = frozenset(text.lower() for text in gate.texts("allowed_scripts") or ())
+    for text in sorted(scripts):
+        if not _SHA1.match(text):
+            gate.wrong("allowed_scripts", f'"{text}" is no SHA-1: 40 hex digits, as SCRIPT LOAD answers')
+    return scripts
+
+
+def _measured(gate: Options) -> dict[str, Any]:
+    """The keys that are a time, a size or a count: read as their fields' metadata say."""
+    values: dict[str, Any] = {}
+    for field in attrs.fields(GateSettings):
+        unit, name = field.metadata.get("unit"), field.name
+        default: Any = field.default
+        if unit == "time":
+            values[name] = gate.seconds(name, default, field.metadata["low"])
+        elif unit == "size":
+            values[name] = gate.size(name, default, field.metadata["low"])
+        elif unit == "count":
+            values[name] = gate.integer(name, default, field.metadata["low"], field.metadata["high"])
+    for first, longest in (
+        ("reconnect_first", "reconnect_longest"),
+        ("wrong_password_first", "wrong_password_longest"),
+        ("output_soft", "output_hard"),
+        ("pubsub_output_soft", "pubsub_output_hard"),
+    ):
+        if values[first] > values[longest]:
+            gate.wrong(first, f"is above {longest}")
+    return values
+
+
+def read_gate(
+    table: dict[str, Any], base: Path, mistakes: list[str], *, listen: Sequence[str] = (), workers: int | None = None
+) -> GateSettings:
+    """The settings of ``[gate]``; `listen` and `workers` from the command line replace what it says."""
+    gate = Options(table, mistakes, "gate")
+    written = gate.texts("listen")
+    if written is not None and not written:
+        gate.wrong("listen", 'at least one address: listen = ["127.0.0.1:6380"]')
+    listeners = _listeners(gate, listen or written or ("127.0.0.1:6380",), base)
+    metrics = gate.text("metrics")
+    metrics_at = None
+    if metrics:
+        try:
+            metrics_at = parse_listen(metrics, base)
+        except ValueError as error:
+            gate.wrong("metrics", str(error))
+        if metrics_at is not None and metrics_at.kind != "tcp":
+            gate.wrong("metrics", "is plain HTTP over TCP: host:port")
+    tls = _tls(gate, base)
+    if tls is None and "tls" not in table and any(each.kind == "tls" for each in listeners):
+        gate.wrong("tls", "a tls: listener needs [gate.tls] with cert and key")
+    settings = GateSettings(
+        listen=listeners,
+        metrics=metrics_at,
+        tls=tls,
+        proxy_protocol=networks(gate, "proxy_protocol") or (),
+        log_level=gate.text("log_level", "warning", LOG_LEVELS),
+        allowed_scripts=_scripts(gate),
+        **_measured(gate),
+    )
+    gate.done()
+    return settings if workers is None else attrs.evolve(settings, workers=workers)

@@ -1,0 +1,150 @@
+"""From the file's bytes to a `Configuration`, or to all of its mistakes."""
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from kvgate.config.adapters import adapter, prepare
+from kvgate.config.gate import read_gate
+from kvgate.config.tenants import read_namespaces, read_users, unused
+from kvgate.errors import ConfigurationError
+from kvgate.policy.options import Options, key_path
+from kvgate.policy.passwords import Backoff
+from kvgate.policy.settings import GateSettings
+from kvgate.policy.users import Users
+from kvgate.routing.configuration import BackendSettings, Configuration
+
+DEFAULT_DATA_DIR: Final = Path("kvgate-data")
+_TABLES: Final = ("gate", "backends", "namespaces", "users")
+
+
+def _toml(text: bytes) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise ConfigurationError([f"byte {error.start} is no UTF-8: TOML files are"]) from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError([f"no TOML: {error}"]) from None
+
+
+def _tables(root: dict[str, Any], mistakes: list[str]) -> dict[str, dict[str, Any]]:
+    top = Options(root, mistakes)
+    found: dict[str, dict[str, Any]] = {}
+    for name in _TABLES:
+        table = top.subtable(name)
+        found[name] = dict(table.table) if table else {}
+    top.done()
+    return found
+
+
+def _backends(
+    table: dict[str, Any], base: Path, mistakes: list[str]
+) -> tuple[dict[str, BackendSettings], dict[str, int | None]]:
+    """The backends' settings, and for each its largest value; each table was checked by its adapter."""
+    all_of = Options(table, mistakes, "backends")
+    if not table:
+        all_of.wrong("", 'none: add [backends.NAME] with type = "redis", "lmdb" …')
+    settings: dict[str, BackendSettings] = {}
+    largest: dict[str, int | None] = {}
+    for name in table:
+        largest[name] = None  # named, however wrong: a namespace that names it makes no second mistake of it
+        options = all_of.subtable(name)
+        if options is None:
+            continue
+        kind = options.text("type")
+        rest = {key: value for key, value in options.table.items() if key != "type"}
+        if not kind:
+            if not isinstance(options.table.get("type"), (int, float, list, dict)):
+                options.wrong("type", 'needed: "redis", "lmdb" …')
+            continue
+        settings[name] = BackendSettings(name, kind, rest)
+        try:
+            found = adapter(kind)
+        except LookupError as error:
+            options.wrong("type", str(error.args[0]))
+            continue
+        prepare(found, name, rest, base, mistakes)
+        largest[name] = found.defaults.get("max_value")
+    return settings, largest
+
+
+def _exposed(gate: GateSettings, users: Users, backends: dict[str, BackendSettings], mistakes: list[str]) -> None:
+    """What a listener that other machines can reach asks for."""
+    reachable = [str(listen) for listen in gate.listen if not listen.loopback]
+    if not reachable:
+        return
+    if not users.configured:
+        mistakes.append(
+            f'gate.listen: "{reachable[0]}" can be reached from other machines, and there are no users: add'
+            ' [users.NAME] with password_sha256 = ["…"] (`kvgate password` prints it) and namespaces = ["*"],'
+            " or listen on 127.0.0.1 or a unix socket only"
+        )
+    for name, settings in backends.items():
+        if settings.type == "lmdb" and settings.options.get("single_gate") is not True:
+            mistakes.append(
+                f"{key_path('backends', name, 'single_gate')}: the data of this store is on this machine alone, and"
+                f' "{reachable[0]}" can be reached from others: say single_gate = true if no other gate is to serve it'
+            )
+
+
+def parse(
+    text: bytes,
+    base: Path,
+    *,
+    path: Path | None = None,
+    listen: Sequence[str] = (),
+    workers: int | None = None,
+) -> Configuration:
+    """Read a configuration from its bytes. `base`: the folder that paths in it are relative to; `listen` and `workers`,
+    from the command line, replace what the file says.
+
+    Raises:
+        ConfigurationError: with every mistake, each with its key path. Adapters check their tables too.
+    """
+    base = base.absolute()
+    mistakes: list[str] = []
+    warnings: list[str] = []
+    tables = _tables(_toml(text), mistakes)
+    gate = read_gate(tables["gate"], base, mistakes, listen=listen, workers=workers)
+    backends, largest = _backends(tables["backends"], base, mistakes)
+    namespaces = read_namespaces(tables["namespaces"], largest, mistakes)
+    backoff = Backoff(gate.wrong_password_first, gate.wrong_password_longest)
+    users = read_users(tables["users"], namespaces, mistakes, warnings, backoff)
+    _exposed(gate, users, backends, mistakes)
+    warnings += [f"{key_path('backends', name)}: no namespace leads to it" for name in unused(backends, namespaces)]
+    if mistakes:
+        raise ConfigurationError(mistakes)
+    digest = hashlib.sha256(text).hexdigest()
+    return Configuration(gate, backends, namespaces, users, base, digest, path, tuple(warnings))
+
+
+def load(path: Path, *, listen: Sequence[str] = (), workers: int | None = None) -> Configuration:
+    """Read a configuration file; see `parse`.
+
+    Raises:
+        ConfigurationError: also when the file cannot be read.
+    """
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise ConfigurationError([f"{path} cannot be read: {error.strerror}"]) from None
+    return parse(text, path.absolute().parent, path=path.absolute(), listen=listen, workers=workers)
+
+
+def default(
+    data_dir: Path = DEFAULT_DATA_DIR, listen: Sequence[str] = (), *, workers: int | None = None
+) -> Configuration:
+    """The configuration of `kvgate serve` without a file: the embedded store in `data_dir`, on 127.0.0.1:6380.
+
+    Raises:
+        ConfigurationError: for a `listen` that is no address, or that other machines can reach.
+    """
+    text = (
+        '[backends.local]\ntype = "lmdb"\n'
+        f"path = {json.dumps(str(data_dir), ensure_ascii=False)}\n"
+        '[namespaces]\ndefault = "local"\n'
+    )
+    return parse(text.encode("utf-8", "surrogateescape"), Path.cwd(), listen=listen, workers=workers)

@@ -1,0 +1,144 @@
+"""Reading ``[namespaces]`` and ``[users.*]``: who has which keys, and where they lie."""
+
+import re
+from collections.abc import Collection, Mapping
+from functools import lru_cache
+from typing import Any, Final
+
+from kvgate.commands.table import TABLE
+from kvgate.config.gate import networks
+from kvgate.policy.options import Options, did_you_mean
+from kvgate.policy.passwords import SHA256_HEX, Backoff
+from kvgate.policy.rules import DEFAULT_RULES, check_rule
+from kvgate.policy.users import User, Users
+from kvgate.routing.namespaces import Namespace, Namespaces, check_name
+
+_MOST_SUGGESTED: Final = 500  # a near name is looked for among so many at most: it is quadratic
+_USER_NAME: Final = re.compile(r"\S{1,128}\Z")
+
+
+def _namespace(name: str, value: object, all_of: Options, backends: Mapping[str, int | None]) -> Namespace | None:
+    mistake = check_name(name)
+    if mistake and isinstance(value, dict) and "." not in name and "backend" not in value:
+        mistake = f'a name with a dot is written in quotes: "{name}.{next(iter(value), "Table")}"'
+    if mistake:
+        all_of.wrong(name, mistake)
+        return None
+    if isinstance(value, str):
+        long, key = Options({"backend": value}, all_of.mistakes, *all_of.path, name), ""
+    elif isinstance(value, dict):
+        long, key = Options(value, all_of.mistakes, *all_of.path, name), "backend"
+    else:
+        all_of.wrong(name, 'must be a backend\'s name, or a table with backend = "…"')
+        return None
+    backend = long.text("backend")
+    if not backend:
+        if key == "" or "backend" not in long.table:
+            long.wrong("backend", "needed: the name of a [backends.NAME]")
+    elif backend not in backends:
+        long.wrong(key, f'no backend is called "{backend}"{did_you_mean(backend, backends)}')
+    found = Namespace(
+        name=name,
+        rule=name,
+        backend=backend,
+        max_key=long.size("max_key", low=1),
+        max_value=long.size("max_value", backends.get(backend), low=1),
+        versioned=long.flag("versioned"),
+        upstream_user=long.text("upstream_user"),
+    )
+    long.done()
+    return found
+
+
+def read_namespaces(table: dict[str, Any], backends: Mapping[str, int | None], mistakes: list[str]) -> Namespaces:
+    """``[namespaces]``; `backends`: name → largest value in bytes when a namespace says none, None: no such limit."""
+    options = Options(table, mistakes, "namespaces")
+    if not table:
+        options.wrong("", 'none: every key would be refused; add [namespaces] with default = "a backend"')
+    found = (_namespace(name, value, options, backends) for name, value in table.items())
+    return Namespaces(namespace for namespace in found if namespace is not None)
+
+
+@lru_cache(maxsize=1024)
+def _rule_mistakes(rules: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(mistake for mistake in (check_rule(rule, TABLE) for rule in rules) if mistake)
+
+
+def _passwords(user: Options) -> tuple[str, ...]:
+    hashes = [text.lower() for text in user.texts("password_sha256") or ()]
+    if not hashes and not (user.table.get("password_sha256")):
+        user.wrong("password_sha256", "needed: at least one hash, as `kvgate password` prints it")
+    for number, text in enumerate(hashes, 1):
+        if not SHA256_HEX.match(text):  # not shown: it may be the password itself
+            user.wrong("password_sha256", f"number {number} is no SHA-256 (64 hex digits); `kvgate password` prints one")
+    return tuple(hashes)
+
+
+class _Known:
+    """The namespaces that grants may name."""
+
+    def __init__(self, namespaces: Namespaces) -> None:
+        self.namespaces = namespaces
+        self.apps = {rule.name.partition(".")[0] for rule in namespaces.rules if "." in rule.name}
+        self.suggested = [rule.name for rule in namespaces.rules[:_MOST_SUGGESTED]]
+
+    def matched(self, pattern: str) -> bool:
+        if pattern.endswith(".*"):
+            return pattern[:-2] in self.apps
+        return pattern == "*" or self.namespaces.of_name(pattern) is not None
+
+
+def _grants(user: Options, known: _Known, warnings: list[str]) -> tuple[str, ...]:
+    patterns = user.texts("namespaces") or ()
+    for pattern in patterns:
+        mistake = "" if pattern == "*" else check_name(pattern)
+        if mistake:
+            user.wrong("namespaces", f'"{pattern}": {mistake}; "*" is all')
+        elif not known.matched(pattern):
+            near = did_you_mean(pattern, known.suggested)
+            note = Options({}, warnings, *user.path)
+            note.wrong("namespaces", f'"{pattern}" matches nothing in [namespaces]{near}')
+    return tuple(patterns)
+
+
+def _commands(user: Options, warnings: list[str]) -> tuple[str, ...]:
+    rules = user.texts("commands")
+    if rules is None:
+        return DEFAULT_RULES
+    for mistake in _rule_mistakes(tuple(rules)):
+        user.wrong("commands", mistake)
+    if rules and rules[0].startswith("-"):
+        Options({}, warnings, *user.path).wrong("commands", 'begins by taking away from nothing; put "+@all" first')
+    return tuple(rules)
+
+
+def read_users(
+    table: dict[str, Any], namespaces: Namespaces, mistakes: list[str], warnings: list[str], backoff: Backoff
+) -> Users:
+    """``[users.*]``. Grants that match no namespace are warnings: users may be there before their tables."""
+    all_of = Options(table, mistakes, "users")
+    known = _Known(namespaces)
+    users: list[User] = []
+    for name in table:
+        user = all_of.subtable(name)
+        if user is None:
+            continue
+        if not _USER_NAME.match(name):
+            all_of.wrong(name, "a user's name has 1 to 128 letters and no spaces")
+        users.append(
+            User(
+                name=name,
+                password_sha256=_passwords(user),
+                namespaces=_grants(user, known, warnings),
+                commands=_commands(user, warnings),
+                networks=networks(user, "networks"),
+            )
+        )
+        user.done()
+    return Users(users, backoff)
+
+
+def unused(backends: Collection[str], namespaces: Namespaces) -> list[str]:
+    """Backends that no namespace leads to."""
+    used = {rule.backend for rule in namespaces.rules}
+    return [name for name in backends if name not in used]
