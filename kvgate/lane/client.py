@@ -1,0 +1,82 @@
+"""A client as the lane knows it: its queue of replies, its buffers, and the compiled policy it is served under."""
+
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from kvgate.lane.slots import Slot
+from kvgate.wire.request import RequestScanner
+
+if TYPE_CHECKING:
+    from kvgate.policy.compiled import Route
+
+NO_ROUTES: "dict[bytes, Route]" = {}
+"""For clients whose every command needs thought (MULTI, WATCH, SUBSCRIBE, not yet authenticated): the lane takes none."""
+
+
+class Client:
+    """One connection of a client. `session` belongs to the gate above the lane; the lane never looks into it."""
+
+    __slots__ = (
+        "backlog",
+        "backlog_size",
+        "batch",
+        "busy",
+        "closed",
+        "closing",
+        "default_route",
+        "eof",
+        "id",
+        "inflight",
+        "inflight_bytes",
+        "line",
+        "out",
+        "out_size",
+        "over_since",
+        "queue",
+        "routes",
+        "scanner",
+        "session",
+        "streaming",
+        "touched",
+        "transport",
+        "waiting",
+        "withheld",
+    )
+
+    def __init__(self, ident: int, session: Any, transport: Any = None) -> None:
+        """`ident` is the CLIENT ID; `transport` is the driver's, and only passed back to it."""
+        self.id = ident
+        self.session = session
+        self.transport = transport
+        self.queue: deque[Slot] = deque()
+        self.scanner = RequestScanner()
+        self.routes: dict[bytes, Route] = NO_ROUTES
+        self.default_route: Route | None = None
+        self.line = ident & 1  # which of the shared connections: 0, 1 in RESP2, 2, 3 in RESP3; a client stays on one
+        self.out: list[bytes] = []  # for the driver to send
+        self.out_size = 0  # bytes that the driver could not send yet; `out` is not in it
+        self.over_since = 0.0  # when out_size went over the soft limit
+        self.inflight = 0  # commands forwarded and not answered
+        self.inflight_bytes = 0
+        self.backlog: list[bytes] = []  # received, not scanned: the client is busy, or waits to be
+        self.backlog_size = 0
+        self.batch: list[Any] = []  # commands for an adapter that the gate collects while one portion is scanned
+        self.busy = False  # a command of its own path runs: nothing else of this client may start
+        self.waiting: Callable[[], None] | None = None  # starts such a command once the queue is empty
+        self.withheld: list[bytes] = []  # pushes that wait for the end of a streamed reply
+        self.streaming = False  # the beginning of a large reply went out, its end has not come
+        self.touched = False  # already on the lane's list of whom to flush
+        self.eof = False  # it will send no more; what came is finished and flushed, then it is closed
+        self.closing = False  # close after the flush
+        self.closed = False
+
+    def __repr__(self) -> str:
+        """For logs and failing tests."""
+        state = "closed" if self.closed else "closing" if self.closing else "busy" if self.busy else "open"
+        return f"<Client {self.id} {state} queue={len(self.queue)} backlog={self.backlog_size}>"
+
+    @property
+    def stalled(self) -> bool:
+        """Whether bytes that come now have to wait."""
+        return self.busy or self.waiting is not None or self.closing

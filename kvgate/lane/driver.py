@@ -1,0 +1,602 @@
+"""The lane's driver: one epoll set with all listeners, clients and shared upstreams, served by one trio task.
+
+It moves bytes between sockets and the state machine (kvgate.lane.machine), flushes each touched socket once per round, and
+looks again without waiting for a bounded time before it gives trio a turn. Slow tasks call `kick` after they filled slots.
+"""
+
+import contextlib
+import logging
+import random
+import select
+import socket
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+import trio
+
+from kvgate.errors import GateError, ProtocolError
+from kvgate.lane.client import Client
+from kvgate.lane.connect import ConnectFailed, away, connect
+from kvgate.lane.machine import Lane
+from kvgate.lane.proxy_protocol import BadProxyHeader, parse
+from kvgate.lane.tls import TlsError, TlsTransform
+from kvgate.lane.upstream import State, Upstream
+
+log = logging.getLogger("kvgate.lane")
+
+TURN = 0.0005
+"""Seconds that the lane may go on before trio's other tasks have their turn."""
+RECEIVE = 64 * 1024
+ACCEPTS = 64
+"""Connections accepted from one listener in a row."""
+KEEP_ALIVE = 300
+"""Seconds of silence before TCP asks a client whether it is there, as Redis."""
+PAUSE_LOOK, PAUSE_LOOK_COMMANDS = 1024 * 1024, 1000
+"""In flight below which no limit of a client can be near."""
+SEND = 256 * 1024
+"""Bytes joined for one send when a peer is behind."""
+TICK = 0.05
+"""Seconds between looks at the time limits: a thirtieth of a command's budget."""
+RECONNECT_FIRST, RECONNECT_MOST = 0.05, 1.0
+_IN, _OUT = select.EPOLLIN, select.EPOLLOUT
+
+
+@attrs.define
+class Limits:
+    """What a client may keep in flight and leave unread; contract.md "Defaults"."""
+
+    clients: int = 10_000
+    commands: int = 10_000
+    bytes_in: int = 16 * 1024 * 1024
+    out_hard: int = 256 * 1024 * 1024
+    out_soft: int = 64 * 1024 * 1024
+    out_soft_seconds: float = 60.0
+    out_pause: int = 1024 * 1024
+    """Reply bytes waiting for a slow reader at which it is not read any more."""
+    memory: int = 1024 * 1024 * 1024
+    """Bytes that all slow readers together may have waiting; beyond it the greediest is closed."""
+
+
+class Transport:
+    """One socket of the set, and what serves it when it is readable."""
+
+    __slots__ = ("address", "behind", "fd", "on_readable", "owner", "paused", "proxy", "sock", "tls", "want_out")
+
+    def __init__(self, sock: socket.socket, on_readable: Callable[["Transport"], None], owner: Any) -> None:
+        """`sock` is non-blocking; `owner` is the Client or Upstream that it carries."""
+        self.sock = sock
+        self.fd = sock.fileno()
+        self.on_readable = on_readable
+        self.owner = owner
+        self.tls: TlsTransform | None = None
+        self.address = ""
+        self.behind: deque[memoryview] = deque()  # what the kernel did not take yet (clients only)
+        self.want_out = False
+        self.paused = False
+        self.proxy: bytes | None = None  # a PROXY header's beginning, while one is expected
+
+
+@attrs.frozen(slots=True)
+class Listener:
+    """A bound, listening, non-blocking socket and what is special about its clients."""
+
+    sock: socket.socket
+    name: str
+    tls: Callable[[], TlsTransform] | None = None
+    trusted: Callable[[str], bool] | None = None
+    """Whether a peer address is a balancer that sends a PROXY v2 header."""
+
+
+Welcome = Callable[[Transport, str, Listener], Client | bytes]
+"""Makes the Client of a new connection from its address (``ip:port``), or gives the error that it is refused with."""
+
+
+class Driver:
+    """Owns the sockets. Everything here is synchronous but `run`, which waits, and the tasks that connect."""
+
+    def __init__(self, lane: Lane, welcome: Welcome, *, limits: Limits | None = None, name: str = "kvgate") -> None:
+        """`welcome` is asked for each accepted connection. `name` is what stores show in CLIENT LIST."""
+        self.lane = lane
+        self.welcome = welcome
+        self.limits = limits or Limits()
+        self.name = name
+        self.clients: dict[int, Client] = {}
+        self.slow_tasks = 0  # while any runs, a turn is one round
+        self.failures = 0  # exceptions that closed a socket: each is a bug, or the kernel's
+        self.refused = 0
+        self.turn_max = 0.0
+        self.turns = 0
+        self._epoll = select.epoll()
+        self._transports: dict[int, Transport] = {}
+        self._listeners: dict[int, Listener] = {}
+        self._paused: set[Transport] = set()
+        self._nursery: trio.Nursery | None = None
+        self._next_tick = 0.0
+        self._behind: set[Client] = set()  # clients that have not taken all of their replies
+
+    # ------------------------------------------------------------------ the task
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve until cancelled."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            nursery.start_soon(self._ticks)
+            task_status.started()
+            try:
+                while True:
+                    await trio.lowlevel.wait_readable(self._epoll.fileno())
+                    self._turn()
+            finally:
+                self._close_all()
+
+    def _turn(self) -> None:
+        begun = time.monotonic()
+        until = begun + TURN
+        poll, transports = self._epoll.poll, self._transports
+        while events := poll(0, 512):
+            now = time.monotonic()
+            for fd, mask in events:
+                transport = transports.get(fd)
+                if transport is None:
+                    self._accept(fd)
+                    continue
+                try:
+                    if mask & _OUT:
+                        self._writable(transport)
+                    if mask & ~_OUT and transport.sock.fileno() >= 0:
+                        transport.on_readable(transport)
+                except Exception:  # noqa: BLE001 - one socket must not end the lane; it is logged and counted
+                    self._failed(transport)
+            self._settle(now)
+            if now > until or self.slow_tasks > 0:
+                break
+        self.turns += 1
+        took = time.monotonic() - begun
+        if took > self.turn_max:
+            self.turn_max = took
+
+    async def _ticks(self) -> None:
+        while True:
+            await trio.sleep(TICK)
+            now = time.monotonic()
+            self.lane.tick(now)
+            self._watch_output(now)
+            self._settle(now)
+
+    def kick(self) -> None:
+        """Flush what a task outside the lane has filled, at once."""
+        self._settle(time.monotonic())
+
+    def _settle(self, now: float) -> None:
+        """Let waiting clients go on, open and drop connections, and send everything."""
+        lane = self.lane
+        upstreams, clients = lane.touched_upstreams, lane.touched_clients
+        while lane.resumable or upstreams or clients or lane.to_drop or lane.to_connect:
+            if lane.resumable:
+                lane.resume(now)
+            for up in upstreams:  # the loops see what is added while they run
+                up.touched = False
+                self._flush_upstream(up)
+            upstreams.clear()
+            for client in clients:
+                client.touched = False
+                if not client.closed:
+                    self._flush_client(client)
+            clients.clear()
+            while lane.to_drop:
+                self.drop(*lane.to_drop.pop())
+            while lane.to_connect:
+                self._start_connecting(lane.to_connect.pop())
+        if self._paused:
+            self._let_read()
+
+    def _failed(self, transport: Transport) -> None:
+        """An exception while serving one socket closes that socket and nothing else."""
+        self.failures += 1
+        log.error("socket_failed", exc_info=True, extra={"peer": transport.address, "do": "report this"})
+        if isinstance(transport.owner, Client):
+            self.close_client(transport.owner)
+        elif isinstance(transport.owner, Upstream):
+            self.drop(transport.owner, "the gate failed to read its replies")
+
+    # ------------------------------------------------------------------ clients
+
+    def listen(self, listener: Listener) -> None:
+        """Accept clients of a listener from now on."""
+        self._listeners[listener.sock.fileno()] = listener
+        self._epoll.register(listener.sock.fileno(), _IN)
+
+    def stop_listening(self) -> None:
+        """Accept nobody any more."""
+        for fd, listener in self._listeners.items():
+            self._epoll.unregister(fd)
+            listener.sock.close()
+        self._listeners.clear()
+
+    def _accept(self, fd: int) -> None:
+        listener = self._listeners.get(fd)
+        if listener is None:
+            return
+        for _ in range(ACCEPTS):
+            try:
+                sock, peer = listener.sock.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:  # no more descriptors, or the client is gone already
+                log.warning("accept_failed", extra={"listener": listener.name, "error": str(error), "do": "raise the open-files limit"})
+                return
+            self._accepted(sock, peer, listener)
+
+    def _accepted(self, sock: socket.socket, peer: object, listener: Listener) -> None:
+        sock.setblocking(False)  # noqa: FBT003 - the method takes it so
+        if sock.family == socket.AF_UNIX:
+            host, address = "", f"{listener.name}:0"
+        else:
+            assert isinstance(peer, tuple)  # noqa: S101 - what the kernel gives for AF_INET and AF_INET6
+            host, address = str(peer[0]), f"[{peer[0]}]:{peer[1]}" if ":" in peer[0] else f"{peer[0]}:{peer[1]}"
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEP_ALIVE)
+        transport = Transport(sock, self._greet, listener)
+        transport.address = address
+        if listener.tls is not None:
+            transport.tls = listener.tls()
+        if listener.trusted is not None and listener.trusted(host):
+            transport.proxy = b""
+        elif not self._begin(transport, listener, host):
+            return
+        self._transports[transport.fd] = transport
+        self._epoll.register(transport.fd, _IN)
+
+    def _begin(self, transport: Transport, listener: Listener, host: str) -> bool:
+        """Make a client of a new connection, or refuse it."""
+        refusal: bytes | Client = b"-ERR max number of clients reached\r\n"
+        if len(self.clients) < self.limits.clients:
+            refusal = self.welcome(transport, host, listener)
+        if isinstance(refusal, Client):
+            transport.owner = self.clients[refusal.id] = refusal
+            transport.on_readable = self._client_readable
+            return True
+        self.refused += 1
+        with contextlib.suppress(OSError):
+            if transport.tls is None:
+                transport.sock.send(refusal)
+        transport.sock.close()
+        return False
+
+    def _greet(self, transport: Transport) -> None:
+        """Read the PROXY header of a connection from a trusted balancer; only then it is a client."""
+        listener = transport.owner
+        assert isinstance(listener, Listener) and transport.proxy is not None  # noqa: S101, PT018 - set by _accepted
+        try:
+            data = transport.sock.recv(RECEIVE)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        transport.proxy += data
+        try:
+            header = parse(transport.proxy)
+        except BadProxyHeader as problem:
+            log.warning("bad_proxy_header", extra={"peer": transport.address, "error": str(problem), "do": "make the balancer send PROXY v2"})
+            data, header = b"", None
+        if header is None:
+            if not data:
+                self._forget(transport)
+            return
+        length, source = header
+        rest, transport.proxy = transport.proxy[length:], None
+        host = transport.address.rpartition(":")[0].strip("[]")
+        if source is not None:
+            host = source[0]
+            transport.address = f"[{host}]:{source[1]}" if ":" in host else f"{host}:{source[1]}"
+        self._epoll.unregister(transport.fd)
+        del self._transports[transport.fd]
+        if self._begin(transport, listener, host):
+            self._transports[transport.fd] = transport
+            self._epoll.register(transport.fd, _IN)
+            if rest:
+                self._take_in(transport, rest)
+
+    def _client_readable(self, transport: Transport) -> None:
+        try:
+            data = transport.sock.recv(RECEIVE)
+        except BlockingIOError:
+            return
+        except OSError:
+            self.close_client(transport.owner)
+            return
+        if transport.tls is None and data and not transport.paused:
+            client = transport.owner
+            self.lane.feed(client, data, time.monotonic())
+            if client.inflight_bytes > PAUSE_LOOK or client.inflight > PAUSE_LOOK_COMMANDS or client.backlog_size:
+                self._maybe_pause(transport, client)
+        else:
+            self._take_in(transport, data)
+
+    def _take_in(self, transport: Transport, data: bytes) -> None:
+        """Bytes of a client (none: it sends no more), off the hot path."""
+        client, tls = transport.owner, transport.tls
+        if not data and (client.eof or tls is not None):
+            if tls is None or not client.eof:
+                self._half_closed(transport, client)
+            else:
+                self.close_client(client)
+            return
+        if tls is not None:
+            try:
+                data = tls.receive(data)
+            except TlsError as problem:
+                log.info("tls_failed", extra={"peer": transport.address, "error": str(problem)})
+                with contextlib.suppress(OSError):
+                    transport.sock.send(tls.close())
+                self.close_client(client)
+                return
+            self._send(transport, client, tls.outgoing())
+            if not data and not tls.ended:
+                return
+        if data:
+            self.lane.feed(client, data, time.monotonic())
+            self._maybe_pause(transport, client)
+        if not data or (tls is not None and tls.ended):
+            self._half_closed(transport, client)
+
+    def _half_closed(self, transport: Transport, client: Client) -> None:
+        if client.closed:
+            return
+        if client.eof:
+            self.close_client(client)
+            return
+        self.lane.ended(client)
+        if not client.closed:
+            self._watch(transport)
+
+    def _maybe_pause(self, transport: Transport, client: Client) -> None:
+        limits = self.limits
+        if (
+            client.inflight > limits.commands
+            or client.inflight_bytes > limits.bytes_in
+            or client.backlog_size > limits.bytes_in
+            or client.out_size > limits.out_pause
+        ) and not client.closed:
+            transport.paused = True
+            self._paused.add(transport)
+            self._watch(transport)
+
+    def _let_read(self) -> None:
+        """Read those clients again that have come down to half of their limits."""
+        limits = self.limits
+        for transport in list(self._paused):
+            client = transport.owner
+            if (
+                client.inflight * 2 < limits.commands
+                and client.inflight_bytes * 2 < limits.bytes_in
+                and client.backlog_size * 2 < limits.bytes_in
+                and client.out_size * 2 < limits.out_pause
+            ):
+                self._paused.discard(transport)
+                transport.paused = False
+                self._watch(transport)
+
+    def _watch(self, transport: Transport) -> None:
+        """Tell epoll what is wanted of a socket now."""
+        owner = transport.owner
+        reading = not transport.paused and not (isinstance(owner, Client) and owner.eof)
+        self._epoll.modify(transport.fd, (_IN if reading else 0) | (_OUT if transport.want_out else 0))
+
+    def _flush_client(self, client: Client) -> None:
+        transport = client.transport
+        out = client.out
+        if out:
+            data = out[0] if len(out) == 1 else b"".join(out)
+            out.clear()
+            if transport.tls is not None:
+                data = transport.tls.send(data)
+            self._send(transport, client, data)
+        if client.closing and not transport.behind and not client.closed:
+            self.close_client(client)
+
+    def _send(self, transport: Transport, client: Client, data: bytes) -> None:
+        if not transport.behind:
+            if not data:
+                return
+            try:
+                sent = transport.sock.send(data)
+            except BlockingIOError:
+                sent = 0
+            except OSError:
+                self.close_client(client)
+                return
+            if sent == len(data):
+                return
+            data = data[sent:]
+            transport.want_out = True
+            self._behind.add(client)
+            self._watch(transport)
+        transport.behind.append(memoryview(data))
+        client.out_size += len(data)
+        if client.out_size > self.limits.out_hard:
+            log.warning("client_too_slow", extra={"client": client.id, "peer": transport.address, "unread": client.out_size})
+            self.close_client(client)
+        elif client.out_size > self.limits.out_pause and not transport.paused:
+            self._maybe_pause(transport, client)
+
+    def _writable(self, transport: Transport) -> None:
+        owner = transport.owner
+        if isinstance(owner, Upstream):
+            transport.want_out = False
+            self._watch(transport)
+            self._flush_upstream(owner)
+            return
+        behind = transport.behind
+        while behind:
+            data = behind[0]
+            try:
+                sent = transport.sock.send(data[:SEND])
+            except BlockingIOError:
+                return
+            except OSError:
+                self.close_client(owner)
+                return
+            owner.out_size -= sent
+            if sent < len(data):
+                behind[0] = data[sent:]
+            else:
+                behind.popleft()
+        transport.want_out = False
+        self._behind.discard(owner)
+        self._watch(transport)
+        if owner.closing:
+            self.close_client(owner)
+
+    def _watch_output(self, now: float) -> None:
+        """Close readers that were too slow for too long, and the greediest when all together hold too much."""
+        total = 0
+        for client in list(self._behind):
+            total += client.out_size + client.backlog_size + client.inflight_bytes
+            if client.out_size <= self.limits.out_soft:
+                client.over_since = 0.0
+            elif not client.over_since:
+                client.over_since = now
+            elif now - client.over_since > self.limits.out_soft_seconds:
+                log.warning("client_too_slow", extra={"client": client.id, "peer": client.transport.address, "unread": client.out_size})
+                self.close_client(client)
+        if total > self.limits.memory:
+            greediest = max(self._behind, key=lambda client: client.out_size)
+            log.warning("memory_limit", extra={"client": greediest.id, "peer": greediest.transport.address, "held": total})
+            self.close_client(greediest)
+
+    def close_client(self, client: Client) -> None:
+        """End a client's connection now; idempotent."""
+        if client.closed:
+            return
+        transport: Transport = client.transport
+        self.clients.pop(client.id, None)
+        self._behind.discard(client)
+        self._paused.discard(transport)
+        self.lane.leave(client)
+        if transport.tls is not None and not transport.behind:
+            with contextlib.suppress(OSError):
+                transport.sock.send(transport.tls.close())
+        self._forget(transport)
+
+    def _forget(self, transport: Transport) -> None:
+        if self._transports.pop(transport.fd, None) is not None:
+            self._epoll.unregister(transport.fd)
+        transport.behind.clear()
+        transport.sock.close()
+
+    # ------------------------------------------------------------------ upstreams
+
+    def _start_connecting(self, up: Upstream) -> None:
+        if self._nursery is None:
+            raise RuntimeError("the driver is not running")
+        self._nursery.start_soon(self._connecting, up)
+
+    async def _connecting(self, up: Upstream) -> None:
+        """Connect, again and again with growing pauses, until it succeeds."""
+        delay = RECONNECT_FIRST
+        if up.in_a_hurry:
+            up.in_a_hurry = False
+        else:
+            await trio.sleep(delay * random.uniform(0.5, 1.0))  # noqa: S311 - spreads reconnects, decides nothing secret
+        while True:
+            try:
+                connected = await connect(up.endpoint, proto=up.proto, name=self.name)
+            except (ConnectFailed, GateError) as failure:
+                why = away(up.endpoint, failure)
+                if up.state is not State.DOWN:
+                    log.warning("store_down", extra={"store": up.name, "why": why, "do": "start it or correct its url; the gate retries"})
+                self.lane.unreachable(up, why)
+                self.kick()
+                await trio.sleep(delay * random.uniform(0.5, 1.0))  # noqa: S311
+                delay = min(2 * delay, RECONNECT_MOST)
+            else:
+                break
+        if up.state is State.DOWN:
+            log.warning("store_up", extra={"store": up.name})
+        transport = Transport(connected.sock, self._upstream_readable, up)
+        transport.tls = connected.tls
+        up.transport = transport
+        self._transports[transport.fd] = transport
+        self._epoll.register(transport.fd, _IN)
+        up.last_read = time.monotonic()
+        self.lane.connected(up)
+        self.kick()
+
+    def _upstream_readable(self, transport: Transport) -> None:
+        up: Upstream = transport.owner
+        try:
+            data = transport.sock.recv(RECEIVE)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self.drop(up, f"the connection to {up.name} broke: {error.strerror}")
+            return
+        try:
+            if data:
+                if transport.tls is not None:
+                    data = transport.tls.receive(data)
+                if data:
+                    self.lane.fed_by(up, data, time.monotonic())
+                return
+        except (ProtocolError, TlsError) as problem:
+            log.error("store_out_of_step", extra={"store": up.name, "error": str(problem)})
+            self.drop(up, str(problem))
+            return
+        self.drop(up, f"store {up.name} closed the connection")
+
+    def _flush_upstream(self, up: Upstream) -> None:
+        transport = up.transport
+        if transport is None or up.held or transport.want_out:
+            return
+        out = up.out
+        while up.unsent or out:
+            if up.unsent:
+                data = up.unsent
+            else:
+                data = out[0] if len(out) == 1 else b"".join(out)
+                out.clear()
+                if transport.tls is not None:
+                    up.sent += len(data)  # what TLS has taken can not be taken back
+                    data = transport.tls.send(data)
+            try:
+                sent = transport.sock.send(data)
+            except BlockingIOError:
+                sent = 0
+            except OSError:
+                sent = 0  # the end of the connection is found when it is read
+                up.unsent = data
+                return
+            if transport.tls is None:
+                up.sent += sent
+            if sent < len(data):
+                up.unsent = memoryview(data)[sent:]
+                transport.want_out = True
+                self._watch(transport)
+                return
+            up.unsent = b""
+
+    def drop(self, up: Upstream, why: str) -> None:
+        """End a shared connection: `Lane.lost` decides about what was on it, and a new one is made if it is wanted."""
+        transport = up.transport
+        if transport is None:
+            return
+        held = up.held
+        self._forget(transport)
+        log.warning("store_connection_lost", extra={"store": up.name, "why": why, "unanswered": len(up.fifo)})
+        up.in_a_hurry = not held
+        self.lane.lost(up, why)
+
+    # ------------------------------------------------------------------ the end
+
+    def _close_all(self) -> None:
+        for client in list(self.clients.values()):
+            self.close_client(client)
+        for transport in list(self._transports.values()):
+            self._forget(transport)
+        self.stop_listening()
+        self._epoll.close()

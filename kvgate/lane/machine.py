@@ -1,0 +1,644 @@
+"""The lane's state machine: which bytes go where, and whose turn it is. No sockets, no clocks, no tasks.
+
+``feed(client, data, now)`` takes what a client sent, ``fed_by(upstream, data, now)`` what a store answered. Both append to
+the ``out`` of clients and upstreams and put those on `Lane.touched_clients` and `Lane.touched_upstreams`; the driver sends.
+Commands that need thought go up to the `Gate`, which answers by calling back: `reply`, `forward`, `ask`, `pending`, `alone`.
+
+The order of replies is kept by two queues of slots (see kvgate.lane.slots). One client's commands reach one upstream in
+order because a client keeps to one connection per shard, and because a command on any other path runs alone (`alone`).
+"""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from kvgate.errors import GateError, ProtocolError, in_doubt, try_again, upstream_refused
+from kvgate.lane.client import Client
+from kvgate.lane.slots import Call, Expired, Pending, Quiet, QuietPending, Slot
+from kvgate.lane.upstream import State, Upstream
+from kvgate.wire.measure import Measurer, measure
+from kvgate.wire.request import RequestScanner, encode_request
+
+LENGTHS: Final = {b"%d" % n: n for n in range(4096)}
+"""Lengths as Redis takes them, so that one lookup reads and checks: ``$04`` is not among them."""
+
+BUFFERED_REPLY = 1024 * 1024
+"""Bytes up to which a reply is held until it is whole; a longer one is passed on as it comes."""
+
+STORE_ERRORS: Final = (b"-NOAUTH", b"-NOPERM", b"-READONLY", b"-MASTERDOWN")
+"""What a store says to the gate, not to the client."""
+
+_DOLLAR = 0x24
+_MINUS, _PUSH = 0x2D, 0x3E
+_ONE_LINE = (0x2B, 0x3A)  # simple strings and integers
+
+
+class Gate(Protocol):
+    """What stands above the lane and is asked about every command that the lane cannot take by itself."""
+
+    def request(self, client: Client, args: list[bytes], frame: bytes, now: float) -> None:
+        """Serve one request: `frame` is its canonical bytes. Called in the client's order; never while it is stalled."""
+
+    def run_batch(self, client: Client) -> None:
+        """All that came at once is scanned: run what was collected in ``client.batch``."""
+
+    def too_large(self, client: Client, args: list[bytes], size: int, now: float) -> None:
+        """An argument of `size` bytes was over every limit, and was dropped."""
+
+    def left(self, client: Client) -> None:
+        """The client is gone: end what runs for it."""
+
+
+class Lane:
+    """All clients and upstreams of one process, without their sockets."""
+
+    def __init__(self, gate: Gate, *, budget: float = 1.5, silence: float = 5.0) -> None:
+        """`budget`: seconds a forwarded command may take; `silence`: seconds after which a mute upstream is closed."""
+        self.gate = gate
+        self.budget = budget
+        self.silence = silence
+        self.touched_clients: list[Client] = []
+        self.touched_upstreams: list[Upstream] = []
+        self.to_connect: list[Upstream] = []
+        self.to_drop: list[tuple[Upstream, str]] = []  # connections that the driver shall close, `lost` follows
+        self.resumable: deque[Client] = deque()  # whose queue ran empty while a command waited for that
+        self.upstreams: set[Upstream] = set()  # that ever had work
+        self.commands = 0  # forwarded in runs, for INFO
+        self.retries = 0
+
+    # ------------------------------------------------------------------ clients' bytes
+
+    def feed(self, client: Client, data: bytes, now: float) -> None:
+        """Take bytes of a client. What is no RESP is answered with Redis' text, and the client is then closed."""
+        if client.stalled or client.backlog:
+            client.backlog.append(data)
+            client.backlog_size += len(data)
+            return
+        try:
+            self._scan(client, data, now)
+        except ProtocolError as problem:
+            self.reply(client, GateError("ERR " + problem.text).reply)
+            self.hang_up(client)
+        if client.batch:
+            self.gate.run_batch(client)
+
+    def _scan(self, client: Client, data: bytes, now: float) -> None:
+        """Walk over whole requests: a run of commands for one upstream becomes one slot; what is unknown goes up.
+
+        A request is taken here only if it is spelled exactly like one that was checked before (see
+        kvgate.policy.compiled.Route); any doubt ends in `_slow`, which knows all the rules.
+        """
+        pos, size = 0, len(data)
+        find, startswith, lengths = data.find, data.startswith, LENGTHS
+        run_up: Upstream | None = None
+        run_start = run_count = run_readonly = 0
+        if not client.scanner.idle:
+            pos = self._slow(client, data, 0, now)
+        routes, line = client.routes, client.line
+        while pos < size and not client.stalled:
+            name_end = find(b"\r\n$", pos + 5)
+            key_start = find(b"\r\n", name_end + 3) + 2
+            length = lengths.get(data[name_end + 3 : key_start - 2])
+            if length is not None and name_end > 0:
+                key_end = end = key_start + length
+                colon = find(b":", key_start, end)
+                route = routes.get(data[key_start:colon]) if colon >= 0 else client.default_route
+                plan = route.plans.get(data[pos:name_end]) if route is not None and length <= route.max_key else None
+                if route is not None and plan is not None:
+                    more = plan >> 1
+                    while more and startswith(b"\r\n$", end):
+                        start = find(b"\r\n", end + 3) + 2
+                        text = data[end + 3 : start - 2]
+                        length = lengths.get(text)
+                        if length is None:
+                            if not text.isdigit() or text[0] == 0x30:
+                                break
+                            length = int(text)
+                        end = start + length
+                        more -= 1
+                    end += 2
+                    if not more and end <= size and end - pos <= route.quick and data[end - 2 : end] == b"\r\n":
+                        shard = route.single or route.shards[route.slots[route.slot_of(data[key_start:key_end])]]
+                        up = shard.lines[line]
+                        if up is run_up and plan & 1 == run_readonly:
+                            run_count += 1
+                        else:
+                            if run_up is not None:
+                                self.forward(client, run_up, data[run_start:pos], now, run_count, readonly=run_readonly)
+                            run_up, run_start, run_count, run_readonly = up, pos, 1, plan & 1
+                        pos = end
+                        continue
+            if run_up is not None:
+                self.forward(client, run_up, data[run_start:pos], now, run_count, readonly=run_readonly)
+                run_up = None
+            pos = self._slow(client, data, pos, now)
+            routes, line = client.routes, client.line
+        if run_up is not None:
+            self.forward(client, run_up, data[run_start:pos], now, run_count, readonly=run_readonly)
+        if pos < size and not client.eof:
+            client.backlog.append(data[pos:])
+            client.backlog_size += size - pos
+
+    def _slow(self, client: Client, data: bytes, pos: int, now: float) -> int:
+        """Take at most one request by the scanner that knows all of Redis' rules, and ask the gate about it."""
+        scanner = client.scanner
+        fresh = scanner.idle
+        end = scanner.feed(data, pos)
+        args = scanner.args
+        if args:
+            if scanner.oversized:
+                self.gate.too_large(client, args, scanner.oversized, now)
+            else:
+                frame = data[pos:end] if fresh and scanner.canonical else encode_request(args)
+                self.gate.request(client, args, frame, now)
+        return end
+
+    # ------------------------------------------------------------------ what the gate calls back
+
+    def reply(self, client: Client, raw: bytes) -> None:
+        """Answer the present command, behind all that are unanswered."""
+        if client.queue:
+            slot = Pending(client, 0.0)
+            slot.fill(raw)
+            client.queue.append(slot)
+        else:
+            client.out.append(raw)
+            if not client.touched:
+                client.touched = True
+                self.touched_clients.append(client)
+
+    def pending(self, client: Client, now: float, *, quiet: bool = False) -> Pending:
+        """A place in the client's queue for the present command; `fill` it later and then `settle` the client."""
+        slot = QuietPending(client, now) if quiet else Pending(client, now)
+        client.queue.append(slot)
+        return slot
+
+    def settle(self, client: Client) -> None:
+        """Write out what is answered at the head of the client's queue."""
+        queue = client.queue
+        while queue and (queue[0].parts or not queue[0].want):
+            slot = queue[0]
+            if slot.emits:
+                client.out.extend(slot.parts)
+            slot.parts.clear()
+            if slot.want:
+                break
+            queue.popleft()
+        if not client.touched:
+            client.touched = True
+            self.touched_clients.append(client)
+        if not queue:
+            self._ran_empty(client)
+
+    def alone(self, client: Client, start: Callable[[], None]) -> None:
+        """Call `start` once everything before is answered; from now until `done` nothing else of this client starts."""
+        if client.queue:
+            client.waiting = start
+        else:
+            client.busy = True
+            start()
+
+    def done(self, client: Client, raw: bytes = b"") -> None:
+        """The command that ran alone is answered with `raw`; the client goes on."""
+        if client.closed:
+            return
+        client.busy = False
+        if raw:
+            client.out.append(raw)
+        if not client.touched:
+            client.touched = True
+            self.touched_clients.append(client)
+        self._ran_empty(client)
+
+    def push(self, client: Client, raw: bytes) -> None:
+        """Write something that answers no command, between whole replies."""
+        if client.closed:
+            return
+        (client.withheld if client.streaming else client.out).append(raw)
+        if not client.touched:
+            client.touched = True
+            self.touched_clients.append(client)
+
+    def hang_up(self, client: Client) -> None:
+        """Read nothing more of the client; close it once all before is answered and flushed."""
+        client.eof = True
+        client.backlog.clear()
+        client.backlog_size = 0
+        self._ran_empty(client)
+
+    def abort(self, client: Client) -> None:
+        """Close the client at once, without another byte."""
+        client.closing = True
+        client.out.clear()
+        client.out_size = 0
+        if not client.touched:
+            client.touched = True
+            self.touched_clients.append(client)
+
+    def forward(
+        self, client: Client, up: Upstream, frames: bytes, now: float, want: int = 1, *, readonly: int, quiet: bool = False
+    ) -> None:
+        """Send commands of a client on; their replies find their way back by themselves."""
+        if up.state is not State.UP:
+            if up.state is State.DOWN:
+                self.reply(client, b"" if quiet else try_again(f"store {up.name} is down: {up.why_down}").reply * want)
+                return
+            self._want_connection(up)
+        slot = (Quiet if quiet else Slot)(client, want, frames, now, readonly=readonly)
+        client.queue.append(slot)
+        client.inflight += want
+        client.inflight_bytes += len(frames)
+        slot.offset = up.queued
+        up.queued += len(frames)
+        up.fifo.append(slot)
+        up.out.append(frames)
+        self.commands += want
+        if not up.touched:
+            up.touched = True
+            self.touched_upstreams.append(up)
+
+    def ask(self, up: Upstream, call: Call) -> None:
+        """Send a request that is no client's; its `answer` gets the raw reply, or the gate's own error."""
+        if up.state is State.DOWN:
+            self._give_up(call, try_again(f"store {up.name} is down: {up.why_down}").reply)
+            return
+        if up.state is not State.UP:
+            self._want_connection(up)
+        up.put(call)
+        if not up.touched:
+            up.touched = True
+            self.touched_upstreams.append(up)
+
+    def _want_connection(self, up: Upstream) -> None:
+        if up.state is State.IDLE:
+            up.state = State.CONNECTING
+            self.upstreams.add(up)
+            self.to_connect.append(up)
+
+    # ------------------------------------------------------------------ stores' bytes
+
+    def fed_by(self, up: Upstream, data: bytes, now: float) -> None:
+        """Take bytes of a store and give each reply to whoever waits for it.
+
+        Raises:
+            ProtocolError: they are no replies, or nobody waits for them; the caller closes the connection.
+        """
+        up.last_read = now
+        pos, size = 0, len(data)
+        if up.measurer is not None:
+            pos = self._go_on(up, up.measurer, data)
+            if pos < 0:
+                return
+        fifo, find, lengths, touched = up.fifo, data.find, LENGTHS, self.touched_clients
+        while pos < size:
+            if not fifo:
+                self._unasked(up, data, pos)
+                return
+            slot = fifo[0]
+            start, want = pos, slot.want
+            most = want - 1 if slot.special else 0  # special slots get one reply at a time
+            while want > most and pos < size:
+                kind = data[pos]
+                if kind == _DOLLAR:
+                    at = find(b"\n", pos)
+                    if at < 0:
+                        break
+                    length = lengths.get(data[pos + 1 : at - 1])
+                    if length is None:
+                        length = int(data[pos + 1 : at - 1])
+                    end = at + 3 + length if length >= 0 else at + 1
+                    if end > size:
+                        break
+                    pos = end
+                elif kind in _ONE_LINE:
+                    at = find(b"\n", pos)
+                    if at < 0:
+                        break
+                    pos = at + 1
+                elif kind == _PUSH or (kind == _MINUS and data.startswith(STORE_ERRORS, pos)):
+                    break
+                else:
+                    end = measure(data, pos)
+                    if end < 0:
+                        break
+                    pos = end
+                want -= 1
+            if pos > start:
+                replies = slot.want - want
+                client = slot.client
+                if slot.special:
+                    self._special(up, slot, data[start:pos], replies)
+                elif client is None:  # it left, or its time ran out
+                    slot.want = want
+                    if not want:
+                        fifo.popleft()
+                else:
+                    slot.want = want
+                    client.inflight -= replies
+                    queue = client.queue
+                    if queue[0] is slot:
+                        client.out.append(data[start:pos])
+                        if not client.touched:
+                            client.touched = True
+                            touched.append(client)
+                        if not want:
+                            fifo.popleft()
+                            client.inflight_bytes -= len(slot.frames)
+                            queue.popleft()
+                            if not queue:
+                                if client.waiting is not None or client.eof:
+                                    self._ran_empty(client)
+                            elif queue[0].parts or not queue[0].want:
+                                self.settle(client)
+                    else:
+                        slot.parts.append(data[start:pos])
+                        if not want:
+                            fifo.popleft()
+                            client.inflight_bytes -= len(slot.frames)
+            if want and pos < size and want > most:
+                pos = self._unusual(up, data, pos, now)
+
+    def _unusual(self, up: Upstream, data: bytes, pos: int, now: float) -> int:
+        """What stands at `pos` is a push, a store's word to the gate, or the beginning of a reply that is not whole yet."""
+        if data[pos] == _PUSH:
+            end = measure(data, pos)
+            if end > 0:
+                return end  # nothing on a shared connection asks for pushes: drop it
+        elif data.startswith(STORE_ERRORS, pos):
+            end = data.find(b"\n", pos) + 1
+            if end > 0:
+                self._store_error(up, data[pos:end], now)
+                return end
+        up.measurer = Measurer()
+        if up.measurer.feed(data, pos) >= 0:
+            raise ProtocolError("Protocol error: a reply ends where it should not")
+        self._hold(up, data[pos:])
+        return len(data)
+
+    def _unasked(self, up: Upstream, data: bytes, pos: int) -> None:
+        """Bytes while nobody waits: a push or an error that announces the end is dropped, the rest is out of step."""
+        if data[pos] not in (_PUSH, _MINUS):
+            raise ProtocolError(f"Protocol error: {up.name} sent a reply that nobody asked for")
+
+    def _go_on(self, up: Upstream, measurer: Measurer, data: bytes) -> int:
+        """Follow the reply that was unfinished; the position after it, or -1."""
+        end = measurer.feed(data, 0)
+        if end < 0:
+            self._hold(up, data)
+            return -1
+        slot, piece = up.fifo[0], b"".join(up.partial) + data[:end]
+        up.measurer = None
+        up.partial.clear()
+        up.partial_size = 0
+        client = slot.client
+        streamed = client is not None and client.streaming
+        if not streamed and piece.startswith(STORE_ERRORS):
+            self._store_error(up, piece, up.last_read)
+            return end
+        if piece[0] == _PUSH and not streamed:
+            return end
+        self._deliver(up, slot, piece, 1)
+        if streamed and client is not None:
+            client.streaming = False
+            client.out.extend(client.withheld)
+            client.withheld.clear()
+        return end
+
+    def _hold(self, up: Upstream, data: bytes) -> None:
+        """Keep a part of an unfinished reply; a large one is passed on when it is its client's turn."""
+        slot = up.fifo[0]
+        client = slot.client
+        if client is None and not slot.special:
+            return
+        up.partial.append(data)
+        up.partial_size += len(data)
+        if up.partial_size > BUFFERED_REPLY and client is not None and not slot.special and client.queue[0] is slot:
+            client.streaming = True
+            client.out.extend(up.partial)
+            up.partial.clear()
+            if not client.touched:
+                client.touched = True
+                self.touched_clients.append(client)
+
+    def _deliver(self, up: Upstream, slot: Slot, piece: bytes, replies: int) -> None:
+        """Give whole replies to the slot at the head of the FIFO, off the hot path."""
+        if slot.special:
+            self._special(up, slot, piece, replies)
+            return
+        slot.want -= replies
+        client = slot.client
+        if client is not None:
+            client.inflight -= replies
+            if piece:
+                slot.parts.append(piece)
+        if not slot.want:
+            up.fifo.popleft()
+            if client is not None:
+                client.inflight_bytes -= len(slot.frames)
+        if client is not None:
+            self.settle(client)
+
+    def _special(self, up: Upstream, slot: Slot, piece: bytes, replies: int) -> None:
+        client = slot.client
+        if slot.want == replies:
+            up.fifo.popleft()
+        slot.receive(piece, replies)
+        if client is not None:
+            client.inflight -= replies
+            if not slot.want:
+                client.inflight_bytes -= len(slot.frames)
+            self.settle(client)
+
+    def _store_error(self, up: Upstream, raw: bytes, now: float) -> None:
+        """A store's word to the gate: that it refuses the gate's user, or that it is not the master any more."""
+        slot = up.fifo[0]
+        if raw.startswith((b"-NOAUTH", b"-NOPERM")):
+            self._deliver(up, slot, upstream_refused(raw[1:-2].decode("utf-8", "replace")).reply, 1)
+            return
+        up.held = True  # send nothing more to it; when what was sent is answered, connect anew and resolve the name again
+        why = f"store {up.name} is a replica now, or lost its master"
+        others = list(up.fifo)[1:]
+        waited_for = slot.client is not None or isinstance(slot, Call)
+        last = slot.want == 1 and not any(_owner(other) == _owner(slot) for other in others)
+        if waited_for and last and now - slot.started < self.budget:
+            up.fifo.popleft()
+            _keep_unanswered(slot)
+            up.put(slot)
+            self.retries += 1
+        else:
+            self._deliver(up, slot, try_again(why).reply, 1)
+        if not up.fifo or not up.is_sent(up.fifo[0]):
+            self.to_drop.append((up, why))
+
+    # ------------------------------------------------------------------ the end of a connection
+
+    def connected(self, up: Upstream) -> None:
+        """The driver has a connection: what waits is sent on it."""
+        up.state = State.UP
+        up.why_down = ""
+        if up.out and not up.touched:
+            up.touched = True
+            self.touched_upstreams.append(up)
+
+    def unreachable(self, up: Upstream, why: str) -> None:
+        """No connection can be had: what waits is refused, and so is what comes until one can."""
+        up.state = State.DOWN
+        up.why_down = why
+        waiting = list(up.fifo)
+        up.start_over([])
+        error = try_again(f"store {up.name} is down: {why}").reply
+        for slot in waiting:
+            self._give_up(slot, error)
+
+    def lost(self, up: Upstream, why: str) -> None:
+        """The connection broke. What was not sent waits for the next one; of what was sent, reads are sent once more.
+
+        A read is not repeated when its client sent a write after it on this connection: it would see too much.
+        """
+        broken = up.fifo[0] if up.measurer is not None and up.fifo else None
+        keep: list[Slot] = []
+        writers: set[int] = set()
+        refused: list[tuple[Slot, bytes]] = []
+        for slot in reversed(up.fifo):
+            client = slot.client
+            if client is None and not isinstance(slot, Call):
+                continue
+            owner = _owner(slot)
+            if not up.is_sent(slot):
+                keep.append(slot)
+            elif slot is broken and client is not None and client.streaming:
+                self.abort(client)  # it has the beginning of a reply: there is no other way to tell
+            elif slot.readonly and not slot.retried and owner not in writers:
+                slot.retried = True
+                _keep_unanswered(slot)
+                keep.append(slot)
+                self.retries += 1
+            else:
+                error = try_again(f"{why}, twice") if slot.readonly and slot.retried else in_doubt(why)
+                if slot.readonly and not slot.retried:
+                    error = try_again(f"{why}, and a later write had been sent")
+                refused.append((slot, error.reply))
+            if up.is_sent(slot) and not slot.readonly:
+                writers.add(owner)
+        up.start_over(keep[::-1])
+        for slot, error_reply in reversed(refused):
+            self._give_up(slot, error_reply)
+        if up.fifo:
+            up.state = State.CONNECTING
+            self.to_connect.append(up)
+        else:
+            up.state = State.IDLE
+
+    def _give_up(self, slot: Slot, error: bytes) -> None:
+        """Answer what is unanswered of a slot that stands in no FIFO any more."""
+        client, want = slot.client, slot.want
+        if slot.special:
+            slot_replies = [error] * want
+            for piece in slot_replies:
+                slot.receive(piece, 1)
+        else:
+            slot.want = 0
+            slot.parts.append(error * want)
+        if client is not None:
+            client.inflight -= want
+            client.inflight_bytes -= len(slot.frames)
+            self.settle(client)
+
+    def leave(self, client: Client) -> None:
+        """The client's connection has ended: nobody waits for its replies any more, but they still come."""
+        client.closed = True
+        for slot in client.queue:
+            slot.client = None
+        client.queue.clear()
+        client.out.clear()
+        client.backlog.clear()
+        client.waiting = None
+        client.inflight = client.inflight_bytes = client.backlog_size = client.out_size = 0
+        self.gate.left(client)
+
+    # ------------------------------------------------------------------ time
+
+    def tick(self, now: float) -> None:
+        """Look after time limits; called a few times in each budget."""
+        for up in self.upstreams:
+            fifo = up.fifo
+            if not fifo:
+                continue
+            first = fifo[0]
+            if up.is_sent(first) and now - max(up.last_read, first.started) > self.silence:
+                self.to_drop.append((up, f"store {up.name} was silent for {self.silence} s"))
+                continue
+            if first.started + self.budget < now:
+                self._expire(up, now)
+
+    def _expire(self, up: Upstream, now: float) -> None:
+        overdue = [slot for slot in up.fifo if slot.started + self.budget < now and not isinstance(slot, Expired)]
+        for slot in overdue:
+            if slot.client is None and not isinstance(slot, Call):
+                continue
+            if not up.is_sent(slot):
+                up.withdraw(slot)
+                self._give_up(slot, try_again(f"store {up.name} did not take it within {self.budget} s").reply)
+            elif up.measurer is None or slot is not up.fifo[0]:  # else its reply is coming in
+                why = f"store {up.name} did not answer within {self.budget} s"
+                up.fifo[up.fifo.index(slot)] = Expired(slot)
+                self._give_up(slot, (try_again(why) if slot.readonly else in_doubt(why)).reply)
+
+    # ------------------------------------------------------------------ going on
+
+    def _ran_empty(self, client: Client) -> None:
+        """Nothing of the client is unanswered: what waited for that may start, once the present socket is served."""
+        if client.waiting is not None or client.eof or client.backlog:
+            self.resumable.append(client)
+
+    def resume(self, now: float) -> None:
+        """Let the clients go on whose queue ran empty. The driver calls it after serving sockets."""
+        while self.resumable:
+            client = self.resumable.popleft()
+            if client.closed or client.busy:
+                continue
+            if client.waiting is not None:
+                if client.queue:
+                    continue  # another reply is awaited; it comes back here then
+                start, client.waiting = client.waiting, None
+                client.busy = True
+                start()
+            elif client.backlog:
+                data = b"".join(client.backlog)
+                client.backlog.clear()
+                client.backlog_size = 0
+                self.feed(client, data, now)
+                if not client.stalled:
+                    self._ran_empty_if_idle(client)
+            elif client.eof and not client.queue:
+                client.closing = True
+                if not client.touched:
+                    client.touched = True
+                    self.touched_clients.append(client)
+
+    def _ran_empty_if_idle(self, client: Client) -> None:
+        if client.eof and not client.queue:
+            self.resumable.append(client)
+
+    def ended(self, client: Client) -> None:
+        """The client will send no more (half-close): what came is finished and flushed, then it is closed."""
+        client.eof = True
+        if not client.queue and not client.busy:
+            self.resumable.append(client)
+
+
+def _owner(slot: Slot) -> int:
+    """Tells whose order a slot belongs to."""
+    return id(slot.owner or slot) if isinstance(slot, Call) else id(slot.client)
+
+
+def _keep_unanswered(slot: Slot) -> None:
+    """Cut the answered requests off a slot that is to be sent again."""
+    scanner, starts, pos = RequestScanner(), [], 0
+    while pos < len(slot.frames):
+        starts.append(pos)
+        pos = scanner.feed(slot.frames, pos)
+    answered = starts[-slot.want]
+    slot.frames = slot.frames[answered:]
+    if slot.client is not None:
+        slot.client.inflight_bytes -= answered

@@ -1,0 +1,113 @@
+"""Reply slots: what stands in a client's queue, in the order of its commands, and in an upstream's FIFO, in the order sent.
+
+A plain `Slot` is a run of commands of one client that went to one upstream: it stands in both queues. The others are
+`special`: a `Pending` reply that a task will fill, a `Merged` reply that waits for its `Part` slots on several upstreams, a
+`Call` of a task that is no client, an `Exec` block, and a `Quiet` run whose replies the client does not want.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from kvgate.lane.client import Client
+
+
+class Slot:
+    """A run of commands: `want` replies are still to come, `parts` holds what came while earlier slots were unanswered."""
+
+    __slots__ = ("client", "frames", "offset", "parts", "readonly", "retried", "started", "want")
+    special = False
+    emits = True
+    """Whether its parts are written to the client."""
+
+    def __init__(self, client: "Client | None", want: int, frames: bytes, started: float, *, readonly: int) -> None:
+        """`frames` are the commands' bytes; `started` is when they were read, in seconds of the lane's clock."""
+        self.client = client  # None once nobody waits for the replies: they are counted and dropped
+        self.want = want
+        self.frames = frames
+        self.started = started
+        self.readonly = readonly
+        self.parts: list[bytes] = []
+        self.offset = 0  # of its first byte in all that was ever queued on its upstream's present connection
+        self.retried = False
+
+    def receive(self, piece: bytes, replies: int) -> None:
+        """Take `piece`, `replies` whole replies. Only special slots are told; the lane serves plain ones itself."""
+        raise NotImplementedError
+
+
+class Quiet(Slot):
+    """Commands under CLIENT REPLY OFF or SKIP: executed, their replies dropped."""
+
+    __slots__ = ()
+    special = True
+    emits = False
+
+    def receive(self, piece: bytes, replies: int) -> None:
+        """Drop the replies."""
+        del piece
+        self.want -= replies
+
+
+class Pending(Slot):
+    """A reply that a task, a merge or the gate gives; it stands in a client's queue only. Done when `want` is 0."""
+
+    __slots__ = ()
+
+    def __init__(self, client: "Client", started: float) -> None:
+        """Wait for one reply."""
+        super().__init__(client, 1, b"", started, readonly=False)
+
+    def fill(self, raw: bytes) -> None:
+        """Give the reply. Filling a slot of a client that has left does nothing."""
+        if self.want and self.client is not None:
+            self.want = 0
+            self.parts.append(raw)
+
+
+class QuietPending(Pending):
+    """A reply that is not written (CLIENT REPLY OFF and SKIP)."""
+
+    __slots__ = ()
+    emits = False
+
+
+class Expired(Slot):
+    """Stands in a FIFO for a slot that was answered with an error because its time was over: the replies are dropped."""
+
+    __slots__ = ()
+
+    def __init__(self, slot: Slot) -> None:
+        """Count the replies that `slot` still had to get."""
+        super().__init__(None, slot.want, slot.frames, slot.started, readonly=slot.readonly)
+        self.offset = slot.offset
+
+
+class Call(Slot):
+    """One request whose raw reply goes to `answer`: a part of a split command, a task's question, a block for EXEC.
+
+    `want` may be above 1 (MULTI … EXEC): `answer` gets every reply, in order.
+    """
+
+    __slots__ = ("answer", "owner")
+    special = True
+
+    def __init__(
+        self,
+        frames: bytes,
+        started: float,
+        answer: Callable[[bytes], None],
+        *,
+        readonly: bool,
+        want: int = 1,
+        owner: "Client | None" = None,
+    ) -> None:
+        """`answer` is called once for each reply, with its bytes; it must not raise. `owner` is whose order it belongs to."""
+        super().__init__(None, want, frames, started, readonly=readonly)
+        self.answer = answer
+        self.owner = owner
+
+    def receive(self, piece: bytes, replies: int) -> None:
+        """Hand the reply on; the lane gives special slots one reply at a time."""
+        self.want -= replies
+        self.answer(piece)

@@ -1,0 +1,134 @@
+"""A shared connection to one store process, as the lane knows it: what is to be sent, and who waits for which reply."""
+
+import enum
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from kvgate.lane.slots import Slot
+from kvgate.wire.measure import Measurer
+
+if TYPE_CHECKING:
+    from kvgate.backend import Endpoint
+
+
+class State(enum.Enum):
+    """Of a shared connection. While IDLE or CONNECTING commands wait for it, within their budget."""
+
+    IDLE = "idle"
+    CONNECTING = "connecting"
+    UP = "up"
+    DOWN = "down"
+    """The last connect failed: commands are refused at once until one succeeds."""
+
+
+class Upstream:
+    """One of the shared connections to one shard in one protocol; it outlives the sockets that carry it."""
+
+    __slots__ = (
+        "endpoint",
+        "fifo",
+        "held",
+        "in_a_hurry",
+        "last_read",
+        "measurer",
+        "name",
+        "out",
+        "partial",
+        "partial_size",
+        "proto",
+        "queued",
+        "sent",
+        "state",
+        "touched",
+        "transport",
+        "unsent",
+        "why_down",
+    )
+
+    def __init__(self, name: str, endpoint: "Endpoint", proto: int) -> None:
+        """`name` is for logs and INFO: backend, shard, protocol, number."""
+        self.name = name
+        self.endpoint = endpoint
+        self.proto = proto
+        self.state = State.IDLE
+        self.why_down = ""
+        self.transport: Any = None  # the driver's
+        self.fifo: deque[Slot] = deque()  # every slot whose replies are still to come, sent or not
+        self.out: list[bytes] = []  # for the driver to send
+        self.queued = 0  # bytes ever put on this connection's way, counted from its start
+        self.sent = 0  # of those, taken by the kernel
+        self.in_a_hurry = True  # connect without a pause first
+        self.unsent: bytes | memoryview = b""  # what the driver joined and the kernel did not take
+        self.measurer: Measurer | None = None  # stands inside an unfinished reply
+        self.partial: list[bytes] = []
+        self.partial_size = 0
+        self.last_read = 0.0
+        self.touched = False
+        self.held = False  # a store that refuses writes is left: nothing more is sent before the reconnect
+
+    def __repr__(self) -> str:
+        """For logs and failing tests."""
+        return f"<Upstream {self.name} {self.state.value} fifo={len(self.fifo)} unsent={self.queued - self.sent}>"
+
+    def put(self, slot: Slot) -> None:
+        """Queue a slot and its bytes behind everything already there."""
+        slot.offset = self.queued
+        self.queued += len(slot.frames)
+        self.fifo.append(slot)
+        self.out.append(slot.frames)
+
+    def is_sent(self, slot: Slot) -> bool:
+        """Whether any byte of the slot's commands went to the kernel."""
+        return slot.offset < self.sent
+
+    def start_over(self, slots: list[Slot]) -> None:
+        """Forget the connection; `slots` are to be sent on the next one, in this order."""
+        self.transport = None
+        self.measurer = None
+        self.partial.clear()
+        self.partial_size = 0
+        self.held = False
+        self.fifo.clear()
+        self.out.clear()
+        self.unsent = b""
+        self.queued = self.sent = 0
+        for slot in slots:
+            self.put(slot)
+
+    def withdraw(self, slot: Slot) -> None:
+        """Take back a slot of which nothing was sent: its commands will never be executed."""
+        self.fifo.remove(slot)
+        waiting = [other for other in self.fifo if not self.is_sent(other)]
+        tail = b""
+        if self.fifo:
+            last = next((other for other in reversed(self.fifo) if self.is_sent(other)), None)
+            if last is not None:
+                tail = last.frames[self.sent - last.offset :]  # the kernel may have taken a part of one slot
+        self.unsent = tail
+        self.out.clear()
+        self.queued = self.sent + len(tail)
+        for other in waiting:
+            other.offset = self.queued
+            self.queued += len(other.frames)
+            self.out.append(other.frames)
+
+
+class Shard:
+    """One store process of a backend with its shared connections; `lines[client.line]` is the one of a client."""
+
+    __slots__ = ("endpoint", "index", "lines", "name")
+
+    def __init__(self, name: str, index: int, endpoint: "Endpoint", per_protocol: int = 2) -> None:
+        """`per_protocol` connections for RESP2 clients, as many for RESP3 clients; opened when first needed."""
+        self.name = name
+        self.index = index
+        self.endpoint = endpoint
+        self.lines = tuple(
+            Upstream(f"{name}/{index}/resp{proto}/{number}", endpoint, proto)
+            for proto in (2, 3)
+            for number in range(per_protocol)
+        )
+
+    def __repr__(self) -> str:
+        """For logs and failing tests."""
+        return f"<Shard {self.name}/{self.index} {self.endpoint.url}>"
