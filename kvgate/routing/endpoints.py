@@ -12,6 +12,7 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 import attrs
 
 from kvgate.backend import Endpoint, Topology
+from kvgate.commands.table import TABLE
 from kvgate.errors import ConfigurationError
 from kvgate.policy.options import Options, did_you_mean
 from kvgate.routing.slots import HASHES, MOST_SLOTS, SLOTS, crc32_slot, slot_table
@@ -139,6 +140,8 @@ def _rename(options: Options) -> dict[str, str]:
             table.wrong(command, "must be the command's name on the store, in quotes, without spaces")
         elif any(letter.isspace() or letter == "|" for letter in command):
             table.wrong(command, "Redis renames whole commands only, no subcommands")
+        elif command.upper().encode() not in TABLE:
+            table.wrong(command, f"there is no such command{did_you_mean(command, [name.decode() for name in TABLE])}")
         else:
             names[command.upper()] = renamed
     return names
