@@ -79,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             continue
         print(f"{name}: {time.perf_counter() - begin:.0f} s", file=sys.stderr)
         sections.append(section)
-        pieces[name] = section.markdown(provenance(settings))
+        pieces[name] = section.markdown(provenance(settings, once=section.once))
         print(section.plain() + "\n")
     if options.write:
         old = options.write.read_text(encoding="utf-8") if options.write.exists() else ""

@@ -82,4 +82,5 @@ def section(settings: Settings) -> Section:
             " *direct* is redis-server's own.",
             (Table(caption, header, tuple(rows)),),
             notes=tuple(settings.left_out(running.missing)),
+            once=True,
         )

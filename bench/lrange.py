@@ -59,7 +59,7 @@ def section(settings: Settings) -> Section:
             "lrange",
             "Large replies",
             f"One list of {ELEMENTS} elements of {len(ELEMENT)} bytes (a reply of {_reply_bytes()} bytes), asked for by"
-            " 50 clients: all of them ask one shard, so the store is the limit.",
+            " 50 clients. The list is on both shards: HAProxy's clients ask both, everybody else's the one of the key.",
             (Table(caption, ("peer", *columns), tuple(rows)),),
             tuple(load.shown() for load in loads(short=settings.short)),
             (

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from bench.figures import Table, beside, number, widest
 from bench.load import VALUE_BYTES, Load, Sample, check, run
 from bench.peers import PASSWORD, Fleet, Peer, fleet
-from bench.process import NotAvailable
+from bench.process import NotAvailable, kill
 from bench.report import Section, Settings
 from bench.resp import Client
 
@@ -85,7 +85,7 @@ def _section(settings: Settings, running: Fleet) -> Section:
             times.append(seconds)
             print(f"  start with {count}: {seconds:.3f} s", file=sys.stderr)
             if turn < settings.rounds - 1:
-                gates[count].server.process.kill()
+                kill(gates[count].server)
     for key in (ONE_KEY, SPREAD_KEY):
         running.fill([key.replace("__rand_int__", f"{i:012d}") for i in range(MANY)], b"x" * VALUE_BYTES)
     cases = {

@@ -147,6 +147,13 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
                 return
 
 
+def kill(server: Started) -> None:
+    """End its whole process group at once and wait for it."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(server.pid, signal.SIGKILL)
+    server.process.wait(10.0)
+
+
 def wait_for(ready: Callable[[], bool], server: Started, seconds: float = 20.0, pause: float = 0.002) -> float:
     """Wait until `ready()`; the seconds it took from the call.
 

@@ -40,6 +40,8 @@ class Section:
     tables: tuple[Table, ...]
     commands: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    once: bool = False
+    """Measured a single time, whatever the number of rounds."""
 
     def plain(self) -> str:
         """For a terminal."""
@@ -54,11 +56,13 @@ class Section:
 
 
 def first_line(command: Sequence[str]) -> str:
-    """The first line that a program prints, on either stream; "not installed" when it cannot be run."""
+    """The first line that a program prints, on either stream; or that it is not installed, or does not run."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False, cwd=ROOT)
     except OSError:
         return "not installed"
+    if done.returncode:
+        return f"does not run (status {done.returncode})"
     return (done.stdout.strip() or done.stderr.strip() or "no version").splitlines()[0]
 
 
@@ -84,15 +88,16 @@ def machine() -> list[tuple[str, str]]:
     ]
 
 
-def provenance(settings: Settings) -> str:
+def provenance(settings: Settings, *, once: bool) -> str:
     """When, from which commit, how, and how busy the machine was at the end of the run."""
     now = dt.datetime.now(dt.UTC)
     commit = first_line(["git", "describe", "--always", "--dirty"])
     kind = "short form, " if settings.short else ""
+    how = "measured once, one peer after the other" if once else f"medians of {settings.rounds} rounds, peers alternating"
     load = os.getloadavg()[0]
     return (
-        f"Measured {now:%Y-%m-%d %H:%M} UTC at commit {commit}: {kind}medians of {settings.rounds} rounds,"
-        f" peers alternating; load average {load:.1f} at the end, the run's own load included."
+        f"Measured {now:%Y-%m-%d %H:%M} UTC at commit {commit}: {kind}{how}; load average {load:.1f} at the end,"
+        " the run's own load included."
     )
 
 
