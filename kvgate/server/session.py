@@ -1,0 +1,106 @@
+"""What the gate knows of one client beyond its bytes: who it is, how it talks, and what it is in the middle of."""
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+if TYPE_CHECKING:
+    import trio
+
+    from kvgate.commands.spec import CommandSpec
+    from kvgate.policy.users import User
+    from kvgate.server.subscriptions import Subscriptions
+    from kvgate.server.watch import Watch
+
+
+@attrs.define(slots=True)
+class Queued:
+    """One command of an open MULTI, checked."""
+
+    spec: "CommandSpec"
+    args: list[bytes]
+    frame: bytes
+
+
+@attrs.define(slots=True)
+class Multi:
+    """An open MULTI."""
+
+    commands: list[Queued] = attrs.field(factory=list)
+    size: int = 0
+    """Bytes of all frames."""
+    aborted: bool = False
+    """A command was refused when it was to be queued: EXEC answers EXECABORT."""
+    target: Any = None
+    """The kvgate.server.targets.Target that all keys lie on; None while no command had keys."""
+
+
+class Session:
+    """State of one client; the lane keeps it and never looks inside. Names follow the fields of Redis' CLIENT LIST."""
+
+    __slots__ = (
+        "address",
+        "blocked",
+        "blocked_since",
+        "commands",
+        "created",
+        "database",
+        "host",
+        "last_command",
+        "last_seen",
+        "lib_name",
+        "lib_ver",
+        "listener",
+        "multi",
+        "name",
+        "no_evict",
+        "paused",
+        "proto",
+        "running",
+        "skip_next",
+        "silent",
+        "subscriptions",
+        "unblocked_by",
+        "user",
+        "watch",
+    )
+
+    def __init__(self, address: str, host: str, listener: str, user: "User | None") -> None:
+        """`address` is ``ip:port`` as CLIENT LIST shows it, `host` the ip alone (empty on a unix socket)."""
+        self.address = address
+        self.host = host
+        self.listener = listener
+        self.user = user  # None: has to authenticate first
+        self.created = time.time()
+        self.last_seen = self.created
+        self.last_command = ""  # lower case, ``client|list``
+        self.commands = 0
+        self.name = b""
+        self.lib_name = b""
+        self.lib_ver = b""
+        self.proto = 2
+        self.database = 0
+        self.no_evict = False
+        self.silent = False  # CLIENT REPLY OFF
+        self.skip_next = False  # CLIENT REPLY SKIP
+        self.multi: Multi | None = None
+        self.watch: Watch | None = None
+        self.subscriptions: Subscriptions | None = None
+        self.running: trio.CancelScope | None = None  # of the command that runs alone
+        self.blocked = False  # that command waits for others' doing (BLPOP, WAIT …): a client that leaves ends it
+        self.blocked_since = 0.0
+        self.unblocked_by = ""  # CLIENT UNBLOCK's word: TIMEOUT or ERROR
+        self.paused = False
+
+    @property
+    def plain(self) -> bool:
+        """Whether the lane may take this client's commands by itself."""
+        return not (
+            self.user is None
+            or self.multi is not None
+            or self.watch is not None
+            or self.subscriptions is not None
+            or self.silent
+            or self.skip_next
+        )

@@ -1,0 +1,57 @@
+"""What a command that the gate answers itself may know and do: the `Site`, and the form of such a command."""
+
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from kvgate.backend import Backend
+from kvgate.lane.client import Client
+from kvgate.lane.driver import Driver
+from kvgate.lane.machine import Lane
+from kvgate.policy.users import User
+from kvgate.routing.configuration import Configuration
+from kvgate.wire.reply import Raw, Reply
+
+Answer = Callable[["Site", Client, list[bytes], float], Reply | Raw | None]
+"""A command of the gate's own: ``answer(site, client, args, now)`` gives its reply, encoded already (`Raw`) or not; None
+when it has replied by itself or must not reply (CLIENT REPLY OFF). It raises GateError for an error reply. `now` is the
+lane's clock (`time.monotonic`). ``client.session`` is the kvgate.server.session.Session. It never waits."""
+
+
+class Site(Protocol):
+    """The gate as its own commands see it; kvgate.server.dispatch.Dispatcher is one."""
+
+    configuration: Configuration
+    backends: Mapping[str, Backend]
+    lane: Lane
+    driver: Driver
+    """``driver.clients`` maps client ids to clients; ``driver.close_client(client)`` ends one at once."""
+    started: float
+    """Seconds since the epoch when the gate began to serve."""
+    run_id: str
+    """40 hex digits, new at each start."""
+    paused_until: float
+    """On the lane's clock; 0 when CLIENT PAUSE is not in force."""
+
+    def become(self, client: Client, user: User | None, *, proto: int | None = None) -> None:
+        """Give the client a user (after AUTH; None: it has to authenticate again) and, when said, another protocol."""
+
+    def reset(self, client: Client) -> None:
+        """RESET: drop MULTI, WATCH, subscriptions, MONITOR, the name, the reply mode; RESP2; the initial user."""
+
+    def reply_mode(self, client: Client, mode: str) -> None:
+        """CLIENT REPLY ``ON``, ``OFF`` or ``SKIP``."""
+
+    def hang_up(self, client: Client) -> None:
+        """Close the client once all its replies, this command's too, are flushed (QUIT)."""
+
+    def kill(self, client: Client) -> None:
+        """CLIENT KILL of another client: at once, whatever it is doing; of the caller itself: after the reply."""
+
+    def pause(self, until: float, *, writes_only: bool) -> None:
+        """CLIENT PAUSE until a time on the lane's clock: clients' commands (or writes only) wait."""
+
+    def unpause(self) -> None:
+        """CLIENT UNPAUSE."""
+
+    def unblock(self, client: Client, how: str) -> bool:
+        """CLIENT UNBLOCK: end a blocked command with ``TIMEOUT`` (nil) or ``ERROR``; whether it was blocked."""
