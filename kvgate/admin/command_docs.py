@@ -18,13 +18,41 @@ Allowed = Callable[[CommandSpec], bool]
 """Whether this client is to see the command; what it may not see looks as if it did not exist."""
 
 _FLAG_ORDER: Final = (
-    "write", "readonly", "denyoom", "module", "admin", "pubsub", "noscript", "blocking", "loading", "stale", "skip_monitor",
-    "skip_slowlog", "asking", "fast", "no_auth", "may_replicate", "no_mandatory_keys", "no_async_loading", "no_multi",
-    "movablekeys", "allow_busy",
-)  # fmt: skip - Redis' order of the flags in a reply
+    "write",
+    "readonly",
+    "denyoom",
+    "module",
+    "admin",
+    "pubsub",
+    "noscript",
+    "blocking",
+    "loading",
+    "stale",
+    "skip_monitor",
+    "skip_slowlog",
+    "asking",
+    "fast",
+    "no_auth",
+    "may_replicate",
+    "no_mandatory_keys",
+    "no_async_loading",
+    "no_multi",
+    "movablekeys",
+    "allow_busy",
+)
 _KEY_FLAG_ORDER: Final = (
-    "RO", "RW", "OW", "RM", "access", "update", "insert", "delete", "not_key", "incomplete", "variable_flags",
-)  # fmt: skip - likewise
+    "RO",
+    "RW",
+    "OW",
+    "RM",
+    "access",
+    "update",
+    "insert",
+    "delete",
+    "not_key",
+    "incomplete",
+    "variable_flags",
+)
 
 
 def command_reply(args: Sequence[bytes], allowed: Allowed) -> Reply:
@@ -68,6 +96,7 @@ def _infos(names: Sequence[bytes], allowed: Allowed) -> Reply:
 
 def _info(spec: CommandSpec, allowed: Allowed) -> Reply:
     first, last, step = legacy_range(spec.keys)
+    subs: Reply = [_info(sub, allowed) for sub in spec.subcommands.values() if allowed(sub)]
     return [
         spec.lower.encode(),
         spec.arity,
@@ -78,7 +107,7 @@ def _info(spec: CommandSpec, allowed: Allowed) -> Reply:
         _words(spec.categories, CATEGORIES),
         SetOf([]),
         SetOf([_key_spec(keys) for keys in spec.keys]),
-        SetOf([_info(sub, allowed) for sub in spec.subcommands.values() if allowed(sub)]),
+        subs if spec.subcommands else SetOf([]),  # in Redis an array with them, an empty set without
     ]
 
 

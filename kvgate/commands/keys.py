@@ -246,9 +246,7 @@ def _streams(spec: CommandSpec, args: Sequence[bytes]) -> tuple[range, bool]:
         word, left = args[at].upper(), len(args) - at - 1
         if word == b"STREAMS" and left:
             if left % 2:
-                raise GateError(
-                    "ERR Unbalanced XREAD list of streams: for each stream key an ID or '$' must be specified."
-                )
+                raise GateError("ERR Unbalanced XREAD list of streams: for each stream key an ID or '$' must be specified.")
             return range(at + 1, at + 1 + left // 2), blocks
         if word == b"BLOCK" and left:
             _check_timeout(args[at + 1])

@@ -144,8 +144,5 @@ def supports(spec: CommandSpec, capabilities: Collection[str]) -> bool:
     if f"-{spec.name}" in capabilities or f"-{container}" in capabilities:
         return False
     return (
-        spec.capability == "gate"
-        or spec.capability in capabilities
-        or spec.name in capabilities
-        or container in capabilities
+        spec.capability == "gate" or spec.capability in capabilities or spec.name in capabilities or container in capabilities
     )

@@ -1,7 +1,8 @@
 """Rows of the commands on one type of value each."""
 
 # ruff: noqa: E501 - a row of the table is one line, however long
-# fmt: off - aligned by hand; `kvgate.commands.rows` says how a row is written
+# Aligned by hand; `kvgate.commands.rows` says how a row is written
+# fmt: off
 
 from typing import Final
 
