@@ -1,0 +1,257 @@
+"""The embedded store as a backend: the model's handlers over one LMDB file per ``[backends.NAME]`` of type lmdb."""
+
+import fcntl
+import logging
+import os
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import lmdb
+import trio
+
+from kvgate.backend import BackendStatistics, CallContext, Command, View
+from kvgate.errors import ConfigurationError, GateError, not_supported
+from kvgate.model import keyspace, listing, sweeper
+from kvgate.model.handlers import HANDLERS
+from kvgate.model.kv import KvTxn, run_now, transact
+from kvgate.model.transaction import Transaction
+from kvgate.policy.options import Options
+from kvgate.wire.reply import OK, Error, Raw, Reply
+from kvgate_lmdb.engine import LmdbEngine, TooLong
+from kvgate_lmdb.groups import Write, WriteGroups, error_reply, run_handler
+
+log = logging.getLogger("kvgate.lmdb")
+
+MOST_IN_PLACE: Final = 128
+"""Records that one read may fetch in the lane (about 0.2 ms); longer ones go to a thread."""
+SWEEP_PAUSE: Final = 0.5
+"""Seconds between two looks for expired keys: what is due is gone from the disk within a second or two."""
+
+CAPABILITIES: Final = frozenset({*HANDLERS, "listing"})
+
+
+class LmdbBackend:
+    """`kvgate.backend.Backend`, `InPlace` and `Listing`."""
+
+    type = "lmdb"
+    capabilities = CAPABILITIES
+    sources = 1
+
+    def __init__(
+        self,
+        name: str,
+        path: Path,
+        *,
+        durable: bool = True,
+        map_size: int = 0,
+        single_gate: bool = False,
+        clock: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+    ) -> None:
+        """Prepare; no I/O. `clock` gives Unix time in ms."""
+        self.name = name
+        self.path = path
+        self.single_gate = single_gate
+        self.engine = LmdbEngine(path, durable=durable, map_size=map_size, clock=clock)
+        self.swept = 0
+        self.sweeping = False
+        self._groups = WriteGroups(self.engine)
+
+    @property
+    def durability(self) -> str:
+        """``always`` or ``no``."""
+        return "always" if self.engine.durable else "no"
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """As `Backend.run`.
+
+        Raises:
+            ConfigurationError: the path cannot be used, or holds a store of a newer format.
+        """
+        await trio.to_thread.run_sync(self.engine.open)
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._groups.run)
+                nursery.start_soon(self._sweep)
+                task_status.started()
+        finally:
+            self.engine.close()
+
+    # Commands
+
+    def execute_now(self, command: Command, call: CallContext) -> Raw | Reply | None:
+        """As `InPlace.execute_now`; a reply that is null comes as its bytes, since None says that it was not run."""
+        spec = command.spec
+        handler = HANDLERS.get(spec.name)
+        if handler is None or "readonly" not in spec.flags:
+            return None
+        try:
+            txn = self.engine.read(MOST_IN_PLACE)
+            try:
+                work = handler(Transaction(txn, self.engine.now_ms()), command.args)
+                reply: Reply = run_now(work)
+            finally:
+                txn.end()
+        except TooLong:
+            return None
+        except GateError as error:
+            return error_reply(error)
+        except lmdb.Error as error:
+            return error_reply(self.engine.told(error))
+        if reply is None:
+            return _NULL3 if call.proto == 3 else _NULL2
+        return reply
+
+    async def execute(self, commands: Sequence[Command], call: CallContext) -> Sequence[Raw | Reply]:
+        """As `Backend.execute`: reads alone in one snapshot each, on a thread; anything with writes in a group of writes."""
+        unknown = [command.spec.lower for command in commands if command.spec.name not in HANDLERS]
+        if unknown:
+            return [error_reply(not_supported(unknown[0], self.name, self.type))] * len(commands)
+        try:
+            if all(command.spec.readonly for command in commands):
+                return await trio.to_thread.run_sync(self._read, commands)
+            writes = [
+                Write(HANDLERS[command.spec.name], command.args, "denyoom" in command.spec.flags) for command in commands
+            ]
+            return await self._groups.submit(writes, call.deadline)
+        except GateError as error:
+            return [error_reply(error)] * len(commands)
+
+    def _read(self, commands: Sequence[Command]) -> list[Raw | Reply]:
+        replies: list[Raw | Reply] = []
+        for command in commands:
+            try:
+                txn = self.engine.read_apart()
+                try:
+                    tx = Transaction(txn, self.engine.now_ms())
+                    replies.append(run_handler(HANDLERS[command.spec.name], tx, command.args))
+                finally:
+                    txn.end()
+            except lmdb.Error as error:
+                replies.append(Error(f"ERR store could not read ({error})".encode()))
+        return replies
+
+    # Listing
+
+    async def scan(
+        self, source: int, cursor: int, *, count: int, match: bytes | None, kind: bytes | None, view: View, call: CallContext
+    ) -> tuple[int, list[bytes]]:
+        """As `Listing.scan`."""
+        del source, call
+        return await listing.scan(self.engine, cursor, count=count, match=match, kind=kind, view=view)
+
+    async def size(self, view: View, call: CallContext) -> int:
+        """As `Listing.size`."""
+        del call
+        return await listing.size(self.engine, view)
+
+    async def random_key(self, view: View, call: CallContext) -> bytes | None:
+        """As `Listing.random_key`."""
+        del call
+        return await listing.random_key(self.engine, view)
+
+    async def flush(self, view: View, call: CallContext) -> None:
+        """As `Listing.flush`: one change for all observers.
+
+        Raises:
+            GateError: it was not committed, or that is unknown.
+        """
+
+        async def handler(tx: Transaction, args: list[bytes]) -> Reply:
+            del args
+            await listing.flush(tx, view)
+            return OK
+
+        (reply,) = await self._groups.submit([Write(handler, [b"FLUSHDB"], grows=False)], call.deadline)
+        if isinstance(reply, Error):
+            raise GateError(reply.text.decode("utf-8", "surrogateescape"))
+
+    # Operation
+
+    def statistics(self) -> BackendStatistics:
+        """As `Backend.statistics`."""
+        if not self.engine.is_open:
+            return BackendStatistics(up=False, why_down="not open yet")
+        info, stat = self.engine.env.info(), self.engine.env.stat()
+        return BackendStatistics(
+            up=True,
+            figures={
+                "durability": self.durability,
+                "records": stat["entries"],
+                "file_bytes": (info["last_pgno"] + 1) * stat["psize"],
+                "map_bytes": info["map_size"],
+                "write_groups": self._groups.groups,
+                "write_commands": self._groups.commands,
+                "swept_records": self.swept,
+                "sweeping": int(self.sweeping),
+            },
+        )
+
+    async def measure_commit(self) -> float:
+        """Seconds that a commit of one small record takes here: the median of five."""
+
+        async def probe(txn: KvTxn) -> None:
+            txn.put(keyspace.PROBE, b"\x01")
+
+        times = []
+        for _ in range(5):
+            start = time.perf_counter()
+            await transact(self.engine, probe)
+            times.append(time.perf_counter() - start)
+        return statistics.median(times)
+
+    async def _sweep(self) -> None:
+        """Sweep while this process holds the lock of the path; another one takes over when it ends."""
+        descriptor = os.open(self.path / "sweeper.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        try:
+            while True:
+                self.sweeping = self.sweeping or _try_lock(descriptor)
+                removed = 0
+                if self.sweeping:
+                    try:
+                        removed = await sweeper.sweep(self.engine)
+                    except GateError as error:  # the disk is full, other writers were faster: it is tried again
+                        log.warning("sweeping %s: %s", self.path, error)
+                self.swept += removed
+                await trio.sleep(0 if removed else SWEEP_PAUSE)
+        finally:
+            self.sweeping = False
+            os.close(descriptor)
+
+
+_NULL2: Final = Raw(b"$-1\r\n")
+_NULL3: Final = Raw(b"_\r\n")
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+class LmdbAdapter:
+    """`kvgate.backend.Adapter`: what the entry point ``lmdb`` names."""
+
+    type = "lmdb"
+    capabilities = CAPABILITIES
+    defaults: Mapping[str, int] = {"max_value": 16 << 20}
+
+    def prepare(self, name: str, options: Mapping[str, Any], base: Path) -> LmdbBackend:
+        """As `Adapter.prepare`. Options: ``path``, ``durability`` (always | no), ``map_size``, ``single_gate``."""
+        mistakes: list[str] = []
+        table = Options(options, mistakes)
+        path = table.text("path")
+        if not path and not mistakes:
+            table.wrong("path", 'names the folder of the store, as in path = "kvgate-data"')
+        durable = table.text("durability", "always", ("always", "no")) == "always"
+        map_size = table.size("map_size", low=1 << 20) or 0
+        single_gate = table.flag("single_gate", default=False)
+        table.done()
+        if mistakes:
+            raise ConfigurationError(mistakes)
+        folder = base / Path(path).expanduser()
+        return LmdbBackend(name, folder, durable=durable, map_size=map_size, single_gate=single_gate)

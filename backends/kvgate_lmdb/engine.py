@@ -1,0 +1,313 @@
+"""LMDB as an engine of the model: snapshots, optimistic transactions, and groups of writes under one commit.
+
+Snapshots are read in the caller's thread and never wait. Whatever writes runs on a thread, one at a time: beginning to write
+waits for other processes, and a commit waits for the disk.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final, TypeVar
+
+import lmdb
+import trio
+
+from kvgate.errors import Conflict, GateError, in_doubt, try_again
+from kvgate.model import keyspace
+from kvgate.model.kv import KvTxn
+from kvgate.model.meta import decode_counter, encode_counter
+from kvgate.model.overlay import Overlay
+from kvgate_lmdb.environment import open_environment
+
+T = TypeVar("T")
+
+_GENERATIONS_LIMIT: Final = 65_536  # groups whose generation is remembered for one snapshot
+
+
+class TooLong(Exception):  # noqa: N818 - no error: the read goes to another place
+    """A read in place that would take too long there."""
+
+
+class Pages:
+    """`kvgate.model.overlay.Snapshot` over an LMDB transaction."""
+
+    __slots__ = ("get", "txn")
+
+    def __init__(self, txn: "lmdb.Transaction[bytes]") -> None:
+        """Read through `txn`, which the caller ends."""
+        self.txn = txn
+        self.get: Callable[[bytes], bytes | None] = txn.get
+
+    def range(self, start: bytes, end: bytes, limit: int) -> list[tuple[bytes, bytes]]:
+        """The first `limit` pairs with ``start <= key < end``."""
+        found: list[tuple[bytes, bytes]] = []
+        with self.txn.cursor() as cursor:
+            more = limit > 0 and cursor.set_range(start)
+            while more and len(found) < limit and cursor.key() < end:
+                found.append(cursor.item())
+                more = cursor.next()
+        return found
+
+    def range_keys(self, start: bytes, end: bytes, limit: int) -> list[bytes]:
+        """Their keys; the values are not touched."""
+        found: list[bytes] = []
+        with self.txn.cursor() as cursor:
+            more = limit > 0 and cursor.set_range(start)
+            while more and len(found) < limit and (key := cursor.key()) < end:
+                found.append(key)
+                more = cursor.next()
+        return found
+
+
+class ReadTxn:
+    """A `KvTxn` that only reads. With `most` keys at once as its limit, it raises `TooLong` beyond."""
+
+    __slots__ = ("_get", "_most", "_txn", "generations")
+
+    def __init__(self, txn: "lmdb.Transaction[bytes]", generations: dict[bytes, int], most: int = 0) -> None:
+        """Read through `txn`, which `rollback` ends."""
+        self.generations = generations
+        self._txn = txn
+        self._get = txn.get
+        self._most = most
+
+    async def get(self, key: bytes) -> bytes | None:
+        """As `KvTxn.get`."""
+        return self._get(key)
+
+    async def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """As `KvTxn.get_many`."""
+        if self._most and len(keys) > self._most:
+            raise TooLong
+        get = self._get
+        return [get(key) for key in keys]
+
+    async def scan(self, start: bytes, end: bytes, limit: int) -> list[tuple[bytes, bytes]]:
+        """As `KvTxn.scan`."""
+        return Pages(self._txn).range(start, end, limit)
+
+    async def scan_keys(self, start: bytes, end: bytes, limit: int) -> list[bytes]:
+        """As `KvTxn.scan_keys`."""
+        return Pages(self._txn).range_keys(start, end, limit)
+
+    def put(self, key: bytes, value: bytes) -> None:
+        """Refused: see `KvEngine.begin`."""
+        del key, value
+        raise lmdb.ReadonlyError("a transaction that was begun to read")
+
+    def delete(self, key: bytes) -> None:
+        """Refused: see `KvEngine.begin`."""
+        del key
+        raise lmdb.ReadonlyError("a transaction that was begun to read")
+
+    def revision(self) -> int:
+        """Refused: see `KvEngine.begin`."""
+        raise lmdb.ReadonlyError("a transaction that was begun to read")
+
+    async def commit(self) -> None:
+        """Nothing was written: as `rollback`."""
+        self._txn.abort()
+
+    async def rollback(self) -> None:
+        """As `KvTxn.rollback`."""
+        self._txn.abort()
+
+    def end(self) -> None:
+        """As `rollback`, for callers that do not wait."""
+        self._txn.abort()
+
+
+class OptimisticTxn(Overlay):
+    """A `KvTxn` over a snapshot; its commit checks, under the write lock, everything it has read."""
+
+    def __init__(self, engine: "LmdbEngine", txn: "lmdb.Transaction[bytes]") -> None:
+        """Stand on the snapshot `txn`, which `commit` and `rollback` end."""
+        super().__init__(Pages(txn), self._count, record=True)
+        self._engine = engine
+        self._txn = txn
+        self._seen = txn.id()
+        self._revision = 0
+
+    def _count(self) -> int:
+        if not self._revision:
+            self._revision = decode_counter(self._get(keyspace.REVISION))
+        self._revision += 1
+        self.put(keyspace.REVISION, encode_counter(self._revision))
+        return self._revision
+
+    async def commit(self) -> None:
+        """As `KvTxn.commit`."""
+        self._txn.abort()  # an old snapshot keeps pages from being used again
+        if not self.writes:
+            return
+        await self._engine.in_thread(self._apply)
+
+    def _apply(self) -> None:
+        with self._engine.env.begin(write=True) as txn:
+            if txn.id() != self._seen + 1 and not self.holds(Pages(txn)):
+                raise Conflict
+            apply_writes(txn, self.writes)
+
+    async def rollback(self) -> None:
+        """As `KvTxn.rollback`."""
+        self._txn.abort()
+
+
+class Group:
+    """Several commands in one LMDB write transaction, one after the other; used in the writer's thread only."""
+
+    def __init__(self, env: lmdb.Environment) -> None:
+        """Begin to write; waits while another process does."""
+        self._txn: lmdb.Transaction[bytes] = env.begin(write=True)
+        self._pages = Pages(self._txn)
+        self._before = self._revision = decode_counter(self._txn.get(keyspace.REVISION))
+
+    def _count(self) -> int:
+        self._revision += 1
+        return self._revision
+
+    def command(self) -> "GroupTxn":
+        """A transaction for one command: it sees what the commands before it wrote."""
+        return GroupTxn(self._pages, self._count, record=False)
+
+    def take(self, command: "GroupTxn") -> None:
+        """Let a command's writes be part of the group."""
+        apply_writes(self._txn, command.writes)
+
+    def commit(self) -> None:
+        """Make all of it durable. Raises lmdb.Error; then nothing was written."""
+        if self._revision != self._before:
+            self._txn.put(keyspace.REVISION, encode_counter(self._revision))
+        self._txn.commit()
+
+    def abort(self) -> None:
+        """Forget all of it; does nothing after `commit`."""
+        self._txn.abort()
+
+
+class GroupTxn(Overlay):
+    """One command's `KvTxn` inside a `Group`; its commit is the group's."""
+
+    async def commit(self) -> None:
+        """Nothing: the group commits."""
+
+    async def rollback(self) -> None:
+        """As `KvTxn.rollback`."""
+        self.writes.clear()
+
+
+def apply_writes(txn: "lmdb.Transaction[bytes]", writes: dict[bytes, bytes | None]) -> None:
+    """Put and delete what an overlay holds."""
+    for key, value in writes.items():
+        if value is None:
+            txn.delete(key)
+        else:
+            txn.put(key, value)
+
+
+class LmdbEngine:
+    """`kvgate.model.kv.KvEngine` in a folder. Closed at first; `open` and `close` block."""
+
+    max_key = 511
+    max_value = 1 << 30
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        durable: bool = True,
+        map_size: int = 0,
+        clock: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+    ) -> None:
+        """Prepare; no I/O. `clock` gives Unix time in ms."""
+        self.path = path
+        self.durable = durable
+        self.map_size = map_size
+        self.now_ms = clock
+        self._env: lmdb.Environment | None = None
+        self._writer = trio.CapacityLimiter(1)
+        self._generations: dict[bytes, int] = {}
+        self._generations_of = -1  # the snapshot (LMDB's transaction number) that they belong to
+
+    @property
+    def env(self) -> lmdb.Environment:
+        """The open environment.
+
+        Raises:
+            GateError: ``TRYAGAIN``: it is not open.
+        """
+        if self._env is None:
+            raise try_again("the store is not open")
+        return self._env
+
+    @property
+    def is_open(self) -> bool:
+        """Between `open` and `close`."""
+        return self._env is not None
+
+    def open(self) -> None:
+        """Open or make the files. Not before a fork: LMDB's locks belong to the process.
+
+        Raises:
+            ConfigurationError: see `open_environment`.
+        """
+        self._env = open_environment(self.path, durable=self.durable, map_size=self.map_size)
+
+    def close(self) -> None:
+        """Close the files; idempotent."""
+        if self._env is not None:
+            self._env.close()
+            self._env = None
+            self._generations_of = -1
+
+    def read(self, most: int = 0) -> ReadTxn:
+        """A snapshot to read, at once; `most`: see `ReadTxn`. The caller rolls it back soon."""
+        env = self._env
+        if env is None:
+            raise try_again("the store is not open")
+        txn = env.begin()
+        seen = txn.id()
+        if seen != self._generations_of or len(self._generations) > _GENERATIONS_LIMIT:
+            self._generations_of, self._generations = seen, {}  # a new one: older snapshots keep theirs
+        return ReadTxn(txn, self._generations, most)
+
+    def read_apart(self) -> ReadTxn:
+        """As `read`, with a cache of its own: for other threads."""
+        return ReadTxn(self.env.begin(), {})
+
+    async def begin(self, *, write: bool = False) -> KvTxn:
+        """As `KvEngine.begin`."""
+        await trio.lowlevel.checkpoint()
+        return OptimisticTxn(self, self.env.begin()) if write else self.read()
+
+    async def in_thread(self, work: Callable[[], T]) -> T:
+        """Run blocking work that writes on a thread, one at a time; not abandoned when cancelled.
+
+        Raises:
+            GateError: ``ERR store …`` for LMDB's own errors, then nothing was written; ``INDOUBT`` when that is unknown.
+        """
+        try:
+            return await trio.to_thread.run_sync(work, limiter=self._writer)
+        except lmdb.Error as error:
+            raise self.told(error) from error
+
+    def told(self, error: lmdb.Error) -> GateError:
+        """LMDB's error in words for a client; a broken environment is opened anew first (on trio's thread)."""
+        if self._broken():
+            with suppress(lmdb.Error):
+                self.close()
+            self.open()
+            return in_doubt(f"the disk failed while a commit was written ({error}); check the disk of {self.path}")
+        if isinstance(error, lmdb.MapFullError):
+            size = self.env.info()["map_size"]
+            return GateError(f"ERR store is full: its map of {size} bytes is used up; raise map_size or delete keys")
+        return GateError(f"ERR store could not write ({error}); nothing was written; check the disk of {self.path}")
+
+    def _broken(self) -> bool:
+        try:
+            self.env.begin().abort()
+        except lmdb.Error:
+            return True
+        return False
+

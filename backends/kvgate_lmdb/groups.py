@@ -1,0 +1,206 @@
+"""Writes of all clients, gathered while the disk is busy and committed together on a thread.
+
+A command that fails leaves the others alone; a group whose commit fails is run again command by command, and only what
+fails then is told its clients. A reply goes out after the commit that its command is in.
+"""
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Final
+
+import attrs
+import lmdb
+import trio
+
+from kvgate.errors import GateError, in_doubt, try_again
+from kvgate.model.kv import run_now
+from kvgate.model.transaction import Handler, Transaction
+from kvgate.wire.reply import Error, Reply
+from kvgate_lmdb.engine import Group, LmdbEngine
+from kvgate_lmdb.environment import nearly_full
+
+log = logging.getLogger("kvgate.lmdb")
+
+MOST_COMMANDS: Final = 1024
+MOST_BYTES: Final = 16 << 20
+"""Of arguments in one group, unless a single command has more; with `RESERVE` it keeps room for deletes."""
+
+
+def error_reply(error: GateError) -> Error:
+    """The reply that says it, without line ends."""
+    return Error(error.reply[1:-2])
+
+
+def run_handler(handler: Handler, tx: Transaction, args: list[bytes]) -> Reply:
+    """The handler's reply; its errors and its mistakes as error replies."""
+    try:
+        return run_now(handler(tx, args))
+    except GateError as error:
+        return error_reply(error)
+    except lmdb.Error:
+        raise
+    except Exception:
+        log.exception("command %r failed", args[:1])
+        return Error(b"ERR internal error of the gate; its log has the details")
+
+
+@attrs.frozen(slots=True)
+class Write:
+    """One command of a job."""
+
+    handler: Handler
+    args: list[bytes]
+    grows: bool
+    """Whether it is refused while the store is nearly full (Redis' flag ``denyoom``)."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of its arguments."""
+        return sum(map(len, self.args))
+
+
+@attrs.define(slots=True, eq=False)
+class _Job:
+    """Commands of one client, in order."""
+
+    writes: Sequence[Write]
+    replies: list[Reply] = attrs.field(factory=list)
+    taken: bool = False
+    """A group has begun to run it."""
+    given_up: bool = False
+    done: trio.Event = attrs.field(factory=trio.Event)
+
+
+class WriteGroups:
+    """The queue, and the loop that empties it."""
+
+    def __init__(self, engine: LmdbEngine) -> None:
+        """Write into `engine`, once `run` runs."""
+        self._engine = engine
+        self._queue: deque[_Job] = deque()
+        self._wake = trio.Event()
+        self._turn = threading.Lock()  # between a job that is taken on the thread and one that is given up on trio's
+        self._closed = False
+        self.groups = 0
+        self.commands = 0
+        self.conflicts = 0
+
+    async def submit(self, writes: Sequence[Write], deadline: float) -> list[Reply]:
+        """Run the commands in order, in one group; their replies once they are committed.
+
+        Raises:
+            GateError: at `deadline` (trio's clock): ``TRYAGAIN`` when nothing was begun, else ``INDOUBT``.
+        """
+        if self._closed:
+            raise try_again("the store is being closed")
+        job = _Job(writes)
+        self._queue.append(job)
+        self._wake.set()
+        with trio.move_on_at(deadline):
+            await job.done.wait()
+            return job.replies
+        with self._turn:
+            job.given_up = True
+        if job.taken:
+            raise in_doubt("the store did not commit in time")
+        raise try_again("the store did not come to it in time")
+
+    async def run(self) -> None:
+        """Commit groups until cancelled; then what is queued is answered ``TRYAGAIN``."""
+        try:
+            while True:
+                await self._wake.wait()
+                self._wake = trio.Event()
+                while self._queue:
+                    await self._run_group(self._take())
+        finally:
+            self._closed = True
+            refusal = error_reply(try_again("the store is being closed"))
+            while self._queue:
+                self._finish(self._queue.popleft(), refusal)
+
+    def _take(self) -> list[_Job]:
+        jobs, commands, size = [self._queue.popleft()], 0, 0
+        commands, size = len(jobs[0].writes), sum(write.size for write in jobs[0].writes)
+        while self._queue:
+            commands += len(self._queue[0].writes)
+            size += sum(write.size for write in self._queue[0].writes)
+            if commands > MOST_COMMANDS or size > MOST_BYTES:
+                break
+            jobs.append(self._queue.popleft())
+        return jobs
+
+    @staticmethod
+    def _finish(job: _Job, reply: Reply = None) -> None:
+        if reply is not None:
+            job.replies = [reply] * len(job.writes)
+        job.done.set()
+
+    async def _run_group(self, jobs: list[_Job]) -> None:
+        try:
+            await self._engine.in_thread(lambda: self._commit(jobs))
+        except GateError as error:  # INDOUBT, or the store is not open: not run again
+            for job in jobs:
+                job.replies = [error_reply(error)] * len(job.writes)
+        finally:
+            for job in jobs:
+                self._finish(job)
+
+    # On the writer's thread
+
+    def _commit(self, jobs: list[_Job]) -> None:
+        taken = [job for job in jobs if self._begin(job)]
+        short = nearly_full(self._engine.env, self._engine.path)
+        try:
+            self._attempt(taken, short)
+        except lmdb.Error as error:
+            with suppress(lmdb.Error):
+                self._engine.env.begin().abort()  # raises while the environment is broken: then nothing can be run again
+                log.warning("a group of %d writes failed (%s); each is tried alone", len(taken), error)
+                for job in taken:
+                    self._one_by_one(job, short)
+                return
+            raise
+
+    def _begin(self, job: _Job) -> bool:
+        with self._turn:
+            job.taken = not job.given_up
+            return job.taken
+
+    def _attempt(self, jobs: list[_Job], short: str) -> None:
+        now = self._engine.now_ms()
+        group = Group(self._engine.env)
+        try:
+            for job in jobs:
+                job.replies = [self._command(group, write, now, short) for write in job.writes]
+            group.commit()
+        finally:
+            group.abort()
+        self.groups += 1
+        self.commands += sum(len(job.writes) for job in jobs)
+
+    def _one_by_one(self, job: _Job, short: str) -> None:
+        replies: list[Reply] = []
+        for write in job.writes:
+            group = Group(self._engine.env)
+            try:
+                reply = self._command(group, write, self._engine.now_ms(), short)
+                group.commit()
+            except lmdb.Error as error:
+                reply = error_reply(self._engine.told(error))
+            finally:
+                group.abort()
+            replies.append(reply)
+        job.replies = replies
+
+    def _command(self, group: Group, write: Write, now: int, short: str) -> Reply:
+        if short and write.grows:
+            return error_reply(GateError(f"ERR store refuses to grow: {short}"))
+        txn = group.command()
+        reply = run_handler(write.handler, Transaction(txn, now), write.args)
+        if not isinstance(reply, Error):
+            group.take(txn)
+        return reply

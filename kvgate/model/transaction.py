@@ -1,0 +1,162 @@
+"""A transaction in terms of Redis keys: what lives, what is written, and what each write owes to indexes and sweeper."""
+
+import os
+from collections import ChainMap
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
+
+import attrs
+
+from kvgate.errors import WRONG_TYPE, GateError
+from kvgate.model import keyspace
+from kvgate.model import meta as records
+from kvgate.model.kv import KvTxn
+from kvgate.model.meta import CHUNK, STRING, Meta, Outside
+from kvgate.wire.reply import Reply
+
+
+def wrong_type() -> GateError:
+    """Redis' answer to a command on a key of another type."""
+    return GateError(WRONG_TYPE)
+
+
+class Transaction:
+    """What a handler gets. It may run twice, so a handler has no effect but through this."""
+
+    __slots__ = ("_new_groups", "_seen", "kv", "now_ms")
+
+    def __init__(self, kv: KvTxn, now_ms: int) -> None:
+        """Read and write through `kv`; every key expires by `now_ms`."""
+        self.kv = kv
+        self.now_ms = now_ms
+        self._seen: dict[bytes, bytes | None] = {}
+        self._new_groups: dict[bytes, int] = {}  # without a record: not in the shared cache, so that `put` makes one
+
+    # Reading
+
+    async def generation(self, group: bytes) -> int:
+        """The group's effective generation."""
+        known = self.kv.generations.get(group, self._new_groups.get(group))
+        if known is None:
+            store, own = await self.kv.get_many((keyspace.STORE_GENERATION, keyspace.group_key(group)))
+            known = self._learn(group, store, own)
+        return known
+
+    def _learn(self, group: bytes, store: bytes | None, own: bytes | None) -> int:
+        known = max(records.decode_counter(store), records.decode_counter(own))
+        if own is None:
+            self._new_groups[group] = known
+        else:
+            self.kv.generations[group] = known
+        return known
+
+    async def load(self, key: bytes) -> Meta | None:
+        """The key's record, None when it is missing, expired or flushed."""
+        place, group = keyspace.locate(key)
+        generation = self.kv.generations.get(group)
+        if generation is None:
+            wanted = (keyspace.STORE_GENERATION, keyspace.group_key(group), place)
+            store, own, raw = await self.kv.get_many(wanted)
+            generation = self._learn(group, store, own)
+        else:
+            raw = await self.kv.get(place)
+        self._seen[place] = raw
+        return None if raw is None else self._alive(records.decode(raw), generation)
+
+    async def load_many(self, keys: Sequence[bytes]) -> list[Meta | None]:
+        """As `load`, for many keys in one round trip."""
+        places = [keyspace.locate(key) for key in keys]
+        unknown = list({group: None for _, group in places if group not in self.kv.generations})
+        wanted = [keyspace.STORE_GENERATION, *map(keyspace.group_key, unknown)] if unknown else []
+        found = await self.kv.get_many([*wanted, *(place for place, _ in places)])
+        for group, own in zip(unknown, found[1:], strict=False):
+            self._learn(group, found[0], own)
+        generations = ChainMap(self.kv.generations, self._new_groups)
+        metas: list[Meta | None] = []
+        for (place, group), raw in zip(places, found[len(wanted) :], strict=True):
+            self._seen[place] = raw
+            metas.append(None if raw is None else self._alive(records.decode(raw), generations[group]))
+        return metas
+
+    def _alive(self, meta: Meta, generation: int) -> Meta | None:
+        if meta.generation < generation or 0 < meta.expires <= self.now_ms:
+            return None
+        return meta
+
+    async def text(self, meta: Meta) -> bytes:
+        """The whole string of a string's meta."""
+        if meta.outside is None:
+            return meta.payload
+        place = meta.outside
+        wanted = [keyspace.chunk_key(place.identity, number) for number in range(-(-place.size // place.unit))]
+        chunks = await self.kv.get_many(wanted)
+        last = place.size - place.unit * (len(wanted) - 1)
+        sizes = [place.unit] * (len(wanted) - 1) + [last]
+        return b"".join(
+            bytes(size) if chunk is None else chunk[1:].ljust(size, b"\x00")
+            for chunk, size in zip(chunks, sizes, strict=True)
+        )
+
+    # Writing
+
+    async def put_string(self, key: bytes, value: bytes, expires: int = 0) -> None:
+        """Make `key` the string `value`, whatever it was; `expires` in ms, 0 for never, in the past: the key goes."""
+        if len(value) <= CHUNK:
+            await self.put(key, Meta(STRING, expires=expires, payload=value))
+            return
+        if 0 < expires <= self.now_ms:
+            await self.remove(key)
+            return
+        identity = int.from_bytes(os.urandom(8), "big")
+        for number, at in enumerate(range(0, len(value), CHUNK)):
+            self.kv.put(keyspace.chunk_key(identity, number), b"\x01" + value[at : at + CHUNK])
+        await self.put(key, Meta(STRING, expires=expires, outside=Outside(identity, len(value), CHUNK)))
+
+    async def put(self, key: bytes, meta: Meta) -> None:
+        """Write the key's record with a new revision; what it no longer refers to goes to the sweeper."""
+        if 0 < meta.expires <= self.now_ms:
+            await self.remove(key)
+            return
+        place, group = keyspace.locate(key)
+        generation = await self.generation(group)
+        if group in self._new_groups:
+            self.kv.put(keyspace.group_key(group), records.encode_counter(0))
+            self.kv.generations[group] = self._new_groups.pop(group)
+        await self._retire(place, meta)
+        if meta.expires:
+            self.kv.put(keyspace.expiry_key(place, meta.expires), b"\x01")
+        long_key = key if len(key) > keyspace.TEXT_LIMIT else None
+        whole = attrs.evolve(meta, generation=generation, revision=self.kv.revision(), long_key=long_key)
+        self._write(place, records.encode(whole))
+
+    async def remove(self, key: bytes) -> None:
+        """Delete the key's record, whether alive or dead; no error when there is none."""
+        await self.remove_at(keyspace.meta_key(key))
+
+    async def remove_at(self, place: bytes) -> None:
+        """As `remove`, by the engine key of the meta."""
+        if await self._retire(place, None):
+            self._write(place, None)
+
+    def _write(self, place: bytes, raw: bytes | None) -> None:
+        self._seen[place] = raw
+        if raw is None:
+            self.kv.delete(place)
+        else:
+            self.kv.put(place, raw)
+
+    async def _retire(self, place: bytes, new: Meta | None) -> bool:
+        """Undo what the present record refers to and `new` does not; whether there is a record."""
+        raw = self._seen[place] if place in self._seen else await self.kv.get(place)
+        if raw is None:
+            return False
+        old = records.decode(raw)
+        if old.expires and (new is None or old.expires != new.expires):
+            self.kv.delete(keyspace.expiry_key(place, old.expires))
+        if old.outside and (new is None or new.outside is None or new.outside.identity != old.outside.identity):
+            self.kv.put(keyspace.queued_id(old.outside.identity), b"\x01")
+        return True
+
+
+Handler = Callable[[Transaction, list[bytes]], Coroutine[Any, Any, Reply]]
+"""One command: its transaction and its arguments (name first) in, its reply out; errors are raised as `GateError`."""
