@@ -251,6 +251,8 @@ class _Step:
 
     args: list[bytes]
     judge: Callable[[str, str], None]
+    answer: bytes = b""
+    """What a reply that is no error begins with."""
 
 
 def _steps(endpoint: Endpoint, proto: int, name: str, secret: bytes) -> list[_Step]:
@@ -264,7 +266,7 @@ def _steps(endpoint: Endpoint, proto: int, name: str, secret: bytes) -> list[_St
     steps = []
     if proto == 3:
         login = [b"AUTH", user or b"default", secret] if secret or user else []
-        steps.append(_Step([b"HELLO", b"3", *login], _hello_failed))
+        steps.append(_Step([b"HELLO", b"3", *login], _hello_failed, b"%"))
     elif secret or user:
         steps.append(_Step([b"AUTH", *([user] if user else []), secret], _refused))
     if name and endpoint.resp3:
@@ -311,6 +313,8 @@ async def _shake_hands(stream: Stream, data: bytes, steps: list[_Step], secret: 
             if code == "LOADING":
                 raise StoreLoading(f"it is loading its data ({said})")
             step.judge(code, said)
+        elif not raw.startswith(step.answer):
+            raise ConnectFailed("it answers HELLO 3 in RESP2; say resp3 = false for this backend")
     return data
 
 

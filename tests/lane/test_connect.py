@@ -306,6 +306,13 @@ async def test_a_store_without_hello_is_told_apart(nursery: trio.Nursery) -> Non
         await connect(store.endpoint, proto=3, name="x", timeout=PATIENT)
 
 
+async def test_a_store_that_stays_in_resp2_is_told_apart(nursery: trio.Nursery) -> None:
+    store = ScriptedStore(lambda _args: b"*2\r\n$5\r\nproto\r\n:2\r\n")  # KvRocks without resp3-enabled
+    await nursery.start(store.run)
+    with pytest.raises(ConnectFailed, match="say resp3 = false"):
+        await connect(store.endpoint, proto=3, name="x", timeout=PATIENT)
+
+
 async def test_a_store_without_resp3_gets_auth_and_nothing_else(nursery: trio.Nursery) -> None:
     store = ScriptedStore(lambda args: b"+PONG\r\n" if args[0] == b"PING" else b"+OK\r\n")
     await nursery.start(store.run)
@@ -337,7 +344,7 @@ async def test_something_else_answers(nursery: trio.Nursery) -> None:
 
 
 async def test_bytes_behind_the_handshake_are_kept(nursery: trio.Nursery) -> None:
-    store = ScriptedStore(lambda args: b"+PONG\r\n>2\r\n$1\r\na" if args[0] == b"PING" else b"+OK\r\n")
+    store = ScriptedStore(lambda args: b"+PONG\r\n>2\r\n$1\r\na" if args[0] == b"PING" else b"%0\r\n")
     await nursery.start(store.run)
     connected = await connect(store.endpoint, proto=3, name="x", timeout=PATIENT)
     assert connected.leftover == b">2\r\n$1\r\na"
