@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from kvgate.errors import ConfigurationError
 
-TEMPLATE: Final = '''\
+TEMPLATE: Final = """\
 # kvgate's configuration. `kvgate check FILE` says every mistake; docs/configuration.md explains every key.
 # A line that begins with "#" and no space is an example: take the "#" away to use it.
 
@@ -61,7 +61,7 @@ default = "local"                    # every other key; without this line they a
 #namespaces = ["Ads.*"]              # "*" is all
 #commands = ["+@all", "-@dangerous"] # as Redis' ACL; this when omitted
 #networks = ["10.0.0.0/8", "127.0.0.1"]
-'''
+"""
 
 
 def add(subparsers: Any) -> None:

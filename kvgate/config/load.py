@@ -130,7 +130,7 @@ def load(path: Path, *, listen: Sequence[str] = (), workers: int | None = None) 
     try:
         text = path.read_bytes()
     except OSError as error:
-        raise ConfigurationError([f"{path} cannot be read: {error.strerror}"]) from None
+        raise ConfigurationError([f"the file cannot be read: {error.strerror}"]) from None
     return parse(text, path.absolute().parent, path=path.absolute(), listen=listen, workers=workers)
 
 

@@ -6,6 +6,8 @@ It is made off the lane when a command is seen for the first time, and thrown aw
 from collections.abc import Callable, Sequence
 from typing import Any
 
+NO_COLON = b":"
+"""Stands for the text before the first ":" of keys that have none; no such text can be equal to it."""
 HEADS_LIMIT = 4096
 """Spellings kept per user and backend: 240 commands in a few cases and lengths; beyond that the memory starts anew."""
 
