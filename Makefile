@@ -46,7 +46,7 @@ bench: $(VENV)/.test packages
 	$(BIN)/python -m bench.run $(ARGS)
 
 clients: $(VENV)/.test packages
-	$(BIN)/python -m compat.clients.run --install $(ARGS)
+	$(BIN)/python -m compat.clients.run $(ARGS)
 
 clean:
 	rm -rf $(VENV) .cache build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
