@@ -1,0 +1,1 @@
+"""What every engine must do; import it to test another one."""

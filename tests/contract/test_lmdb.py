@@ -1,0 +1,33 @@
+"""The engine on LMDB keeps the contract, with and without waiting for the disk."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from kvgate.model import keyspace
+from kvgate.model.kv import KvEngine, KvTxn, transact
+from kvgate_lmdb.engine import LmdbEngine
+from tests.contract.engine import EngineContract, everything
+
+
+class TestLmdb(EngineContract):
+    @pytest.fixture(params=[True, False], ids=["always", "no"])
+    async def engine(self, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[KvEngine]:
+        engine = LmdbEngine(tmp_path, durable=request.param, map_size=64 << 20)
+        engine.open()
+
+        async def clear(txn: KvTxn) -> None:
+            txn.delete(keyspace.HEADER)  # the contract wants an empty store
+
+        await transact(engine, clear)
+        yield engine
+        engine.close()
+
+    async def test_an_unwritten_commit_costs_nothing(self, engine: KvEngine) -> None:
+        assert isinstance(engine, LmdbEngine)
+        before = engine.env.info()["last_txnid"]
+        txn = await engine.begin(write=True)
+        await txn.commit()
+        assert engine.env.info()["last_txnid"] == before
+        assert await everything(engine) == []
