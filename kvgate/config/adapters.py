@@ -37,7 +37,8 @@ def adapter(kind: str) -> Adapter:
         found = point.load()
     except Exception as error:  # another package's import may fail in any way: the operator is told how
         raise LookupError(f'the adapter "{kind}" ({point.value}) cannot be imported: {error!r}') from error
-    assert found.type == kind, f"entry point {kind} names an adapter of type {found.type}"  # noqa: S101 - a packaging bug
+    if getattr(found, "type", None) != kind:
+        raise LookupError(f'the entry point "{kind}" ({point.value}) names something that is no adapter of that type')
     return found  # type: ignore[no-any-return]  # entry points have no types
 
 

@@ -92,7 +92,7 @@ def read_gate(
     """The settings of ``[gate]``; `listen` and `workers` from the command line replace what it says."""
     gate = Options(table, mistakes, "gate")
     written = gate.texts("listen")
-    if written is not None and not written:
+    if table.get("listen") == []:
         gate.wrong("listen", 'at least one address: listen = ["127.0.0.1:6380"]')
     listeners = _listeners(gate, listen or written or ("127.0.0.1:6380",), base)
     metrics = gate.text("metrics")

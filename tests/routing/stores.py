@@ -51,11 +51,10 @@ class TinyAdapter:
     def __init__(self, kind: str, capabilities: frozenset[str] = frozenset({"string", "generic"})) -> None:
         self.type = kind
         self.capabilities = capabilities
-        self.prepared = 0
+        self.resp = kind == "redis"
 
     def prepare(self, name: str, options: Any, base: Path) -> Embedded:
-        self.prepared += 1
-        if self.type == "redis":
+        if self.resp:
             return Passing(name, parse_resp_store(options, base), self.capabilities)
         unknown = [f"{key}: unknown key" for key in options if key not in ("path", "single_gate", "durability")]
         if not options.get("path"):
