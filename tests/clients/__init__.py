@@ -1,0 +1,1 @@
+"""Client libraries and Redis' own tools against the gate."""
