@@ -13,7 +13,8 @@ from kvgate.policy.rules import DEFAULT_RULES, check_rule
 from kvgate.policy.users import User, Users
 from kvgate.routing.namespaces import Namespace, Namespaces, check_name
 
-_MOST_SUGGESTED: Final = 500  # a near name is looked for among so many at most: it is quadratic
+_MOST_SUGGESTED: Final = 500  # names that a near one is looked for among: a look costs milliseconds
+_MOST_SUGGESTIONS: Final = 50  # looks per file
 _USER_NAME: Final = re.compile(r"\S{1,128}\Z")
 
 
@@ -95,7 +96,7 @@ def _grants(user: Options, known: _Known, warnings: list[str]) -> tuple[str, ...
         if mistake:
             user.wrong("namespaces", f'"{pattern}": {mistake}; "*" is all')
         elif not known.matched(pattern):
-            near = did_you_mean(pattern, known.suggested)
+            near = did_you_mean(pattern, known.suggested) if len(warnings) < _MOST_SUGGESTIONS else ""
             note = Options({}, warnings, *user.path)
             note.wrong("namespaces", f'"{pattern}" matches nothing in [namespaces]{near}')
     return tuple(patterns)
