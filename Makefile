@@ -43,7 +43,7 @@ packages:
 	@.ci/packages
 
 bench: $(VENV)/.test packages
-	$(BIN)/python -m bench.run $(ARGS)
+	$(BIN)/python -m bench $(ARGS)
 
 clients: $(VENV)/.test packages
 	$(BIN)/python -m compat.clients.run $(ARGS)
