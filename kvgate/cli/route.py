@@ -14,7 +14,7 @@ from kvgate.errors import ConfigurationError
 from kvgate.policy.options import did_you_mean
 from kvgate.policy.users import User
 from kvgate.routing.configuration import Configuration
-from kvgate.routing.explain import explain, refused_commands
+from kvgate.routing.explain import UNSUPPORTED, explain, refused_commands
 
 
 def add(subparsers: Any) -> None:
@@ -75,6 +75,10 @@ def run(arguments: argparse.Namespace) -> int:
         namespace = checked.namespaces.of(key)
         if namespace is not None and spec is None and not explanation.refusal:
             for reason, names in refused_commands(namespace, backends[namespace.backend], user).items():
-                _show("refused", f"{reason}: {', '.join(names)}")
+                if reason == UNSUPPORTED:  # often two hundred
+                    shown = f"{len(names)} commands, see 'kvgate commands --backend {explanation.type}'"
+                else:
+                    shown = ", ".join(names)
+                _show("refused", f"{reason}: {shown}")
     sys.stdout.flush()
     return 0 if good else 1
