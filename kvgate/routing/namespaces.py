@@ -109,7 +109,7 @@ class Namespaces:
     def of_channel(self, channel: bytes) -> Namespace | None:
         """A channel's namespace: by its name as if that were a key; a keyspace notification's is that of the key it names;
         `KEY_EVENTS` for notifications that carry the key in the message."""
-        kind, rest = _notification(channel)
+        kind, rest = notification(channel)
         if kind == b"__keyevent@":
             return KEY_EVENTS
         return self.of(rest)
@@ -118,7 +118,7 @@ class Namespaces:
         """The namespace that every channel matching the glob lies in, as its literal beginning shows; None when that does
         not show: the pattern goes to every store that the user may see, and messages are filtered on delivery."""
         literal, whole = _literal_prefix(pattern)
-        kind, rest = _notification(literal)
+        kind, rest = notification(literal)
         if kind == b"__keyevent@":
             return KEY_EVENTS
         return self.of(rest) if whole or b":" in rest else None
@@ -132,7 +132,7 @@ def _bytes(name: str) -> bytes:
     return name.encode("utf-8", "surrogateescape")
 
 
-def _notification(channel: bytes) -> tuple[bytes, bytes]:
+def notification(channel: bytes) -> tuple[bytes, bytes]:
     """(``__keyspace@`` or ``__keyevent@``, the rest after ``__:``) of a notification channel, else (empty, all of it)."""
     for kind in (b"__keyspace@", b"__keyevent@"):
         if channel.startswith(kind):
