@@ -43,7 +43,7 @@ packages:
 	@.ci/packages
 
 bench: $(VENV)/.test packages
-	$(BIN)/python -m bench $(ARGS)
+	$(BIN)/python -m bench all --write docs/benchmarks.md $(ARGS)
 
 clients: $(VENV)/.test packages
 	$(BIN)/python -m compat.clients.run $(ARGS)

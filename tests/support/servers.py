@@ -391,7 +391,8 @@ class Gate(Program):
     def write_config(self, config: str) -> None:
         """Write the configuration file (see the class), for the next start or for a reload."""
         if "[gate]" not in config:
-            config = f'[gate]\nlisten = ["127.0.0.1:$PORT"]\n{self._gate}\n{config}'
+            drain = "" if "drain_unready" in self._gate else 'drain_unready = "0s"\n'  # no balancer has to look away
+            config = f'[gate]\nlisten = ["127.0.0.1:$PORT"]\n{drain}{self._gate}\n{config}'
         text = config.replace("$PORT", str(self.port)).replace("$DIR", str(self.directory))
         fresh = self.config_path.with_suffix(".new")
         fresh.write_text(text, "utf-8")
