@@ -72,7 +72,7 @@ class Demo:
         """Start the stores, then the gate; SystemExit with the reason when one does not answer."""
         for port in self.stores:
             line = [self.binary, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
-            self._start(f"redis-server {port}", [*line, "--dir", str(self.folder), "--loglevel", "warning"], port)
+            self._start(f"redis-server {port}", [*line, "--dir", str(self.folder), "--logfile", f"{port}.log"], port)
         config = TEMPLATE.read_text("utf-8").replace("127.0.0.1:6380", f"{self.host}:{self.port}")
         for written, port in zip(STORE_PORTS, self.stores, strict=True):
             config = config.replace(f":{written}", f":{port}")
@@ -110,7 +110,9 @@ class Demo:
         deadline = time.monotonic() + START_TIMEOUT
         while not answers(self.host if name == "kvgate" else "127.0.0.1", port):
             if process.poll() is not None or time.monotonic() > deadline:
-                sys.exit(f"{name} did not start; its messages are above")
+                log = self.folder / f"{port}.log"
+                said = log.read_text("utf-8", "replace") if log.exists() else ""
+                sys.exit(f"{said}{name} did not start")
             time.sleep(0.02)
 
 

@@ -75,6 +75,18 @@ class Terminal:
         self.seen = self.seen[match.end() :]
         return before
 
+    def rest(self, timeout: float = 15.0) -> str:
+        """Everything until the program ends, without escape sequences and carriage returns."""
+        deadline = time.monotonic() + timeout
+        while True:
+            ready, _, _ = select.select([self.master], [], [], max(0.0, deadline - time.monotonic()))
+            assert ready, f"no end after {timeout} s, saw {self.seen[-2000:]!r}"
+            try:
+                data = os.read(self.master, 1 << 16)
+            except OSError:  # EIO: the program ended
+                return self.seen.replace("\r", "")
+            self.seen = ESCAPES.sub("", self.seen + data.decode("utf-8", "replace"))
+
     def wait(self, timeout: float = 15.0) -> int:
         """Wait for its end; the exit code."""
         return self.process.wait(timeout)
