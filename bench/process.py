@@ -136,22 +136,36 @@ def started(name: str, command: Sequence[str], folder: Path) -> Iterator[Started
         _end(process)
 
 
+def _group_lives(group: int) -> bool:
+    """Whether any process of the group is more than a zombie; the parent of orphans may take its time to reap them."""
+    for entry in os.listdir("/proc"):
+        if entry.isdigit() and (fields := _stat_fields(int(entry))) and int(fields[2]) == group and fields[0] not in "ZX":
+            return True
+    return False
+
+
+def _signal_group(process: "subprocess.Popen[bytes]", sign: signal.Signals, patience: float) -> bool:
+    """Signal the group; whether all of it has ended within `patience` seconds."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, sign)
+    end = time.perf_counter() + patience
+    while _group_lives(process.pid):
+        if time.perf_counter() > end:
+            return False
+        time.sleep(0.005)
+    process.wait()
+    return True
+
+
 def _end(process: "subprocess.Popen[bytes]") -> None:
     """Ask, wait a moment, then kill the group: nothing here has data to keep."""
-    for sign, patience in ((signal.SIGTERM, 1.0), (signal.SIGKILL, 10.0)):
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, sign)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(patience)
-            if sign is signal.SIGKILL:
-                return
+    if not _signal_group(process, signal.SIGTERM, 1.0):
+        _signal_group(process, signal.SIGKILL, 10.0)
 
 
 def kill(server: Started) -> None:
     """End its whole process group at once and wait for it."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(server.pid, signal.SIGKILL)
-    server.process.wait(10.0)
+    _signal_group(server.process, signal.SIGKILL, 10.0)
 
 
 def wait_for(ready: Callable[[], bool], server: Started, seconds: float = 20.0, pause: float = 0.002) -> float:

@@ -72,9 +72,13 @@ def test_a_program_that_is_not_there(tmp_path: Path) -> None:
 
 
 def test_the_whole_group_ends_with_the_context(tmp_path: Path) -> None:
-    script = "import subprocess, sys\nsubprocess.Popen([sys.executable, '-c', 'input()']).wait()"
+    deaf = "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint('deaf', flush=True)\nsignal.pause()"
+    script = f"import subprocess, sys\nsubprocess.Popen([sys.executable, '-c', {deaf!r}]).wait()"
     with started("parent", [sys.executable, "-c", script], tmp_path) as server:
-        wait_for(lambda: len(tree(server.pid)) == 2, server)
+        wait_for(lambda: server.log.read_text() == "deaf\n", server)
         members = tree(server.pid)
+    assert len(members) == 2
     assert server.process.returncode is not None
-    assert not any(Path(f"/proc/{pid}/cmdline").exists() and Path(f"/proc/{pid}/cmdline").read_bytes() for pid in members)
+    for pid in members:  # gone, or a zombie that has no command line any more
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            assert Path(f"/proc/{pid}/cmdline").read_bytes() == b""
