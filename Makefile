@@ -12,7 +12,8 @@ CACHE  := .cache/clients
 # what is edited, and the entry points of the adapters are found.
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-BUILD_INPUTS := pyproject.toml $(wildcard setup.py)
+# New packages are found at installation, so their appearance asks for another one.
+BUILD_INPUTS := pyproject.toml $(wildcard setup.py backends/*/__init__.py)
 
 .PHONY: help run run-demo test check packages bench clients clean
 .DEFAULT_GOAL := help
