@@ -110,6 +110,14 @@ def not_supported(command: str, backend: str, kind: str) -> GateError:
     )
 
 
+def too_large(what: str, size: int, limit: int, namespace: str) -> GateError:
+    """`what` is ``key``, ``value`` or ``request``; sizes in bytes. Nothing was sent to a store."""
+    return GateError(
+        f"ERR {what} of {size} bytes is over the limit of {limit} bytes in namespace '{namespace}'"
+        f" (max_{what} in [namespaces])"
+    )
+
+
 def refused(command: str, why: str) -> GateError:
     """A command that the gate forwards to no store, with the `why` of its row; one that begins with ``ERR`` is Redis' own
     whole answer (CLUSTER on a server without it)."""

@@ -5,7 +5,7 @@ import importlib
 from pathlib import Path
 from typing import Any
 
-from kvgate.config import default, load
+from kvgate.config import default, load, prepare_backends
 from kvgate.config.load import DEFAULT_DATA_DIR
 from kvgate.errors import ConfigurationError
 from kvgate.routing.configuration import Configuration
@@ -57,4 +57,4 @@ def run(arguments: argparse.Namespace) -> int:
     """Serve until SIGTERM or SIGINT."""
     checked = configuration(arguments)
     app = importlib.import_module("kvgate.server.app")  # late: the other commands start without the server and trio
-    return int(app.serve(checked) or 0)
+    return int(app.serve(checked, prepare_backends(checked)))

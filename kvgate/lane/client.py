@@ -24,11 +24,11 @@ class Client:
         "busy",
         "closed",
         "closing",
-        "default_route",
         "eof",
         "id",
         "inflight",
         "inflight_bytes",
+        "last_fed",
         "line",
         "out",
         "out_size",
@@ -38,6 +38,7 @@ class Client:
         "scanner",
         "session",
         "streaming",
+        "subscribed",
         "touched",
         "transport",
         "waiting",
@@ -52,7 +53,6 @@ class Client:
         self.queue: deque[Slot] = deque()
         self.scanner = RequestScanner()
         self.routes: dict[bytes, Route] = NO_ROUTES
-        self.default_route: Route | None = None
         self.line = ident & 1  # which of the shared connections: 0, 1 in RESP2, 2, 3 in RESP3; a client stays on one
         self.out: list[bytes] = []  # for the driver to send
         self.out_size = 0  # bytes that the driver could not send yet; `out` is not in it
@@ -62,10 +62,12 @@ class Client:
         self.backlog: list[bytes] = []  # received, not scanned: the client is busy, or waits to be
         self.backlog_size = 0
         self.batch: list[Any] = []  # commands for an adapter that the gate collects while one portion is scanned
+        self.last_fed = 0.0  # when bytes of it came last, on the lane's clock
         self.busy = False  # a command of its own path runs: nothing else of this client may start
         self.waiting: Callable[[], None] | None = None  # starts such a command once the queue is empty
         self.withheld: list[bytes] = []  # pushes that wait for the end of a streamed reply
         self.streaming = False  # the beginning of a large reply went out, its end has not come
+        self.subscribed = False  # messages pile up for who does not read: its output limits are smaller
         self.touched = False  # already on the lane's list of whom to flush
         self.eof = False  # it will send no more; what came is finished and flushed, then it is closed
         self.closing = False  # close after the flush
@@ -75,6 +77,13 @@ class Client:
         """For logs and failing tests."""
         state = "closed" if self.closed else "closing" if self.closing else "busy" if self.busy else "open"
         return f"<Client {self.id} {state} queue={len(self.queue)} backlog={self.backlog_size}>"
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing of it is unanswered, half received or unsent."""
+        return not (
+            self.queue or self.busy or self.waiting or self.backlog or self.batch or self.out or self.out_size
+        ) and self.scanner.idle
 
     @property
     def stalled(self) -> bool:

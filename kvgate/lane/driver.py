@@ -32,15 +32,12 @@ TURN = 0.0005
 RECEIVE = 64 * 1024
 ACCEPTS = 64
 """Connections accepted from one listener in a row."""
-KEEP_ALIVE = 300
-"""Seconds of silence before TCP asks a client whether it is there, as Redis."""
 PAUSE_LOOK, PAUSE_LOOK_COMMANDS = 1024 * 1024, 1000
 """In flight below which no limit of a client can be near."""
 SEND = 256 * 1024
 """Bytes joined for one send when a peer is behind."""
 TICK = 0.05
 """Seconds between looks at the time limits: a thirtieth of a command's budget."""
-RECONNECT_FIRST, RECONNECT_MOST = 0.05, 1.0
 _IN, _OUT = select.EPOLLIN, select.EPOLLOUT
 
 
@@ -54,8 +51,18 @@ class Limits:
     out_hard: int = 256 * 1024 * 1024
     out_soft: int = 64 * 1024 * 1024
     out_soft_seconds: float = 60.0
+    pubsub_hard: int = 32 * 1024 * 1024
+    pubsub_soft: int = 8 * 1024 * 1024
+    pubsub_soft_seconds: float = 60.0
     out_pause: int = 1024 * 1024
     """Reply bytes waiting for a slow reader at which it is not read any more."""
+    idle: float = 0.0
+    """Seconds of silence after which a client is closed; 0: never."""
+    keepalive: int = 300
+    """Seconds of silence before TCP asks a client whether it is there; 0: never."""
+    connect_timeout: float = 0.5
+    reconnect_first: float = 0.05
+    reconnect_longest: float = 1.0
     memory: int = 1024 * 1024 * 1024
     """Bytes that all slow readers together may have waiting; beyond it the greediest is closed."""
 
@@ -107,6 +114,7 @@ class Driver:
         self.slow_tasks = 0  # while any runs, a turn is one round
         self.failures = 0  # exceptions that closed a socket: each is a bug, or the kernel's
         self.refused = 0
+        self.ready = True  # False while draining
         self.turn_max = 0.0
         self.turns = 0
         self._epoll = select.epoll()
@@ -148,8 +156,8 @@ class Driver:
                         self._writable(transport)
                     if mask & ~_OUT and transport.sock.fileno() >= 0:
                         transport.on_readable(transport)
-                except Exception:  # noqa: BLE001 - one socket must not end the lane; it is logged and counted
-                    self._failed(transport)
+                except Exception as error:  # noqa: BLE001 - one socket must not end the lane; it is logged and counted
+                    self._failed(transport, error)
             self._settle(now)
             if now > until or self.slow_tasks > 0:
                 break
@@ -164,6 +172,8 @@ class Driver:
             now = time.monotonic()
             self.lane.tick(now)
             self._watch_output(now)
+            if self.limits.idle:
+                self._close_idle(now)
             self._settle(now)
 
     def kick(self) -> None:
@@ -193,10 +203,10 @@ class Driver:
         if self._paused:
             self._let_read()
 
-    def _failed(self, transport: Transport) -> None:
+    def _failed(self, transport: Transport, error: Exception) -> None:
         """An exception while serving one socket closes that socket and nothing else."""
         self.failures += 1
-        log.error("socket_failed", exc_info=True, extra={"peer": transport.address, "do": "report this"})
+        log.error("socket_failed", exc_info=error, extra={"peer": transport.address, "do": "report this"})
         if isinstance(transport.owner, Client):
             self.close_client(transport.owner)
         elif isinstance(transport.owner, Upstream):
@@ -226,7 +236,8 @@ class Driver:
             except BlockingIOError:
                 return
             except OSError as error:  # no more descriptors, or the client is gone already
-                log.warning("accept_failed", extra={"listener": listener.name, "error": str(error), "do": "raise the open-files limit"})
+                facts = {"listener": listener.name, "error": str(error), "do": "raise the open-files limit"}
+                log.warning("accept_failed", extra=facts)
                 return
             self._accepted(sock, peer, listener)
 
@@ -238,8 +249,9 @@ class Driver:
             assert isinstance(peer, tuple)  # noqa: S101 - what the kernel gives for AF_INET and AF_INET6
             host, address = str(peer[0]), f"[{peer[0]}]:{peer[1]}" if ":" in peer[0] else f"{peer[0]}:{peer[1]}"
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEP_ALIVE)
+            if self.limits.keepalive:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, self.limits.keepalive)
         transport = Transport(sock, self._greet, listener)
         transport.address = address
         if listener.tls is not None:
@@ -281,7 +293,8 @@ class Driver:
         try:
             header = parse(transport.proxy)
         except BadProxyHeader as problem:
-            log.warning("bad_proxy_header", extra={"peer": transport.address, "error": str(problem), "do": "make the balancer send PROXY v2"})
+            facts = {"peer": transport.address, "error": str(problem), "do": "make the balancer send PROXY v2"}
+            log.warning("bad_proxy_header", extra=facts)
             data, header = b"", None
         if header is None:
             if not data:
@@ -418,9 +431,8 @@ class Driver:
             self._watch(transport)
         transport.behind.append(memoryview(data))
         client.out_size += len(data)
-        if client.out_size > self.limits.out_hard:
-            log.warning("client_too_slow", extra={"client": client.id, "peer": transport.address, "unread": client.out_size})
-            self.close_client(client)
+        if client.out_size > (self.limits.pubsub_hard if client.subscribed else self.limits.out_hard):
+            self._too_slow(client)
         elif client.out_size > self.limits.out_pause and not transport.paused:
             self._maybe_pause(transport, client)
 
@@ -454,20 +466,32 @@ class Driver:
 
     def _watch_output(self, now: float) -> None:
         """Close readers that were too slow for too long, and the greediest when all together hold too much."""
-        total = 0
+        total, limits = 0, self.limits
         for client in list(self._behind):
+            soft, seconds = limits.out_soft, limits.out_soft_seconds
+            if client.subscribed:
+                soft, seconds = limits.pubsub_soft, limits.pubsub_soft_seconds
             total += client.out_size + client.backlog_size + client.inflight_bytes
-            if client.out_size <= self.limits.out_soft:
+            if client.out_size <= soft:
                 client.over_since = 0.0
             elif not client.over_since:
                 client.over_since = now
-            elif now - client.over_since > self.limits.out_soft_seconds:
-                log.warning("client_too_slow", extra={"client": client.id, "peer": client.transport.address, "unread": client.out_size})
-                self.close_client(client)
-        if total > self.limits.memory:
+            elif now - client.over_since > seconds:
+                self._too_slow(client)
+        if total > limits.memory:
             greediest = max(self._behind, key=lambda client: client.out_size)
             log.warning("memory_limit", extra={"client": greediest.id, "peer": greediest.transport.address, "held": total})
             self.close_client(greediest)
+
+    def _too_slow(self, client: Client) -> None:
+        facts = {"client": client.id, "peer": client.transport.address, "unread": client.out_size}
+        log.warning("client_too_slow", extra=facts)
+        self.close_client(client)
+
+    def _close_idle(self, now: float) -> None:
+        for client in list(self.clients.values()):
+            if client.idle and not client.subscribed and now - client.last_fed > self.limits.idle:
+                self.close_client(client)
 
     def close_client(self, client: Client) -> None:
         """End a client's connection now; idempotent."""
@@ -498,22 +522,23 @@ class Driver:
 
     async def _connecting(self, up: Upstream) -> None:
         """Connect, again and again with growing pauses, until it succeeds."""
-        delay = RECONNECT_FIRST
+        delay = self.limits.reconnect_first
         if up.in_a_hurry:
             up.in_a_hurry = False
         else:
             await trio.sleep(delay * random.uniform(0.5, 1.0))  # noqa: S311 - spreads reconnects, decides nothing secret
         while True:
             try:
-                connected = await connect(up.endpoint, proto=up.proto, name=self.name)
+                connected = await connect(up.endpoint, proto=up.proto, name=self.name, timeout=self.limits.connect_timeout)
             except (ConnectFailed, GateError) as failure:
                 why = away(up.endpoint, failure)
                 if up.state is not State.DOWN:
-                    log.warning("store_down", extra={"store": up.name, "why": why, "do": "start it or correct its url; the gate retries"})
+                    facts = {"store": up.name, "why": why, "do": "start it or correct its url; the gate goes on trying"}
+                    log.warning("store_down", extra=facts)
                 self.lane.unreachable(up, why)
                 self.kick()
                 await trio.sleep(delay * random.uniform(0.5, 1.0))  # noqa: S311
-                delay = min(2 * delay, RECONNECT_MOST)
+                delay = min(2 * delay, self.limits.reconnect_longest)
             else:
                 break
         if up.state is State.DOWN:

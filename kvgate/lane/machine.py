@@ -16,6 +16,7 @@ from kvgate.errors import GateError, ProtocolError, in_doubt, try_again, upstrea
 from kvgate.lane.client import Client
 from kvgate.lane.slots import Call, Expired, Pending, Quiet, QuietPending, Slot
 from kvgate.lane.upstream import State, Upstream
+from kvgate.policy.compiled import NO_COLON
 from kvgate.wire.measure import Measurer, measure
 from kvgate.wire.request import RequestScanner, encode_request
 
@@ -48,6 +49,9 @@ class Gate(Protocol):
     def left(self, client: Client) -> None:
         """The client is gone: end what runs for it."""
 
+    def half_closed(self, client: Client) -> None:
+        """The client will send no more: close it at once if it waits for others' doing."""
+
 
 class Lane:
     """All clients and upstreams of one process, without their sockets."""
@@ -70,6 +74,7 @@ class Lane:
 
     def feed(self, client: Client, data: bytes, now: float) -> None:
         """Take bytes of a client. What is no RESP is answered with Redis' text, and the client is then closed."""
+        client.last_fed = now
         if client.stalled or client.backlog:
             client.backlog.append(data)
             client.backlog_size += len(data)
@@ -102,7 +107,7 @@ class Lane:
             if length is not None and name_end > 0:
                 key_end = end = key_start + length
                 colon = find(b":", key_start, end)
-                route = routes.get(data[key_start:colon]) if colon >= 0 else client.default_route
+                route = routes.get(data[key_start:colon] if colon >= 0 else NO_COLON)
                 plan = route.plans.get(data[pos:name_end]) if route is not None and length <= route.max_key else None
                 if route is not None and plan is not None:
                     more = plan >> 1
@@ -158,19 +163,20 @@ class Lane:
     def reply(self, client: Client, raw: bytes) -> None:
         """Answer the present command, behind all that are unanswered."""
         if client.queue:
-            slot = Pending(client, 0.0)
+            slot = self.pending(client, 0.0, len(raw))
             slot.fill(raw)
-            client.queue.append(slot)
         else:
             client.out.append(raw)
             if not client.touched:
                 client.touched = True
                 self.touched_clients.append(client)
 
-    def pending(self, client: Client, now: float, *, quiet: bool = False) -> Pending:
-        """A place in the client's queue for the present command; `fill` it later and then `settle` the client."""
-        slot = QuietPending(client, now) if quiet else Pending(client, now)
+    def pending(self, client: Client, now: float, weight: int, *, quiet: bool = False) -> Pending:
+        """A place in the client's queue for the present command of `weight` bytes; `fill` it later, then `settle`."""
+        slot = (QuietPending if quiet else Pending)(client, now, weight)
         client.queue.append(slot)
+        client.inflight += 1
+        client.inflight_bytes += weight
         return slot
 
     def settle(self, client: Client) -> None:
@@ -184,6 +190,9 @@ class Lane:
             if slot.want:
                 break
             queue.popleft()
+            if isinstance(slot, Pending):
+                client.inflight -= 1
+                client.inflight_bytes -= slot.weight
         if not client.touched:
             client.touched = True
             self.touched_clients.append(client)
@@ -623,7 +632,8 @@ class Lane:
     def ended(self, client: Client) -> None:
         """The client will send no more (half-close): what came is finished and flushed, then it is closed."""
         client.eof = True
-        if not client.queue and not client.busy:
+        self.gate.half_closed(client)
+        if not client.queue and not client.busy and not client.closed:
             self.resumable.append(client)
 
 

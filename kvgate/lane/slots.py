@@ -52,11 +52,12 @@ class Quiet(Slot):
 class Pending(Slot):
     """A reply that a task, a merge or the gate gives; it stands in a client's queue only. Done when `want` is 0."""
 
-    __slots__ = ()
+    __slots__ = ("weight",)
 
-    def __init__(self, client: "Client", started: float) -> None:
-        """Wait for one reply."""
+    def __init__(self, client: "Client", started: float, weight: int = 0) -> None:
+        """Wait for one reply; `weight` is what the command and its reply hold in memory, in bytes."""
         super().__init__(client, 1, b"", started, readonly=False)
+        self.weight = weight
 
     def fill(self, raw: bytes) -> None:
         """Give the reply. Filling a slot of a client that has left does nothing."""

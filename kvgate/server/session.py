@@ -1,6 +1,7 @@
 """What the gate knows of one client beyond its bytes: who it is, how it talks, and what it is in the middle of."""
 
 import time
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -8,10 +9,21 @@ import attrs
 if TYPE_CHECKING:
     import trio
 
+    from kvgate.backend import Backend, Command
     from kvgate.commands.spec import CommandSpec
+    from kvgate.lane.slots import Pending
     from kvgate.policy.users import User
     from kvgate.server.subscriptions import Subscriptions
     from kvgate.server.watch import Watch
+
+
+@attrs.frozen(slots=True)
+class Emulated:
+    """One command that an adapter executes, and the place of its reply in the client's queue."""
+
+    backend: "Backend"
+    command: "Command"
+    slot: "Pending"
 
 
 @attrs.define(slots=True)
@@ -41,6 +53,8 @@ class Session:
 
     __slots__ = (
         "address",
+        "batches",
+        "batching",
         "blocked",
         "blocked_since",
         "commands",
@@ -48,7 +62,6 @@ class Session:
         "database",
         "host",
         "last_command",
-        "last_seen",
         "lib_name",
         "lib_ver",
         "listener",
@@ -57,9 +70,10 @@ class Session:
         "no_evict",
         "paused",
         "proto",
+        "quiet",
         "running",
-        "skip_next",
         "silent",
+        "skip_next",
         "subscriptions",
         "unblocked_by",
         "user",
@@ -73,7 +87,6 @@ class Session:
         self.listener = listener
         self.user = user  # None: has to authenticate first
         self.created = time.time()
-        self.last_seen = self.created
         self.last_command = ""  # lower case, ``client|list``
         self.commands = 0
         self.name = b""
@@ -84,6 +97,9 @@ class Session:
         self.no_evict = False
         self.silent = False  # CLIENT REPLY OFF
         self.skip_next = False  # CLIENT REPLY SKIP
+        self.batches: deque[Emulated] = deque()  # commands for adapters that wait for those before them
+        self.batching = False  # a task runs them
+        self.quiet = False  # the command that is being looked at wants no reply
         self.multi: Multi | None = None
         self.watch: Watch | None = None
         self.subscriptions: Subscriptions | None = None

@@ -14,7 +14,7 @@ _AGGREGATES = {0x2A: 1, 0x7E: 1, 0x3E: 1, 0x25: 2, 0x7C: 2}  # * ~ > hold n valu
 _KINDS = _LINES | _BULKS | _AGGREGATES.keys()
 _ATTRIBUTE = 0x7C
 _RUN = 8  # from this many values on, a run of them is worth to be looked at as a whole
-_FIRST_LOOK = 3  # an aggregate's header and two values, which show whether its values are equally long
+_FIRST_LOOK = 3  # an aggregate's header (or the rest of a cut one) and two values, which show whether they are equally long
 
 
 def _plain_value() -> str:
@@ -156,7 +156,7 @@ class Measurer:
             if self._skip:
                 return -1
         while self._left:
-            if self._left >= _RUN and not self._line:
+            if self._left >= _RUN:
                 if not look:
                     self._left, pos, look = _skip_blocks(data, pos, self._left, pause)
                     pause = 2 * look

@@ -7,14 +7,17 @@ string, a boolean 1 or 0).
 """
 
 from collections.abc import Callable
-from typing import Final, NewType, Union
+from typing import Final, Union
 
 import attrs
 
 from kvgate.errors import ProtocolError
 
-Raw = NewType("Raw", bytes)
-"""One whole reply, already encoded."""
+
+class Raw(bytes):
+    """One whole reply, already encoded; a plain `bytes` is a bulk string."""
+
+    __slots__ = ()
 
 
 @attrs.frozen(slots=True)

@@ -18,7 +18,6 @@ COUNT_LIMIT = 2**31 - 1
 UNAUTHENTICATED_COUNT = 10
 UNAUTHENTICATED_BULK = 16384
 
-_CR = 0x0D
 _LF = 0x0A
 _STAR = 0x2A
 _DOLLAR = 0x24
@@ -218,13 +217,10 @@ class RequestScanner:
     def _header(self, data: bytes, pos: int, what: str) -> tuple[bytes | None, int]:
         """A line without its end, which is a CR and any byte: Redis skips the second one without a look."""
         held = self._line
-        if held:
-            if 0 in held:
-                return None, self._unending(held, data, pos, what)
-            if held[-1] == _CR:
-                self._line = b""
-                self.canonical &= data[pos] == _LF
-                return held[:-1], pos + 1
+        if held[-1:] == b"\r":
+            self._line = b""
+            self.canonical &= data[pos] == _LF
+            return held[:-1], pos + 1
         at, end = data.find(b"\r", pos), len(data)
         if len(held) + (at if at >= 0 else end) - pos > LINE_LIMIT:
             raise ProtocolError(f"Protocol error: too big {what}")

@@ -1,0 +1,156 @@
+"""Commands that wait for others' doing: the blocking pops and reads, and WAIT. Each has an upstream connection for itself.
+
+A client that leaves closes that connection at once, so that nothing is popped for nobody. A pop whose store dies is
+answered INDOUBT and never repeated.
+"""
+
+from typing import TYPE_CHECKING
+
+import trio
+
+from kvgate.backend import BrokenUpstream, OwnConnection, PassThrough
+from kvgate.commands.keys import integer
+from kvgate.commands.spec import CommandSpec
+from kvgate.errors import NOT_AN_INTEGER, GateError, cross_slot, in_doubt, not_supported, refused
+from kvgate.lane.client import Client
+from kvgate.wire.reply import NULL_ARRAY, Error, Raw, Reply
+from kvgate.wire.request import encode_request
+
+if TYPE_CHECKING:
+    from kvgate.server.dispatch import Dispatcher, Way
+    from kvgate.server.places import Place
+    from kvgate.server.session import Session
+
+PING = encode_request([b"PING"])
+
+
+def block(
+    gate: "Dispatcher", client: Client, spec: CommandSpec, args: list[bytes], frame: bytes, now: float
+) -> None:
+    """Run one blocking command; all its keys have to lie on one shard."""
+    del now
+    session: Session = client.session
+    if session.user is None:
+        return
+    found = gate.located(session.user, spec, args)
+    if not found:
+        raise refused(spec.lower, "it names no key that would say which store is meant")
+    place = found[0][1]
+    if any(other.backend is not place.backend or other.shard is not place.shard for _, other in found):
+        raise cross_slot()
+    if session.watch is not None:
+        session.watch.must_hold(place)
+    gate.alone(client, _wait_on, gate, client, place, renamed(gate, place, spec, args, frame), blocked=True)
+
+
+def renamed(gate: "Dispatcher", place: "Place", spec: CommandSpec, args: list[bytes], frame: bytes) -> bytes:
+    """The request as the place's store knows it."""
+    name = gate.places.topologies[place.backend.name].rename.get(spec.name)
+    return frame if name is None else encode_request([name.encode(), *args[1:]])
+
+
+async def _wait_on(gate: "Dispatcher", client: Client, place: "Place", frame: bytes) -> Raw:
+    session: Session = client.session
+    watch = session.watch
+    connection = watch.connection if watch is not None else await open_own(gate, session, place)
+    try:
+        await connection.send(frame)
+        raw = await connection.receive()
+    except BrokenUpstream as error:
+        connection.close()
+        if watch is not None:
+            watch.broken = True
+        raise in_doubt(f"the store's connection ended while the command was waiting ({error})") from None
+    except BaseException:
+        if watch is not None:
+            watch.broken = True
+        connection.close()  # it may be waiting there still: closing ends that without effect
+        raise
+    if watch is None:
+        await connection.give_back()
+    return Raw(raw)
+
+
+async def open_own(gate: "Dispatcher", session: "Session", place: "Place") -> OwnConnection:
+    """An upstream connection for one client.
+
+    Raises:
+        GateError: TRYAGAIN when none can be had; not supported by this kind of backend.
+    """
+    if not isinstance(place.backend, PassThrough) or place.shard is None:
+        raise not_supported(session.last_command, place.backend.name, place.backend.type)
+    deadline = trio.current_time() + gate.configuration.gate.command_timeout
+    return await place.backend.own(place.shard.index, proto=session.proto, deadline=deadline)
+
+
+def unblocked(session: "Session") -> Raw | Reply:
+    """What CLIENT UNBLOCK makes a blocked command answer."""
+    if session.unblocked_by == "ERROR":
+        return Error(b"UNBLOCKED client unblocked via CLIENT UNBLOCK")
+    if session.last_command == "wait":
+        return 0
+    return None if session.last_command in ("blmove", "brpoplpush") else NULL_ARRAY
+
+
+def _wait(gate: "Dispatcher", client: Client, spec: CommandSpec, args: list[bytes], frame: bytes, now: float) -> None:
+    """WAIT: the smallest number of replicas that confirmed, over the shards on which the user's namespaces lie."""
+    del spec, now
+    session: Session = client.session
+    if session.user is None:
+        return
+    if integer(args[1]) is None:
+        raise GateError(NOT_AN_INTEGER)
+    timeout = integer(args[2])
+    if timeout is None:
+        raise GateError("ERR timeout is not an integer or out of range")
+    if timeout < 0:
+        raise GateError("ERR timeout is negative")
+    gate.alone(client, _wait_for_replicas, gate, client, frame, blocked=True)
+
+
+async def _wait_for_replicas(gate: "Dispatcher", client: Client, frame: bytes) -> Reply:
+    session: Session = client.session
+    user = session.user
+    if user is None:
+        return 0
+    counts: list[int] = []
+    failures: list[GateError] = []
+
+    async def ask(backend: PassThrough, shard: int) -> None:
+        try:
+            connection = await backend.own(
+                shard, proto=2, deadline=trio.current_time() + gate.configuration.gate.command_timeout
+            )
+        except GateError as error:
+            failures.append(error)
+            return
+        try:
+            # A connection waits for its own writes only. PING makes it remember how far the store is now, which is behind
+            # everything that this client was answered.
+            await connection.send(PING + frame)
+            await connection.receive()
+            raw = await connection.receive()
+        except BrokenUpstream as error:
+            connection.close()
+            failures.append(in_doubt(f"the store's connection ended during WAIT ({error})"))
+            return
+        except BaseException:
+            connection.close()
+            raise
+        await connection.give_back()
+        if raw[:1] == b":":
+            counts.append(int(raw[1:-2]))
+        else:
+            failures.append(GateError(raw[1:-2].decode("utf-8", "surrogateescape")))
+
+    async with trio.open_nursery() as nursery:
+        for backend in gate.places.visible(user):
+            if isinstance(backend, PassThrough) and "replication" in backend.capabilities:
+                for shard in gate.places.shards[backend.name]:
+                    nursery.start_soon(ask, backend, shard.index)
+    if failures:
+        raise failures[0]
+    return min(counts, default=0)
+
+
+WAYS: "dict[str, Way]" = {"WAIT": _wait}

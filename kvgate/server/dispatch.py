@@ -1,0 +1,656 @@
+"""What every command meets, in order, when the lane did not take it by itself: the gates, then its way.
+
+`Dispatcher.request` is the list: known, authenticated, permitted, possible in this context, queued by MULTI or not; then
+the command's row in the table says which way it goes: answered here, forwarded, split, executed by an adapter, or alone on
+another path. Every refusal comes before anything is sent to a store.
+"""
+
+import logging
+import secrets
+import time
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from functools import partial
+from typing import Any, Final
+
+import trio
+
+from kvgate.admin.answers import ANSWERS
+from kvgate.backend import Backend, CallContext, Command, InPlace, PassThrough
+from kvgate.commands.keys import channels, fixed_keys, hidden_patterns, key_indices, needs_own_connection
+from kvgate.commands.spec import Action, CommandSpec
+from kvgate.commands.table import resolve, supports
+from kvgate.errors import (
+    NO_AUTH,
+    GateError,
+    cross_slot,
+    no_namespace,
+    no_perm_channel,
+    no_perm_command,
+    no_perm_key,
+    not_supported,
+    refused,
+    too_large,
+)
+from kvgate.lane.client import NO_ROUTES, Client
+from kvgate.lane.driver import Driver, Listener, Transport
+from kvgate.lane.machine import Lane
+from kvgate.lane.slots import Call
+from kvgate.policy.users import User
+from kvgate.routing.configuration import Configuration
+from kvgate.routing.namespaces import Namespace, notification
+from kvgate.server import blocking, listing, scripts, subscriptions, transactions, watch
+from kvgate.server.places import Place, Places
+from kvgate.server.session import Emulated, Session
+from kvgate.server.split import merge, part
+from kvgate.wire.reply import Error, Raw, Reply, encode
+from kvgate.wire.request import encode_request
+
+log = logging.getLogger("kvgate.gate")
+
+Way = Callable[["Dispatcher", Client, CommandSpec, list[bytes], bytes, float], None]
+"""What is done with a checked command: ``way(dispatcher, client, spec, args, frame, now)``."""
+
+WHILE_SUBSCRIBED: Final = frozenset(
+    {"SUBSCRIBE", "UNSUBSCRIBE", "PSUBSCRIBE", "PUNSUBSCRIBE", "SSUBSCRIBE", "SUNSUBSCRIBE", "PING", "QUIT", "RESET"}
+)
+NEVER_QUEUED: Final = frozenset({"EXEC", "DISCARD", "MULTI", "WATCH", "QUIT", "RESET"})
+"""What Redis runs at once inside MULTI."""
+BEFORE_AUTH: Final = frozenset({"AUTH", "HELLO", "QUIT", "RESET"})
+MAX_VALUE: Final = 64 * 1024 * 1024
+
+WAYS: Final[Mapping[str, Way]] = {
+    **listing.WAYS,
+    **scripts.WAYS,
+    **transactions.WAYS,
+    **subscriptions.WAYS,
+    **watch.WAYS,
+    **blocking.WAYS,
+}
+"""Commands with a way of their own, by row name; each module says which."""
+
+
+class Dispatcher:
+    """The gate above the lane (kvgate.lane.machine.Gate, kvgate.server.site.Site)."""
+
+    def __init__(self, configuration: Configuration, backends: Mapping[str, Backend], *, first_id: int = 1) -> None:
+        """Serve `backends` as `configuration` says; `attach` and `run` follow."""
+        gate = configuration.gate
+        self.configuration = configuration
+        self.backends = backends
+        self.lane = Lane(self, budget=gate.command_timeout, silence=gate.upstream_silence)
+        self.places = Places(configuration, backends)
+        self.started = time.time()
+        self.run_id = secrets.token_hex(20)
+        self.paused_until = 0.0
+        self.connections = 0
+        self.commands = 0
+        self.driver: Driver
+        self._present: Client | None = None  # whose request is being looked at
+        self._paused_writes_only = False
+        self._unpaused = trio.Event()
+        self._next_id = first_id
+        self._nursery: trio.Nursery
+        for name, shards in self.places.shards.items():
+            backend = backends[name]
+            if isinstance(backend, PassThrough):
+                backend.attach(_Shared(self, shards))
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Own the tasks of slow commands until cancelled."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            task_status.started()
+            await trio.sleep_forever()
+
+    # ------------------------------------------------------------------ clients come and go
+
+    def welcome(self, transport: Transport, host: str, listener: Listener) -> Client | bytes:
+        """Make a client of a new connection (kvgate.lane.driver.Welcome)."""
+        user = self.configuration.users.initial(host)
+        if user is None and not self.configuration.users.configured:
+            return b"-DENIED this gate has no users and serves this machine only: add [users.*] to its configuration\r\n"
+        client = Client(self._next_id, Session(transport.address, host, listener.name, user), transport)
+        self._next_id += 1
+        self.connections += 1
+        self._fit(client)
+        return client
+
+    def left(self, client: Client) -> None:
+        """The client's connection has ended: what runs for it is cancelled, its own connections are closed."""
+        session: Session = client.session
+        if session.running is not None:
+            session.running.cancel()
+        transactions.forget(session)
+        subscriptions.forget(session)
+
+    def half_closed(self, client: Client) -> None:
+        """The client sends no more. Who waits in a blocking command or is subscribed has left."""
+        session: Session = client.session
+        if session.blocked or session.subscriptions is not None:
+            self.driver.close_client(client)
+
+    def _fit(self, client: Client) -> None:
+        """Tell the lane what it may do for this client now."""
+        session: Session = client.session
+        client.scanner.authenticated = session.user is not None
+        if session.user is not None and session.plain and not self.paused_until:
+            client.routes = self.places.compiled(session.user).routes
+        else:
+            client.routes = NO_ROUTES
+        client.subscribed = session.subscriptions is not None
+        client.line = (client.id % self.configuration.gate.shared_connections) + (
+            self.configuration.gate.shared_connections if session.proto == 3 else 0
+        )
+
+    # ------------------------------------------------------------------ the gates, in order
+
+    def request(self, client: Client, args: list[bytes], frame: bytes, now: float) -> None:
+        """Serve one request."""
+        session: Session = client.session
+        session.commands += 1
+        self.commands += 1
+        self._present = client
+        session.quiet = session.silent or session.skip_next
+        if session.skip_next:
+            session.skip_next = False
+            self._fit(client)
+        try:
+            spec = self._known(client, args)
+            if spec is None:
+                return
+            session.last_command = spec.lower
+            user = _authenticated(session, spec)
+            if not user.allows(spec):
+                raise no_perm_command(spec.lower, user.name)
+            _possible_now(session, spec, args)
+            if self.paused_until and (spec.write or not self._paused_writes_only) and spec.name not in _DURING_PAUSE:
+                self._later(client, args, frame)
+            elif session.multi is not None and spec.name not in NEVER_QUEUED:
+                transactions.queue(self, client, user, spec, args, frame)
+            else:
+                self._go(client, user, spec, args, frame, now)
+        except GateError as error:
+            if session.multi is not None:
+                session.multi.aborted = True
+            self.reply(client, Raw(error.reply))
+
+    def _known(self, client: Client, args: list[bytes]) -> CommandSpec | None:
+        """The command's row; None when the connection has to end without a word, as in Redis."""
+        if args[0].lower() in (b"post", b"host:"):  # a browser was made to speak to us
+            log.warning("http_request_refused", extra={"peer": client.session.address})
+            self.lane.abort(client)
+            return None
+        return resolve(args)
+
+    def _go(self, client: Client, user: User, spec: CommandSpec, args: list[bytes], frame: bytes, now: float) -> None:
+        """The command's way."""
+        way = WAYS.get(spec.name)
+        if way is not None:
+            way(self, client, spec, args, frame, now)
+        elif spec.action is Action.REFUSE:
+            raise refused(spec.lower, spec.why)
+        elif spec.action is Action.GATE:
+            reply = self.answer(spec, client, args, now)
+            if reply is not None:
+                self.reply(client, reply)
+        elif spec.action is Action.OWN and needs_own_connection(spec, args):
+            blocking.block(self, client, spec, args, frame, now)
+        else:
+            self._to_stores(client, user, spec, args, frame, now)
+
+    def answer(self, spec: CommandSpec, client: Client, args: list[bytes], now: float) -> Raw | Reply:
+        """The reply of a command that the gate answers itself, without waiting."""
+        found = ANSWERS.get(spec.name)
+        if found is None:
+            raise refused(spec.lower, "it takes a subcommand")
+        return found(self, client, args, now)
+
+    # ------------------------------------------------------------------ to the stores
+
+    def located(self, user: User, spec: CommandSpec, args: list[bytes]) -> list[tuple[int, Place]]:
+        """Where the command's keys and channels lie, each checked: seen by the user, served there, not too large.
+
+        Raises:
+            GateError: NONAMESPACE, NOPERM, not supported, over a limit.
+        """
+        places = self.places
+        found: list[tuple[int, Place]] = []
+        for index in key_indices(spec, args):
+            key = args[index]
+            found.append((index, places.place(places.namespace(user, key), key)))
+        found += [(index, self.channel(user, args[index])) for index in channels(spec, args)]
+        for pattern in hidden_patterns(spec, args):
+            self._pattern_stays(user, args[pattern], found)
+        for index, place in found:
+            if not supports(spec, place.backend.capabilities):
+                raise not_supported(spec.lower, place.backend.name, place.backend.type)
+            limit = place.namespace.max_key
+            if limit is not None and len(args[index]) > limit:
+                raise too_large("key", len(args[index]), limit, place.namespace.name)
+        if found:
+            self._fits(args, found)
+        return found
+
+    def channel(self, user: User, channel: bytes) -> Place:
+        """Where a channel lies: as a key of that name would."""
+        namespace = self.places.namespaces.of_channel(channel)
+        if namespace is None:
+            raise no_namespace(channel)
+        if not user.sees(namespace) or not namespace.backend:
+            raise no_perm_channel()
+        return self.channel_place(namespace, channel)
+
+    def channel_place(self, namespace: Namespace, channel: bytes) -> Place:
+        """Where a channel of the namespace lies: a key's notifications come from the key's shard."""
+        return self.places.place(namespace, notification(channel)[1])
+
+    def _pattern_stays(self, user: User, pattern: bytes, found: list[tuple[int, Place]]) -> None:
+        """SORT's BY and GET patterns may only reach keys of namespaces that the user sees, on the same single shard."""
+        namespace = self.places.namespaces.of_pattern(pattern)
+        if namespace is None or not user.sees(namespace):
+            raise no_perm_key()
+        if namespace.backend != found[0][1].namespace.backend or len(self.places.shards.get(namespace.backend, ())) != 1:
+            raise cross_slot()
+
+    def _fits(self, args: list[bytes], found: list[tuple[int, Place]]) -> None:
+        """No argument is larger than the smallest limit of the namespaces involved."""
+        longest = max(map(len, args))
+        for _, place in found:
+            limit = self.largest(place)
+            if longest > limit:
+                raise too_large("value", longest, limit, place.namespace.name)
+
+    @staticmethod
+    def largest(place: Place) -> int:
+        """Bytes that one argument may have there."""
+        limit = place.namespace.max_value
+        return getattr(place.backend, "max_value", MAX_VALUE) if limit is None else limit
+
+    def _to_stores(self, client: Client, user: User, spec: CommandSpec, args: list[bytes], frame: bytes, now: float) -> None:
+        session: Session = client.session
+        found = self.located(user, spec, args)
+        if spec.capability in ("script", "function"):
+            self._forward_script(client, user, spec, args, frame, found, now)
+            return
+        if not found:
+            raise refused(spec.lower, "it names no key that would say which store is meant")
+        if session.watch is not None and watch.takes(self, client, spec, args, frame, found):
+            return
+        first = found[0][1]
+        if len(found) == 1 or all(place.backend is first.backend and place.shard is first.shard for _, place in found):
+            if first.shard is None:
+                self._emulate(client, first.backend, spec, args, frame, tuple(index for index, _ in found), now)
+            else:
+                self._forward(client, user, spec, args, frame, first, now)
+        elif spec.action is Action.SPLIT:
+            self._split(client, spec, args, frame, found, now)
+        else:
+            raise cross_slot()
+
+    def _forward_script(
+        self, client: Client, user: User, spec: CommandSpec, args: list[bytes], frame: bytes, found: Any, now: float
+    ) -> None:
+        place = scripts.place(self, user, spec, args, [place for _, place in found])
+        if client.session.watch is not None and watch.takes(self, client, spec, args, frame, [(0, place)]):
+            return
+        self._forward(client, user, spec, args, frame, place, now)
+
+    def _forward(
+        self, client: Client, user: User, spec: CommandSpec, args: list[bytes], frame: bytes, place: Place, now: float
+    ) -> None:
+        """Send the client's own bytes on, and let the lane do so from now on where that is right for every such request."""
+        assert place.shard is not None  # noqa: S101 - the caller asked
+        name = self.places.topologies[place.backend.name].rename.get(spec.name)
+        if name is not None:
+            frame = encode_request([name.encode(), *args[1:]])
+        elif not client.session.quiet and _is_plain(spec, args):
+            head = frame[: frame.find(b"\r\n$", 5)]
+            self.places.learn(
+                user, place, args[1], head, len(args) - 2, readonly=spec.readonly, most=self.largest(place)
+            )
+        up = place.shard.lines[client.line]
+        self.lane.forward(client, up, frame, now, readonly=spec.readonly, quiet=client.session.quiet)
+
+    def _split(
+        self, client: Client, spec: CommandSpec, args: list[bytes], frame: bytes, found: list[tuple[int, Place]], now: float
+    ) -> None:
+        """Ask every store for its keys, side by side; the last answer makes the reply. Not atomic: see docs/commands.md."""
+        groups: dict[tuple[str, int], list[int]] = {}
+        places: dict[tuple[str, int], Place] = {}
+        for index, place in found:
+            at = (place.backend.name, -1 if place.shard is None else place.shard.index)
+            groups.setdefault(at, []).append(index)
+            places[at] = place
+        step = spec.keys[0].step
+        slot = self.lane.pending(client, now, len(frame), quiet=client.session.quiet)
+        parts: list[tuple[Sequence[int], bytes]] = []
+
+        def answer(indices: Sequence[int], raw: bytes) -> None:
+            parts.append((indices, raw))
+            if len(parts) == len(groups):
+                slot.fill(merge(spec, parts, [index for index, _ in found]))
+                self.lane.settle(client)
+
+        for at, indices in groups.items():
+            place, chosen = places[at], part(args, indices, step)
+            if place.shard is None:
+                keys = tuple(range(1, len(chosen), step))
+                command = Command(chosen, spec, keys, encode_request(chosen))
+                self.spawn(self._ask_adapter, client.session, place.backend, command, partial(answer, indices))
+            else:
+                name = self.places.topologies[place.backend.name].rename.get(spec.name)
+                request = encode_request(chosen if name is None else [name.encode(), *chosen[1:]])
+                call = Call(request, now, partial(answer, indices), readonly=spec.readonly, owner=client)
+                self.lane.ask(place.shard.lines[client.line], call)
+
+    # ------------------------------------------------------------------ adapters that execute
+
+    def _emulate(
+        self,
+        client: Client,
+        backend: Backend,
+        spec: CommandSpec,
+        args: list[bytes],
+        frame: bytes,
+        keys: tuple[int, ...],
+        now: float,
+    ) -> None:
+        """Have an adapter execute the command: at once where it can, else together with all that came with it."""
+        session: Session = client.session
+        command = Command(args, spec, keys, frame)
+        if isinstance(backend, InPlace) and not client.batch and not session.batches and not session.batching:
+            reply = backend.execute_now(command, self.context(session))
+            if reply is not None or spec.readonly:
+                self.reply(client, reply)
+                return
+        slot = self.lane.pending(client, now, len(frame), quiet=session.quiet)
+        client.batch.append(Emulated(backend, command, slot))
+
+    def run_batch(self, client: Client) -> None:
+        """Run what the present portion of the client's bytes has collected, behind what runs already."""
+        session: Session = client.session
+        session.batches.extend(client.batch)
+        client.batch.clear()
+        if not session.batching:
+            session.batching = True
+            self.spawn(self._run_batches, client)
+
+    async def _run_batches(self, client: Client) -> None:
+        session: Session = client.session
+        try:
+            while session.batches:
+                backend = session.batches[0].backend
+                batch: list[Emulated] = []
+                while session.batches and session.batches[0].backend is backend:
+                    batch.append(session.batches.popleft())
+                replies = await self.execute(backend, [each.command for each in batch], session)
+                for each, reply in zip(batch, replies, strict=True):
+                    each.slot.fill(reply)
+                self.lane.settle(client)
+                self.driver.kick()
+        finally:
+            session.batching = False
+
+    async def _ask_adapter(
+        self, session: Session, backend: Backend, command: Command, answer: Callable[[bytes], None]
+    ) -> None:
+        answer((await self.execute(backend, [command], session))[0])
+        self.driver.kick()
+
+    async def execute(self, backend: Backend, commands: Sequence[Command], session: Session) -> list[Raw]:
+        """Raw replies, one for each command, whatever happens."""
+        proto = session.proto
+        try:
+            replies = await backend.execute(commands, self.context(session))
+        except GateError as error:
+            return [Raw(error.reply)] * len(commands)
+        except Exception as error:  # an adapter's mistake must not end the gate
+            log.exception("adapter_failed", extra={"backend": backend.name, "error": repr(error), "do": "report this"})
+            sorry = GateError(f"ERR the gate failed inside backend '{backend.name}'; its log says more")
+            return [Raw(sorry.reply)] * len(commands)
+        return [reply if isinstance(reply, Raw) else encode(reply, proto) for reply in replies]
+
+    def context(self, session: Session) -> CallContext:
+        """For whom, and until when."""
+        return CallContext(
+            proto=session.proto,
+            user="" if session.user is None else session.user.name,
+            deadline=trio.current_time() + self.configuration.gate.command_timeout,
+        )
+
+    # ------------------------------------------------------------------ tasks and replies
+
+    def spawn(self, function: Callable[..., Coroutine[Any, Any, None]], *args: Any) -> None:
+        """Run a slow task beside the lane."""
+        self._nursery.start_soon(self._guarded, function, args)
+
+    async def _guarded(self, function: Callable[..., Coroutine[Any, Any, None]], args: tuple[Any, ...]) -> None:
+        try:
+            await function(*args)
+        except Exception:
+            log.exception("task_failed", extra={"task": function.__qualname__, "do": "report this"})
+
+    def alone(
+        self,
+        client: Client,
+        function: Callable[..., Coroutine[Any, Any, Raw | Reply]],
+        *args: Any,
+        blocked: bool = False,
+        silent: bool = False,
+    ) -> None:
+        """Run `function` for the client's present command once everything before is answered; nothing of the client's
+        starts before its reply. A client that leaves cancels it. `blocked`: it waits for others' doing. `silent`: its
+        result is no reply, it has replied itself."""
+        quiet = client.session.quiet
+
+        def start() -> None:
+            self.spawn(self._alone, client, function, args, blocked, silent or quiet)
+
+        self.lane.alone(client, start)
+
+    async def _alone(
+        self,
+        client: Client,
+        function: Callable[..., Coroutine[Any, Any, Raw | Reply]],
+        args: tuple[Any, ...],
+        blocked: bool,  # noqa: FBT001 - start_soon takes no keywords
+        silent: bool,  # noqa: FBT001
+    ) -> None:
+        session: Session = client.session
+        reply: Raw | Reply
+        with trio.CancelScope() as scope:
+            session.running, session.blocked, session.blocked_since = scope, blocked, time.monotonic()
+            session.unblocked_by = ""
+            if client.closed:
+                return
+            try:
+                reply = await function(*args)
+            except GateError as error:
+                reply = Raw(error.reply)
+            except Exception as error:
+                facts = {"command": session.last_command, "error": repr(error), "do": "report this"}
+                log.exception("command_failed", extra=facts)
+                reply = Error(b"ERR the gate failed to run this command; its log says more")
+        session.running, session.blocked = None, False
+        if scope.cancelled_caught:
+            if client.closed:
+                return
+            reply = blocking.unblocked(session)
+        raw = b"" if silent else reply if isinstance(reply, Raw) else encode(reply, session.proto)
+        self.lane.done(client, raw)
+        self.driver.kick()
+
+    def reply(self, client: Client, reply: Raw | Reply) -> None:
+        """Answer the present command."""
+        if not client.session.quiet:
+            self.lane.reply(client, reply if isinstance(reply, Raw) else encode(reply, client.session.proto))
+
+    def too_large(self, client: Client, args: list[bytes], size: int, now: float) -> None:
+        """An argument was larger than any namespace allows; its bytes were dropped as they came."""
+        del args, now
+        client.session.quiet = client.session.silent
+        limit = client.scanner.value_limit
+        self.reply(client, Error(b"ERR value of %d bytes is over the limit of %d bytes of every backend" % (size, limit)))
+
+    # ------------------------------------------------------------------ what the gate's own commands ask for (Site)
+
+    def become(self, client: Client, user: User | None, *, proto: int | None = None) -> None:
+        """Give the client a user and, when said, another protocol."""
+        session: Session = client.session
+        session.user = user
+        if proto is not None:
+            session.proto = proto
+        self._fit(client)
+
+    def refit(self, client: Client) -> None:
+        """The session changed in a way that the lane has to know."""
+        self._fit(client)
+
+    def reset(self, client: Client) -> None:
+        """RESET."""
+        session: Session = client.session
+        transactions.forget(session)
+        subscriptions.forget(session)
+        session.silent = session.skip_next = session.quiet = False
+        session.name = b""
+        session.database = 0
+        session.no_evict = False
+        self.become(client, self.configuration.users.initial(session.host), proto=2)
+
+    def reply_mode(self, client: Client, mode: str) -> None:
+        """CLIENT REPLY."""
+        session: Session = client.session
+        if mode == "SKIP":
+            session.skip_next = not session.silent
+        else:
+            session.silent = mode == "OFF"
+            session.skip_next = False
+            session.quiet = session.silent
+        self._fit(client)
+
+    def hang_up(self, client: Client) -> None:
+        """QUIT: close after the replies."""
+        self.lane.hang_up(client)
+
+    def kill(self, client: Client) -> None:
+        """CLIENT KILL: at once, but the caller itself after its reply."""
+        if client is self._present:
+            self.lane.hang_up(client)
+        else:
+            self.driver.close_client(client)
+
+    def pause(self, until: float, *, writes_only: bool) -> None:
+        """CLIENT PAUSE; a longer pause in force is not shortened, as in Redis."""
+        self._paused_writes_only = writes_only if not self.paused_until else self._paused_writes_only and writes_only
+        self.paused_until = max(self.paused_until, until)
+        if self._unpaused.is_set():
+            self._unpaused = trio.Event()
+        for client in self.driver.clients.values():
+            self._fit(client)
+        self.spawn(self._end_pause)
+
+    async def _end_pause(self) -> None:
+        until = self.paused_until
+        await trio.sleep(until - time.monotonic())
+        if self.paused_until == until:  # else it was lifted, or made longer by a later CLIENT PAUSE with its own task
+            self.unpause()
+            self.driver.kick()
+
+    def unpause(self) -> None:
+        """CLIENT UNPAUSE."""
+        self.paused_until = 0.0
+        self._unpaused.set()
+        for client in self.driver.clients.values():
+            self._fit(client)
+
+    def _later(self, client: Client, args: list[bytes], frame: bytes) -> None:
+        """Look at the command again when the pause is over."""
+
+        async def again() -> None:
+            await self._unpaused.wait()
+            if not client.closed:
+                client.busy = False
+                self.request(client, args, frame, time.monotonic())
+                if client.batch:
+                    self.run_batch(client)
+                if not client.busy:
+                    self.lane.done(client)
+                self.driver.kick()
+
+        self.lane.alone(client, lambda: self.spawn(again))
+
+    def unblock(self, client: Client, how: str) -> bool:
+        """CLIENT UNBLOCK."""
+        session: Session = client.session
+        if not session.blocked or session.running is None:
+            return False
+        session.unblocked_by = how
+        session.running.cancel()
+        return True
+
+
+class _Shared:
+    """A backend's way to the lane's shared connections (kvgate.backend.SharedConnections)."""
+
+    def __init__(self, dispatcher: Dispatcher, shards: Sequence[Any]) -> None:
+        self._dispatcher = dispatcher
+        self._shards = shards
+
+    async def ask(self, shard: int, frame: bytes, *, proto: int, deadline: float, readonly: bool) -> bytes:
+        """Send one request, wait for its reply."""
+        dispatcher = self._dispatcher
+        answered = trio.Event()
+        replies: list[bytes] = []
+
+        def answer(raw: bytes) -> None:
+            replies.append(raw)
+            answered.set()
+
+        # The lane counts the budget from `started`: put it where the caller's deadline is one budget away.
+        started = time.monotonic() + (deadline - trio.current_time()) - dispatcher.lane.budget
+        lines = self._shards[shard].lines
+        dispatcher.lane.ask(lines[0 if proto == 2 else len(lines) // 2], Call(frame, started, answer, readonly=readonly))
+        dispatcher.driver.kick()
+        await answered.wait()
+        raw = replies[0]
+        if raw.startswith((b"-TRYAGAIN", b"-INDOUBT")):
+            raise GateError(raw[1:-2].decode("utf-8", "surrogateescape"))
+        return raw
+
+
+_DURING_PAUSE: Final = frozenset(
+    {"CLIENT|UNPAUSE", "CLIENT|PAUSE", "CLIENT|KILL", "CLIENT|LIST", "QUIT", "RESET", "AUTH", "HELLO"}
+)
+"""What a paused gate still answers: the ways out of the pause."""
+
+
+def _authenticated(session: Session, spec: CommandSpec) -> User:
+    if session.user is not None:
+        return session.user
+    if spec.name in BEFORE_AUTH:
+        return _NOBODY
+    raise GateError(NO_AUTH)
+
+
+_NOBODY: Final = User(name="", commands=("-@all",))
+"""Stands for a client before AUTH: it may run what an ACL cannot take away, and nothing else."""
+
+
+def _possible_now(session: Session, spec: CommandSpec, args: list[bytes]) -> None:
+    """In RESP2 a subscribed connection carries messages, and takes few commands."""
+    del args
+    if session.subscriptions is not None and session.proto == 2 and spec.name not in WHILE_SUBSCRIBED:
+        raise GateError(
+            f"ERR Can't execute '{spec.lower}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed"
+            " in this context"
+        )
+
+
+def _is_plain(spec: CommandSpec, args: list[bytes]) -> bool:
+    """Whether every request with this name and number of arguments has its first argument as its one key."""
+    if spec.action not in (Action.FORWARD, Action.SPLIT) or spec.subcommands or "|" in spec.name:
+        return False
+    if fixed_keys(spec) == (1,):
+        return True
+    only = spec.keys[0] if len(spec.keys) == 1 else None
+    return only is not None and only.index == 1 and only.last == -1 and not only.unknown and len(args) == 1 + only.step

@@ -1,0 +1,121 @@
+"""Listening sockets: TCP over IPv4 and IPv6, unix sockets, and what TLS clients are served with."""
+
+import contextlib
+import os
+import socket
+import stat
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from kvgate.errors import ConfigurationError
+from kvgate.lane.driver import Listener
+from kvgate.lane.tls import TlsTransform, server_context
+from kvgate.policy.settings import GateSettings, Listen, TlsSettings
+from kvgate.policy.users import Network, parse_address
+
+BACKLOG = 4096
+"""Connections that may wait to be accepted; the kernel's somaxconn may be lower."""
+
+
+def bind(gate: GateSettings) -> list[Listener]:
+    """Bind every listener of the configuration.
+
+    Raises:
+        ConfigurationError: an address that is taken or not this machine's, a certificate that cannot be read.
+    """
+    tls = None if gate.tls is None else _tls(gate.tls)
+    listeners: list[Listener] = []
+    try:
+        for listen in gate.listen:
+            try:
+                sockets = _unix(listen) if listen.kind == "unix" else _tcp(listen)
+            except OSError as error:
+                raise ConfigurationError([f'gate.listen: "{listen}" cannot be bound: {error.strerror or error}']) from None
+            listeners += [
+                Listener(sock, _name(sock, listen), tls if listen.kind == "tls" else None, _trusted(gate.proxy_protocol))
+                for sock in sockets
+            ]
+    except BaseException:
+        for listener in listeners:
+            listener.sock.close()
+        raise
+    return listeners
+
+
+def _name(sock: socket.socket, listen: Listen) -> str:
+    """What the listener is called in logs and in CLIENT LIST's ``laddr``: with the port that the kernel chose."""
+    if listen.kind == "unix":
+        return listen.path
+    host, port = sock.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _tcp(listen: Listen) -> list[socket.socket]:
+    sockets: list[socket.socket] = []
+    found = socket.getaddrinfo(listen.host, listen.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    for family, _, _, _, address in dict.fromkeys(found):
+        sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        try:
+            sock.bind(address)
+            sock.listen(BACKLOG)
+        except OSError:
+            sock.close()
+            for other in sockets:
+                other.close()
+            raise
+        sockets.append(sock)
+    return sockets
+
+
+def _unix(listen: Listen) -> list[socket.socket]:
+    """A socket file that a dead gate left behind is replaced; one that somebody serves is not."""
+    with contextlib.suppress(FileNotFoundError):
+        if stat.S_ISSOCK(os.stat(listen.path).st_mode) and not _served(listen.path):
+            os.unlink(listen.path)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    try:
+        sock.bind(listen.path)
+        sock.listen(BACKLOG)
+    except OSError:
+        sock.close()
+        raise
+    return [sock]
+
+
+def _served(path: str) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(path)
+        except OSError:
+            return False
+        return True
+
+
+def remove_files(listeners: Sequence[Listen]) -> None:
+    """Take away the unix sockets' files at the end."""
+    for listen in listeners:
+        if listen.kind == "unix":
+            with contextlib.suppress(OSError):
+                os.unlink(listen.path)
+
+
+def _tls(settings: TlsSettings) -> Callable[[], TlsTransform]:
+    try:
+        context = server_context(settings.cert, settings.key, settings.ca)
+    except OSError as error:
+        raise ConfigurationError([f"gate.tls: the certificate or key cannot be used: {error}"]) from None
+    return partial(TlsTransform, context, server_side=True)
+
+
+def _trusted(networks: Sequence[Network]) -> Callable[[str], bool] | None:
+    if not networks:
+        return None
+
+    def trusted(host: str) -> bool:
+        address = parse_address(host)
+        return any(address in network for network in networks)
+
+    return trusted

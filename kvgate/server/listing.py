@@ -1,0 +1,223 @@
+"""SCAN, KEYS, DBSIZE, RANDOMKEY, FLUSHDB, FLUSHALL: over all that the user may see, and no key of anybody else.
+
+A cursor is decimal and below 2**53: 12 bits for the source (a shard, or an embedded store), 41 for its own cursor. It means
+the same to every worker and every gate with this configuration.
+"""
+
+import random
+from typing import TYPE_CHECKING, Final
+
+import attrs
+import trio
+
+from kvgate.backend import INTERNAL_PREFIX, Backend, Listing, View
+from kvgate.commands.keys import integer
+from kvgate.commands.spec import CommandSpec
+from kvgate.errors import NOT_AN_INTEGER, GateError, syntax_error
+from kvgate.lane.client import Client
+from kvgate.policy.users import User
+from kvgate.wire.reply import OK, Raw, Reply
+
+if TYPE_CHECKING:
+    from kvgate.backend import CallContext
+    from kvgate.server.dispatch import Dispatcher, Way
+    from kvgate.server.session import Session
+
+CURSOR_BITS: Final = 41
+MOST_SOURCES: Final = 1 << 12
+PAGE: Final = 1000
+"""Keys asked for at a time where all are wanted."""
+BUDGET: Final = 60.0
+"""Seconds that KEYS, DBSIZE, FLUSHDB over a shared store may take: they walk over every key there, in pages."""
+
+
+def _user(client: Client) -> User:
+    user: User | None = client.session.user
+    if user is None:
+        raise GateError("NOAUTH Authentication required.")
+    return user
+
+
+def _backends(gate: "Dispatcher", user: User) -> list[tuple[Backend, Listing]]:
+    return [(backend, backend) for backend in gate.places.visible(user) if isinstance(backend, Listing)]
+
+
+def view(gate: "Dispatcher", user: User, backend: Backend) -> View:
+    """The user's keys on a backend."""
+    spaces, name = gate.places.namespaces, backend.name
+
+    def has(key: bytes) -> bool:
+        namespace = spaces.of(key)
+        return (
+            namespace is not None
+            and namespace.backend == name
+            and user.sees(namespace)
+            and not key.startswith(INTERNAL_PREFIX)
+        )
+
+    prefixes: set[bytes] = set()
+    for rule in spaces.on(name):
+        if user.sees(rule):
+            if rule.prefix is None:
+                prefixes = set()
+                break
+            prefixes.add(rule.prefix)
+        elif user.sees_some(rule):
+            app = rule.name[:-1]
+            prefixes.update(f"{granted}:".encode() for granted in user.grants.names if granted.startswith(app))
+    return View(has, gate.places.everything(user, backend), tuple(sorted(prefixes)))
+
+
+def _long_call(gate: "Dispatcher", session: "Session") -> "CallContext":
+    return attrs.evolve(gate.context(session), deadline=trio.current_time() + BUDGET)
+
+
+# ---------------------------------------------------------------------- SCAN
+
+
+@attrs.frozen(slots=True)
+class _Scan:
+    cursor: int
+    count: int
+    match: bytes | None
+    kind: bytes | None
+
+
+def _parse_scan(args: list[bytes]) -> _Scan:
+    """SCAN's arguments, checked in Redis' order: the cursor first, then each option as it comes."""
+    text = args[1]
+    if not text.isdigit() or len(text) > 20 or int(text) >= 2**64:
+        raise GateError("ERR invalid cursor")
+    count, match, kind = 10, None, None
+    at = 2
+    while at < len(args):
+        option = args[at].upper()
+        if at + 1 >= len(args):
+            raise syntax_error()
+        value = args[at + 1]
+        if option == b"COUNT":
+            number = integer(value)
+            if number is None:
+                raise GateError(NOT_AN_INTEGER)
+            if number < 1:
+                raise syntax_error()
+            count = number
+        elif option == b"MATCH":
+            match = None if value == b"*" else value
+        elif option == b"TYPE":
+            kind = value
+        else:
+            raise syntax_error()
+        at += 2
+    return _Scan(int(text), count, match, kind)
+
+
+def _scan(gate: "Dispatcher", client: Client, spec: CommandSpec, args: list[bytes], frame: bytes, now: float) -> None:
+    del spec, frame, now
+    gate.alone(client, _scan_page, gate, client, _parse_scan(args))
+
+
+async def _scan_page(gate: "Dispatcher", client: Client, wanted: _Scan) -> Reply:
+    user = _user(client)
+    sources = [(backend, listing, source) for backend, listing in _backends(gate, user) for source in range(listing.sources)]
+    if len(sources) > MOST_SOURCES:
+        raise GateError(f"ERR SCAN over more than {MOST_SOURCES} shards is not possible; see fewer namespaces")
+    position, cursor = wanted.cursor >> CURSOR_BITS, wanted.cursor & ((1 << CURSOR_BITS) - 1)
+    if position >= len(sources):  # a cursor of another configuration, or of nobody
+        return [b"0", []]
+    backend, listing, source = sources[position]
+    after, keys = await listing.scan(
+        source,
+        cursor,
+        count=min(wanted.count, 100 * PAGE),
+        match=wanted.match,
+        kind=wanted.kind,
+        view=view(gate, user, backend),
+        call=gate.context(client.session),
+    )
+    following = position << CURSOR_BITS | after
+    if not after:  # this source is through
+        following = (position + 1) << CURSOR_BITS if position + 1 < len(sources) else 0
+    return [b"%d" % following, [*keys]]
+
+
+# ---------------------------------------------------------------------- the others
+
+
+def _keys(gate: "Dispatcher", client: Client, spec: CommandSpec, args: list[bytes], frame: bytes, now: float) -> None:
+    del spec, frame, now
+    gate.alone(client, _all_keys, gate, client, args[1])
+
+
+async def _all_keys(gate: "Dispatcher", client: Client, pattern: bytes) -> Reply:
+    user, found = _user(client), dict[bytes, None]()
+    call = _long_call(gate, client.session)
+    match = None if pattern == b"*" else pattern
+    for backend, listing in _backends(gate, user):
+        mine = view(gate, user, backend)
+        for source in range(listing.sources):
+            cursor = 0
+            while True:
+                cursor, keys = await listing.scan(
+                    source, cursor, count=PAGE, match=match, kind=None, view=mine, call=call
+                )
+                found.update(dict.fromkeys(keys))
+                if not cursor:
+                    break
+    return list(found)
+
+
+def _dbsize(gate: "Dispatcher", client: Client, spec: CommandSpec, args: list[bytes], frame: bytes, now: float) -> None:
+    del spec, args, frame, now
+    gate.alone(client, _count, gate, client)
+
+
+async def _count(gate: "Dispatcher", client: Client) -> Reply:
+    user, call = _user(client), _long_call(gate, client.session)
+    return sum([await listing.size(view(gate, user, backend), call) for backend, listing in _backends(gate, user)])
+
+
+def _randomkey(gate: "Dispatcher", client: Client, spec: CommandSpec, args: list[bytes], frame: bytes, now: float) -> None:
+    del spec, args, frame, now
+    gate.alone(client, _any_key, gate, client)
+
+
+async def _any_key(gate: "Dispatcher", client: Client) -> Reply:
+    user, call = _user(client), _long_call(gate, client.session)
+    backends = _backends(gate, user)
+    random.shuffle(backends)
+    for backend, listing in backends:
+        key = await listing.random_key(view(gate, user, backend), call)
+        if key is not None:
+            return key
+    return None
+
+
+def _flush(gate: "Dispatcher", client: Client, spec: CommandSpec, args: list[bytes], frame: bytes, now: float) -> None:
+    del spec, frame, now
+    if len(args) > 2 or (len(args) == 2 and args[1].upper() not in (b"ASYNC", b"SYNC")):
+        raise syntax_error()
+    gate.alone(client, _flush_all, gate, client)
+
+
+async def _flush_all(gate: "Dispatcher", client: Client) -> Raw | Reply:
+    user, call = _user(client), _long_call(gate, client.session)
+    failed: list[GateError] = []
+    for backend, listing in _backends(gate, user):
+        try:
+            await listing.flush(view(gate, user, backend), call)
+        except GateError as error:  # one store that is away must not keep the others full
+            failed.append(error)
+    if failed:
+        raise failed[0]
+    return OK
+
+
+WAYS: "dict[str, Way]" = {
+    "SCAN": _scan,
+    "KEYS": _keys,
+    "DBSIZE": _dbsize,
+    "RANDOMKEY": _randomkey,
+    "FLUSHDB": _flush,
+    "FLUSHALL": _flush,
+}

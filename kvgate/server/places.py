@@ -1,0 +1,156 @@
+"""Where keys lie: namespace, backend and shard of a key, and the compiled routes that the lane gets for each user."""
+
+from collections.abc import Callable, Mapping
+from typing import Final
+from weakref import WeakKeyDictionary
+
+import attrs
+
+from kvgate.backend import INTERNAL_PREFIX, Backend, PassThrough, Topology
+from kvgate.errors import no_namespace, no_perm_key
+from kvgate.lane.upstream import Shard
+from kvgate.policy.compiled import NO_COLON, Route
+from kvgate.policy.users import User
+from kvgate.routing.configuration import Configuration
+from kvgate.routing.namespaces import Namespace
+from kvgate.routing.slots import hash_text
+
+MOST_ROUTES: Final = 65_536
+"""Texts before a ":" remembered for one user; they are the clients' choice, so there is a limit. About 10 MB."""
+LONGEST_KEY: Final = 512 * 1024 * 1024
+
+
+@attrs.frozen(slots=True)
+class Place:
+    """Where one key lies."""
+
+    namespace: Namespace
+    backend: Backend
+    shard: Shard | None
+    """None: the backend is no store that speaks RESP."""
+
+
+class Compiled:
+    """What the lane may do for one user: filled as commands are seen."""
+
+    __slots__ = ("by_namespace", "plans", "routes")
+
+    def __init__(self) -> None:
+        """Know nothing yet."""
+        self.routes: dict[bytes, Route] = {}
+        self.by_namespace: dict[str, Route] = {}
+        self.plans: dict[str, dict[bytes, int]] = {}  # by backend: the user's namespaces there share them
+
+
+class Places:
+    """The routing of one configuration over running backends."""
+
+    def __init__(self, configuration: Configuration, backends: Mapping[str, Backend]) -> None:
+        """Make the lane's shards of every pass-through backend; nothing connects yet."""
+        self.namespaces = configuration.namespaces
+        self.backends = backends
+        self.topologies: dict[str, Topology] = {}
+        self.shards: dict[str, tuple[Shard, ...]] = {}
+        self._slot_of_key: dict[str, Callable[[bytes], int]] = {}
+        for name, backend in backends.items():
+            if isinstance(backend, PassThrough):
+                topology = self.topologies[name] = backend.topology
+                self.shards[name] = tuple(
+                    Shard(name, index, endpoint, configuration.gate.shared_connections)
+                    for index, endpoint in enumerate(topology.shards)
+                )
+                self._slot_of_key[name] = _of_key(topology.slot_of)
+        self._compiled: WeakKeyDictionary[User, Compiled] = WeakKeyDictionary()
+
+    def namespace(self, user: User, key: bytes) -> Namespace:
+        """The key's namespace, if the user may touch it.
+
+        Raises:
+            GateError: NONAMESPACE, NOPERM.
+        """
+        namespace = self.namespaces.of(key)
+        if namespace is None:
+            raise no_namespace(key)
+        if not user.sees(namespace) or key.startswith(INTERNAL_PREFIX):
+            raise no_perm_key()
+        return namespace
+
+    def place(self, namespace: Namespace, key: bytes) -> Place:
+        """Where a key of the namespace lies."""
+        name = namespace.backend
+        shards = self.shards.get(name)
+        if shards is None:
+            return Place(namespace, self.backends[name], None)
+        if len(shards) == 1:
+            return Place(namespace, self.backends[name], shards[0])
+        return Place(namespace, self.backends[name], shards[self.topologies[name].slots[self._slot_of_key[name](key)]])
+
+    def compiled(self, user: User) -> Compiled:
+        """The user's routes; one object for all clients of the user, filled by `learn`."""
+        found = self._compiled.get(user)
+        if found is None:
+            found = self._compiled[user] = Compiled()
+        return found
+
+    def learn(self, user: User, place: Place, key: bytes, head: bytes, more: int, *, readonly: bool, most: int) -> None:
+        """Let the lane take such requests of this user by itself from now on; `most` is the largest value in bytes."""
+        compiled = self.compiled(user)
+        namespace = place.namespace
+        route = compiled.by_namespace.get(namespace.name)
+        if route is None:
+            name = namespace.backend
+            topology = self.topologies[name]
+            if len(compiled.by_namespace) >= MOST_ROUTES:
+                compiled.by_namespace.clear()
+            route = compiled.by_namespace[namespace.name] = Route(
+                namespace,
+                compiled.plans.setdefault(name, {}),
+                max_key=LONGEST_KEY if namespace.max_key is None else namespace.max_key,
+                max_value=most,
+                shards=self.shards[name],
+                slots=topology.slots,
+                slot_of=self._slot_of_key[name],
+            )
+        route.learn(head, more, readonly=readonly)
+        colon = key.find(b":")
+        if len(compiled.routes) >= MOST_ROUTES:
+            compiled.routes.clear()
+        compiled.routes[key[:colon] if colon >= 0 else NO_COLON] = route
+
+    def visible(self, user: User) -> list[Backend]:
+        """The backends that hold a namespace of which the user may see at least a part, in the configuration's order."""
+        names = {rule.backend for rule in self.namespaces.rules if user.sees_some(rule)}
+        return [backend for name, backend in self.backends.items() if name in names]
+
+    def shared(self, user: User, backend: Backend) -> bool:
+        """Whether a namespace that the user lacks lies on the backend's store, by this or another ``[backends.*]``."""
+        stores = {_store(shard) for shard in self.shards.get(backend.name, ())}
+        for rule in self.namespaces.rules:
+            if not user.sees(rule):
+                if rule.backend == backend.name:
+                    return True
+                if not stores.isdisjoint(_store(shard) for shard in self.shards.get(rule.backend, ())):
+                    return True
+        return False
+
+    def everything(self, user: User, backend: Backend) -> bool:
+        """Whether all that can lie in the backend's store is the user's, and routed to this backend."""
+        stores = {(_store(shard), shard.endpoint.database) for shard in self.shards.get(backend.name, ())}
+        for name, shards in self.shards.items():
+            if name != backend.name and not stores.isdisjoint((_store(s), s.endpoint.database) for s in shards):
+                return False
+        rules = self.namespaces.rules
+        mine = [rule for rule in rules if rule.backend == backend.name]
+        return len(mine) == len(rules) and all(user.sees(rule) for rule in rules) and self.namespaces.default is not None
+
+
+def _store(shard: Shard) -> tuple[str, int, str]:
+    """A store process, whatever the database: scripts can change that."""
+    return (shard.endpoint.host, shard.endpoint.port, shard.endpoint.path)
+
+
+def _of_key(slot_of: Callable[[bytes], int]) -> Callable[[bytes], int]:
+    def of(key: bytes) -> int:
+        return slot_of(key if b"{" not in key else hash_text(key))
+
+    return of

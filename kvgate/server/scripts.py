@@ -1,0 +1,183 @@
+"""Scripts, functions and PUBSUB: what reaches stores without a key that says which, and what a script may not do.
+
+A script can touch any key of its store, whatever keys it names. So where a namespace that the user lacks lies on the same
+store, scripts are refused, unless the store itself holds the user to its keys (``upstream_user``) or the script is one of
+those that are known to touch only the keys they name.
+"""
+
+import hashlib
+from typing import TYPE_CHECKING, Final
+
+from kvgate.backend import Backend, Command
+from kvgate.commands.spec import CommandSpec
+from kvgate.errors import GateError, cross_slot, refused
+from kvgate.lane.client import Client
+from kvgate.policy.users import User
+from kvgate.server.places import Place
+from kvgate.wire.reply import Error, Map, Raw, Reply, SetOf, decode
+from kvgate.wire.request import encode_request
+
+if TYPE_CHECKING:
+    from kvgate.server.dispatch import Dispatcher, Way
+
+KNOWN_SCRIPTS: Final = {
+    b"c3f8721cbb97f72bc19e972846bd7aaf91901658": "redis-py's Lock: release",
+    b"a4e8783852e6b949f9ef3a97212805108459a890": "redis-py's Lock: extend",
+    b"1cac51482acf5858da00f6d685d68f886cd6b6b2": "redis-py's Lock: reacquire",
+}
+"""Scripts that touch the keys they name and no others, by SHA-1. An operator adds more in ``allowed_scripts``."""
+
+HURTS_NEIGHBOURS: Final = frozenset(
+    {"SCRIPT|FLUSH", "FUNCTION|LOAD", "FUNCTION|DELETE", "FUNCTION|FLUSH", "FUNCTION|RESTORE"}
+)
+
+
+def place(gate: "Dispatcher", user: User, spec: CommandSpec, args: list[bytes], places: list[Place]) -> Place:
+    """Where a script runs, if it may.
+
+    Raises:
+        GateError: keys on several shards; no keys and several shards; a store that is shared with others.
+    """
+    if places:
+        first = places[0]
+        if any(other.backend is not first.backend or other.shard is not first.shard for other in places):
+            raise cross_slot()
+    else:
+        first = _only_shard(gate, user, spec)
+    if (
+        gate.places.shared(user, first.backend)
+        and not all(each.namespace.upstream_user for each in places or [first])
+        and not _known(gate, spec, args)
+    ):
+        raise refused(
+            spec.lower,
+            "other applications' keys lie on the same store, and a script could reach them;"
+            " add its SHA-1 to allowed_scripts in [gate] if it touches only the keys it names",
+        )
+    return first
+
+
+def _only_shard(gate: "Dispatcher", user: User, spec: CommandSpec) -> Place:
+    """For a script without keys: the one shard that the user sees."""
+    found = [
+        Place(rule, gate.backends[rule.backend], shard)
+        for rule in gate.places.namespaces.rules
+        if user.sees_some(rule) and spec.capability in gate.backends[rule.backend].capabilities
+        for shard in gate.places.shards.get(rule.backend, ())
+    ]
+    if len({(each.backend.name, each.shard) for each in found}) != 1:
+        raise GateError(f"ERR '{spec.lower}' without keys: {len(found)} stores could be meant; name a key")
+    return found[0]
+
+
+def _known(gate: "Dispatcher", spec: CommandSpec, args: list[bytes]) -> bool:
+    if spec.name in ("EVAL", "EVAL_RO"):
+        sha = hashlib.sha1(args[1], usedforsecurity=False).hexdigest().encode()  # Redis' name for the script, no proof
+    elif spec.name in ("EVALSHA", "EVALSHA_RO"):
+        sha = args[1].lower()
+    else:
+        return False
+    return sha in KNOWN_SCRIPTS or sha.decode("ascii", "replace") in gate.configuration.gate.allowed_scripts
+
+
+# ---------------------------------------------------------------------- SCRIPT, FUNCTION: every store of the user
+
+
+def _everywhere(gate: "Dispatcher", client: Client, spec: CommandSpec, args: list[bytes], frame: bytes, now: float) -> None:
+    del now
+    user: User | None = client.session.user
+    if user is None:
+        return
+    backends = [backend for backend in gate.places.visible(user) if spec.capability in backend.capabilities]
+    if not backends:
+        raise GateError(f"ERR command '{spec.lower.replace('|', ' ')}' is not supported by any backend that this user may see")
+    if spec.name in HURTS_NEIGHBOURS and any(gate.places.shared(user, backend) for backend in backends):
+        raise refused(spec.lower, "other applications use the same store")
+    gate.alone(client, _ask_all, gate, client, backends, Command(args, spec, (), frame))
+
+
+async def _ask_all(gate: "Dispatcher", client: Client, backends: list[Backend], command: Command) -> Raw | Reply:
+    """Every backend in turn, each over all its shards; the first error, or what all say together."""
+    replies = [await gate.execute(backend, [command], client.session) for backend in backends]
+    raws = [each[0] for each in replies]
+    for raw in raws:
+        if raw[:1] == b"-":
+            return raw
+    if command.spec.name == "SCRIPT|EXISTS":
+        columns = zip(*[_items(decode(raw)) for raw in raws], strict=True)
+        return [min(column) for column in columns]
+    return raws[0]
+
+
+def _items(reply: Reply) -> list[Reply]:
+    return reply if isinstance(reply, list) else []
+
+
+# ---------------------------------------------------------------------- PUBSUB
+
+
+def _pubsub(gate: "Dispatcher", client: Client, spec: CommandSpec, args: list[bytes], frame: bytes, now: float) -> None:
+    del frame, now
+    user: User | None = client.session.user
+    if user is None:
+        return
+    backends = [backend for backend in gate.places.visible(user) if "pubsub" in backend.capabilities]
+    gate.alone(client, _count_subscribers, gate, client, user, spec, args, backends)
+
+
+async def _count_subscribers(
+    gate: "Dispatcher", client: Client, user: User, spec: CommandSpec, args: list[bytes], backends: list[Backend]
+) -> Reply:
+    """Of channels that the user may see; the numbers are those of the gates' connections, one for each subscriber."""
+    command = Command(args, spec, (), encode_request(args))
+    channels: dict[bytes, int] = dict.fromkeys(args[2:], 0) if spec.name.endswith("NUMSUB") else {}
+    patterns = 0
+    for backend in backends:
+        raw = (await gate.execute(backend, [command], client.session))[0]
+        reply = decode(raw)
+        if isinstance(reply, Error):
+            raise GateError(reply.text.decode("utf-8", "replace"))
+        if isinstance(reply, int):
+            patterns += reply
+            continue
+        items = [*reply.items] if isinstance(reply, SetOf) else _items(reply)
+        if isinstance(reply, Map):
+            items = [part for pair in reply.pairs for part in pair]
+        if spec.name.endswith("NUMSUB"):
+            for name, count in zip(items[::2], items[1::2], strict=True):
+                if isinstance(name, bytes) and isinstance(count, int) and _visible(gate, user, name):
+                    channels[name] += count
+        else:
+            channels.update({name: 1 for name in items if isinstance(name, bytes) and _visible(gate, user, name)})
+    if spec.name == "PUBSUB|NUMPAT":
+        return patterns
+    if spec.name.endswith("NUMSUB"):
+        return [part for name in args[2:] for part in (name, channels[name])]
+    return [*channels]
+
+
+def _visible(gate: "Dispatcher", user: User, channel: bytes) -> bool:
+    namespace = gate.places.namespaces.of_channel(channel)
+    return namespace is not None and user.sees(namespace)
+
+
+WAYS: "dict[str, Way]" = {
+    **dict.fromkeys(
+        [
+            "SCRIPT|LOAD",
+            "SCRIPT|EXISTS",
+            "SCRIPT|FLUSH",
+            "FUNCTION|LOAD",
+            "FUNCTION|DELETE",
+            "FUNCTION|FLUSH",
+            "FUNCTION|RESTORE",
+            "FUNCTION|LIST",
+            "FUNCTION|DUMP",
+            "FUNCTION|STATS",
+        ],
+        _everywhere,
+    ),
+    **dict.fromkeys(
+        ["PUBSUB|CHANNELS", "PUBSUB|NUMSUB", "PUBSUB|NUMPAT", "PUBSUB|SHARDCHANNELS", "PUBSUB|SHARDNUMSUB"], _pubsub
+    ),
+}

@@ -1,0 +1,164 @@
+"""MULTI, EXEC, DISCARD: commands are queued in the gate, checked as Redis does, and sent as one block at EXEC.
+
+The block goes out in one piece on a connection that the client's other commands on that shard use too, so nothing of
+anybody comes between. What the gate splits, filters or answers by itself is refused when it is to be queued.
+"""
+
+from typing import TYPE_CHECKING, Final
+
+from kvgate.commands.spec import Action, CommandSpec
+from kvgate.errors import GateError, cross_slot, not_supported, refused
+from kvgate.lane.client import Client
+from kvgate.lane.slots import Call
+from kvgate.policy.users import User
+from kvgate.server import scripts
+from kvgate.server.session import Multi, Queued, Session
+from kvgate.wire.reply import OK, Raw, Simple, encode
+from kvgate.wire.request import encode_request
+
+if TYPE_CHECKING:
+    from kvgate.server.dispatch import Dispatcher, Way
+    from kvgate.server.places import Place
+
+MULTI: Final = encode_request([b"MULTI"])
+EXEC: Final = encode_request([b"EXEC"])
+MOST_COMMANDS: Final = 10_000
+MOST_BYTES: Final = 16 * 1024 * 1024
+HARMLESS: Final = frozenset({"PING", "ECHO", "TIME"})
+"""Gate commands that a store answers as well, so that they may stand in a block."""
+EXECABORT: Final = b"-EXECABORT Transaction discarded because of previous errors.\r\n"
+
+
+def _multi(gate: "Dispatcher", client: Client, spec: CommandSpec, args: list[bytes], frame: bytes, now: float) -> None:
+    del spec, args, frame, now
+    session: Session = client.session
+    if session.multi is not None:
+        # Redis 7.0 answers the error and lets the transaction live
+        gate.reply(client, Raw(b"-ERR MULTI calls can not be nested\r\n"))
+        return
+    session.multi = Multi()
+    gate.refit(client)
+    gate.reply(client, OK)
+
+
+def queue(
+    gate: "Dispatcher", client: Client, user: User, spec: CommandSpec, args: list[bytes], frame: bytes
+) -> None:
+    """Check a command and put it into the open MULTI; every GateError makes EXEC answer EXECABORT."""
+    session: Session = client.session
+    multi = session.multi
+    if multi is None:
+        return
+    if spec.action is Action.REFUSE:
+        raise refused(spec.lower, spec.why)
+    if (spec.action is Action.GATE and spec.name not in HARMLESS) or spec.name in _NOT_IN_BLOCKS:
+        raise refused(spec.lower, "inside MULTI; the gate answers it itself, or for several stores")
+    found = [place for _, place in gate.located(user, spec, args)]
+    if spec.capability in ("script", "function"):
+        found = [scripts.place(gate, user, spec, args, found)]
+    for place in found:
+        if place.shard is None:
+            raise not_supported("multi", place.backend.name, place.backend.type)
+        if multi.target is None:
+            multi.target = place
+        if place.backend is not multi.target.backend or place.shard is not multi.target.shard:
+            raise cross_slot()
+    if session.watch is not None and multi.target is not None:
+        session.watch.must_hold(multi.target)
+    if multi.target is not None:
+        name = gate.places.topologies[multi.target.backend.name].rename.get(spec.name)
+        frame = frame if name is None else encode_request([name.encode(), *args[1:]])
+    multi.size += len(frame)
+    if len(multi.commands) >= MOST_COMMANDS or multi.size > MOST_BYTES:
+        raise GateError(f"ERR a MULTI holds at most {MOST_COMMANDS} commands and {MOST_BYTES} bytes")
+    multi.commands.append(Queued(spec, args, frame))
+    gate.reply(client, Simple(b"QUEUED"))
+
+
+_NOT_IN_BLOCKS: Final = frozenset(
+    {"WAIT", "MONITOR", "SUBSCRIBE", "UNSUBSCRIBE", "PSUBSCRIBE", "PUNSUBSCRIBE", "SSUBSCRIBE", "SUNSUBSCRIBE", "UNWATCH"}
+)
+
+
+def _discard(gate: "Dispatcher", client: Client, spec: CommandSpec, args: list[bytes], frame: bytes, now: float) -> None:
+    del spec, args, frame, now
+    session: Session = client.session
+    if session.multi is None:
+        raise GateError("ERR DISCARD without MULTI")
+    session.multi = None
+    _unwatch_after(gate, client)
+    gate.reply(client, OK)
+
+
+def _unwatch_after(gate: "Dispatcher", client: Client) -> None:
+    """EXEC and DISCARD end WATCH: its connection is closed, which forgets everything there."""
+    session: Session = client.session
+    if session.watch is not None:
+        session.watch.close()
+        session.watch = None
+    gate.refit(client)
+
+
+def _exec(gate: "Dispatcher", client: Client, spec: CommandSpec, args: list[bytes], frame: bytes, now: float) -> None:
+    del spec, args, frame
+    session: Session = client.session
+    multi = session.multi
+    if multi is None:
+        raise GateError("ERR EXEC without MULTI")
+    session.multi = None
+    if multi.aborted:
+        _unwatch_after(gate, client)
+        gate.reply(client, Raw(EXECABORT))
+        return
+    if session.watch is not None:
+        session.watch.execute(gate, client, multi, now)
+        return
+    gate.refit(client)
+    target: Place | None = multi.target
+    if target is None or target.shard is None:
+        gate.reply(client, _without_keys(gate, client, multi, now))
+    else:
+        slot = gate.lane.pending(client, now, multi.size, quiet=session.quiet)
+        replies: list[bytes] = []
+        want = len(multi.commands) + 2
+
+        def answer(raw: bytes) -> None:
+            replies.append(raw)
+            if len(replies) == want:
+                slot.fill(outcome(replies))
+                gate.lane.settle(client)
+
+        call = Call(block(multi), now, answer, readonly=False, want=want, owner=client)
+        gate.lane.ask(target.shard.lines[client.line], call)
+
+
+def block(multi: Multi) -> bytes:
+    """MULTI, the commands, EXEC: one contiguous piece."""
+    return b"".join([MULTI, *(queued.frame for queued in multi.commands), EXEC])
+
+
+def outcome(replies: list[bytes]) -> bytes:
+    """The reply for the client, of those to MULTI, to each queued command, and to EXEC."""
+    first, last = replies[0], replies[-1]
+    return first if first[:1] == b"-" and last.startswith(b"-ERR EXEC without MULTI") else last
+
+
+def _without_keys(gate: "Dispatcher", client: Client, multi: Multi, now: float) -> Raw:
+    """A block that touches no store (PING, ECHO, TIME): the gate answers it."""
+    session: Session = client.session
+    parts = [b"*%d\r\n" % len(multi.commands)]
+    for queued in multi.commands:
+        reply = gate.answer(queued.spec, client, queued.args, now)
+        parts.append(reply if isinstance(reply, Raw) else encode(reply, session.proto))
+    return Raw(b"".join(parts))
+
+
+def forget(session: Session) -> None:
+    """The client left, or said RESET."""
+    session.multi = None
+    if session.watch is not None:
+        session.watch.close()
+        session.watch = None
+
+
+WAYS: "dict[str, Way]" = {"MULTI": _multi, "EXEC": _exec, "DISCARD": _discard}

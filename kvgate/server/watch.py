@@ -1,0 +1,174 @@
+"""WATCH: from there to EXEC the client has an upstream connection of its own, and its commands on that shard use it."""
+
+from typing import TYPE_CHECKING, Final
+
+from kvgate.backend import BrokenUpstream, OwnConnection
+from kvgate.commands.spec import CommandSpec
+from kvgate.errors import GateError, cross_slot, in_doubt, not_supported, try_again
+from kvgate.lane.client import Client
+from kvgate.server import blocking, transactions
+from kvgate.wire.reply import NULL_ARRAY, OK, Raw, Reply
+from kvgate.wire.request import encode_request
+
+if TYPE_CHECKING:
+    from kvgate.server.dispatch import Dispatcher, Way
+    from kvgate.server.places import Place
+    from kvgate.server.session import Multi, Session
+
+UNWATCH: Final = encode_request([b"UNWATCH"])
+
+
+class Watch:
+    """A connection on which keys are watched."""
+
+    def __init__(self, place: "Place", connection: OwnConnection) -> None:
+        """`place` is where the watched keys lie."""
+        self.place = place
+        self.connection = connection
+        self.broken = False
+        """The connection ended: what was watched is not known any more, so that EXEC answers nil."""
+
+    def must_hold(self, place: "Place") -> None:
+        """Whether a command on `place` may be part of this: a transaction lies on one shard.
+
+        Raises:
+            GateError: CROSSSLOT.
+        """
+        if place.backend is not self.place.backend or place.shard is not self.place.shard:
+            raise cross_slot()
+
+    def close(self) -> None:
+        """Forget what is watched, by ending the connection."""
+        self.connection.close()
+
+    async def ask(self, frame: bytes, spec: CommandSpec) -> Raw:
+        """One command of the client on this shard, between WATCH and EXEC."""
+        if self.broken:
+            raise try_again("the connection with the watched keys ended; EXEC will answer nil")
+        try:
+            await self.connection.send(frame)
+            return Raw(await self.connection.receive())
+        except BrokenUpstream as error:
+            self.broken = True
+            why = f"the connection with the watched keys ended ({error})"
+            raise (try_again(why) if spec.readonly else in_doubt(why)) from None
+        except BaseException:
+            self.broken = True
+            self.close()
+            raise
+
+    def execute(self, gate: "Dispatcher", client: Client, multi: "Multi", now: float) -> None:
+        """EXEC on the watched connection."""
+        del now
+        gate.alone(client, self._execute, gate, client, multi)
+
+    async def _execute(self, gate: "Dispatcher", client: Client, multi: "Multi") -> Raw | Reply:
+        session: Session = client.session
+        session.watch = None
+        gate.refit(client)
+        if self.broken:
+            self.close()
+            return NULL_ARRAY
+        try:
+            # The block goes out whole: until its last byte is there the store has executed nothing.
+            await self.connection.send(transactions.block(multi))
+            replies = [await self.connection.receive() for _ in range(len(multi.commands) + 2)]
+        except BrokenUpstream as error:
+            self.close()
+            raise in_doubt(f"the connection ended before EXEC was answered ({error})") from None
+        except BaseException:
+            self.close()
+            raise
+        await self.connection.give_back()
+        return Raw(transactions.outcome(replies))
+
+
+def takes(
+    gate: "Dispatcher", client: Client, spec: CommandSpec, args: list[bytes], frame: bytes, found: "list[tuple[int, Place]]"
+) -> bool:
+    """Run a command on the watched connection if its keys lie on that shard; whether they do."""
+    session: Session = client.session
+    watch = session.watch
+    if watch is None:
+        return False
+    here = [place.backend is watch.place.backend and place.shard is watch.place.shard for _, place in found]
+    if not any(here):
+        return False
+    if not all(here):
+        raise cross_slot()
+    gate.alone(client, watch.ask, blocking.renamed(gate, watch.place, spec, args, frame), spec)
+    return True
+
+
+def _watch(gate: "Dispatcher", client: Client, spec: CommandSpec, args: list[bytes], frame: bytes, now: float) -> None:
+    del now
+    session: Session = client.session
+    if session.user is None:
+        return
+    if session.multi is not None:
+        gate.reply(client, Raw(b"-ERR WATCH inside MULTI is not allowed\r\n"))  # the transaction lives on
+        return
+    found = gate.located(session.user, spec, args)
+    place = found[0][1]
+    if any(other.backend is not place.backend or other.shard is not place.shard for _, other in found):
+        raise cross_slot()
+    if session.watch is not None:
+        session.watch.must_hold(place)
+    if place.shard is None:
+        raise not_supported(spec.lower, place.backend.name, place.backend.type)
+    gate.alone(client, _begin, gate, client, place, blocking.renamed(gate, place, spec, args, frame))
+
+
+async def _begin(gate: "Dispatcher", client: Client, place: "Place", frame: bytes) -> Raw:
+    session: Session = client.session
+    watch = session.watch
+    if watch is not None and watch.broken:
+        return Raw(b"+OK\r\n")  # EXEC will answer nil in any case
+    connection = watch.connection if watch is not None else await blocking.open_own(gate, session, place)
+    try:
+        await connection.send(frame)
+        raw = await connection.receive()
+    except BrokenUpstream as error:
+        connection.close()
+        if watch is not None:
+            watch.broken = True
+        raise try_again(f"the connection for WATCH ended ({error})") from None
+    except BaseException:
+        connection.close()
+        raise
+    if watch is None:
+        if raw[:1] == b"-":
+            connection.close()
+        else:
+            session.watch = Watch(place, connection)
+            gate.refit(client)
+    return Raw(raw)
+
+
+def _unwatch(gate: "Dispatcher", client: Client, spec: CommandSpec, args: list[bytes], frame: bytes, now: float) -> None:
+    del spec, args, frame, now
+    if client.session.watch is None:
+        gate.reply(client, OK)
+        return
+    gate.alone(client, _end, gate, client)
+
+
+async def _end(gate: "Dispatcher", client: Client) -> Reply:
+    session: Session = client.session
+    watch, session.watch = session.watch, None
+    gate.refit(client)
+    if watch is None or watch.broken:
+        return OK
+    try:
+        await watch.connection.send(UNWATCH)
+        await watch.connection.receive()
+        await watch.connection.give_back()
+    except (BrokenUpstream, GateError):
+        watch.close()
+    except BaseException:
+        watch.close()
+        raise
+    return OK
+
+
+WAYS: "dict[str, Way]" = {"WATCH": _watch, "UNWATCH": _unwatch}
