@@ -119,9 +119,6 @@ class GateSettings:
     shared_connections: int = _count(
         2, "per shard, protocol and worker: 50 gates × 4 workers × 2 protocols stay under 1,000", high=64
     )
-    own_connections: int = _count(
-        128, "for blocking, WATCH and subscribed clients, per store and worker: as above", high=65536
-    )
 
     max_clients: int = _count(10_000, "per worker, as Redis")
     idle_timeout: float = _time(0.0, "0: an idle client is not closed, as Redis")

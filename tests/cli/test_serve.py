@@ -1,12 +1,13 @@
 """`kvgate serve`: the configuration that the server is given."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
+from kvgate.backend import Backend
 from kvgate.policy.settings import Listen
 from kvgate.routing.configuration import Configuration
 from tests.cli.conftest import Run
@@ -19,7 +20,8 @@ def served(monkeypatch: pytest.MonkeyPatch) -> Served:
     """A server that only keeps its configuration; gives the one it was called with."""
     configurations: list[Configuration] = []
 
-    def serve(configuration: Configuration) -> int:
+    def serve(configuration: Configuration, backends: Mapping[str, Backend]) -> int:
+        assert set(backends) == set(configuration.backends)
         configurations.append(configuration)
         return 0
 
