@@ -75,6 +75,10 @@ def test_any_bytes_mean_the_same_however_they_are_cut(data: bytes, where: list[i
 
 
 @given(streams)
+@example(b"*1\rx$4\r\nPING\r\n")
+@example(b"*1\r\n$4\rxPING\r\n")
+@example(b"*1\r\n$4\r\nPING\rx")
+@example(b"*1\r\n$4\r\nPINGx\n")
 def test_canonical_says_that_encoding_gives_the_same_bytes(data: bytes) -> None:
     scanner, pos = RequestScanner(), 0
     while pos < len(data):
