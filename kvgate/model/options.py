@@ -122,7 +122,7 @@ def expire_conditions(args: list[bytes]) -> set[bytes]:
     for arg in args[3:]:
         name = option(arg)
         if name not in (b"NX", b"XX", b"GT", b"LT"):
-            shown = arg.partition(b"\x00")[0].decode("utf-8", "surrogateescape")
+            shown = arg.partition(b"\x00")[0].rstrip(b"\r\n").decode("utf-8", "surrogateescape")  # as Redis trims errors
             raise GateError(f"ERR Unsupported option {shown}")
         found.add(name)
     if b"NX" in found and len(found) > 1:

@@ -1,6 +1,6 @@
 """The engine on LMDB keeps the contract, with and without waiting for the disk."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,7 @@ from tests.contract.engine import EngineContract, everything
 
 class TestLmdb(EngineContract):
     @pytest.fixture(params=[True, False], ids=["always", "no"])
-    async def engine(self, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[KvEngine]:
+    async def engine(self, tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[KvEngine]:
         engine = LmdbEngine(tmp_path, durable=request.param, map_size=64 << 20)
         engine.open()
 

@@ -1,0 +1,81 @@
+"""A process that uses a store, for the tests that kill it, limit it, or run it beside another one.
+
+``python -m tests.kvgate_lmdb.worker MODE PATH …``: ``write`` sets keys for ever and says each acknowledged one,
+``count KEY TIMES`` increments, ``full`` writes until the file may not grow and says what happened, ``hold`` sweeps.
+"""
+
+import os
+import resource
+import signal
+import sys
+from functools import partial
+from pathlib import Path
+
+import trio
+
+from tests.kvgate_lmdb.store import Store, running, until
+
+
+def say(*words: object) -> None:
+    os.write(1, (" ".join(map(str, words)) + "\n").encode())
+
+
+async def write(store: Store) -> None:
+    async def client(name: int) -> None:
+        number = 0
+        while True:
+            number += 1
+            if await store.ask(b"SET", b"Ads.T:%d" % name, b"%d" % number + b"x" * 300) == b"+OK\r\n":
+                say("ack", name, number)
+
+    async with trio.open_nursery() as nursery:
+        for name in range(16):
+            nursery.start_soon(client, name)
+
+
+async def count(store: Store, key: bytes, times: int) -> None:
+    async def client() -> None:
+        for _ in range(times // 4):
+            reply = await store.ask(b"INCR", key)
+            assert reply[:1] == b":", reply
+
+    say("ready")
+    sys.stdin.readline()
+    async with trio.open_nursery() as nursery:
+        for _ in range(4):
+            nursery.start_soon(client)
+
+
+async def full(store: Store) -> None:
+    for number in range(1000):
+        reply = await store.ask(b"SET", b"fill%d" % number, bytes(30_000))
+        if reply != b"+OK\r\n":
+            break
+    say("refused", number, reply.decode().strip())
+    say("get", await store.ask(b"STRLEN", b"fill0"))
+    say("again", (await store.ask(b"SET", b"fill0", bytes(30_000)))[:4].decode().strip())
+    for gone in range(number):
+        await store.ask(b"DEL", b"fill%d" % gone)
+    say("after", await store.ask(b"SET", b"small", b"v"))
+
+
+async def main(mode: str, path: str, *rest: str) -> None:
+    if mode == "full":
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4 << 20, 4 << 20))
+    async with running(Path(path), durable=True) as store:
+        if mode == "write":
+            await write(store)
+        elif mode == "count":
+            await count(store, rest[0].encode(), int(rest[1]))
+        elif mode == "full":
+            await full(store)
+        else:
+            await until(lambda: store.backend.sweeping)
+            say("sweeping")
+            with trio.open_signal_receiver(signal.SIGTERM) as signals:
+                async for _ in signals:
+                    return
+
+
+if __name__ == "__main__":
+    trio.run(partial(main, *sys.argv[1:]))
