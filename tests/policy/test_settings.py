@@ -48,7 +48,7 @@ def test_defaults_are_the_contract_s() -> None:
     gate = GateSettings()
     assert (gate.command_timeout, gate.connect_timeout, gate.upstream_silence) == (1.5, 0.5, 5)
     assert (gate.reconnect_first, gate.reconnect_longest) == (0.05, 1)
-    assert (gate.shared_connections, gate.own_connections, gate.max_clients) == (2, 128, 10_000)
+    assert (gate.shared_connections, gate.max_clients) == (2, 10_000)
     assert (gate.idle_timeout, gate.tcp_keepalive) == (0, 300)
     assert (gate.pipeline_commands, gate.pipeline_bytes) == (10_000, 16 * MIB)
     assert (gate.output_hard, gate.output_soft, gate.output_soft_time) == (256 * MIB, 64 * MIB, 60)
