@@ -76,7 +76,7 @@ class RespAdapter:
             topology = parse_resp_store(options, base, extra=OWN_OPTIONS, resp3=resp3)
         except ConfigurationError as error:
             mistakes += error.mistakes
-        if not self.dialect.users and "user" in options:
+        if not self.dialect.users and topology is not None and any(shard.user for shard in topology.shards):
             mistakes.append(f"user: {self.type} knows no users: its token is the password")
         if mistakes or topology is None:
             raise ConfigurationError(mistakes)

@@ -52,7 +52,7 @@ class Health:
             raw = await shared.ask(shard, PING, proto=2, deadline=trio.current_time() + PATIENCE, readonly=True)
         except GateError as error:
             return await self._reason(endpoint) or f"{endpoint.url}: {error.text}"
-        if raw.startswith((b"-LOADING", b"-NOAUTH", b"-MASTERDOWN", b"-ERR upstream")):
+        if raw.startswith((b"-LOADING", b"-NOAUTH", b"-MASTERDOWN", b"-ERR upstream", b"-TRYAGAIN", b"-INDOUBT")):
             return f"{endpoint.url}: {raw[1:-2].decode('utf-8', 'replace')}"
         return ""
 
