@@ -5,10 +5,11 @@ import gc
 import hashlib
 import json
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from kvgate.backend import Backend, PassThrough
 from kvgate.config.adapters import adapter, prepare
 from kvgate.config.gate import read_gate
 from kvgate.config.tenants import read_namespaces, read_users, unused
@@ -18,6 +19,7 @@ from kvgate.policy.passwords import Backoff
 from kvgate.policy.settings import GateSettings
 from kvgate.policy.users import Users
 from kvgate.routing.configuration import BackendSettings, Configuration
+from kvgate.routing.namespaces import Namespaces
 
 DEFAULT_DATA_DIR: Final = Path("kvgate-data")
 _TABLES: Final = ("gate", "backends", "namespaces", "users")
@@ -57,13 +59,14 @@ def _tables(root: dict[str, Any], mistakes: list[str]) -> dict[str, dict[str, An
 
 def _backends(
     table: dict[str, Any], base: Path, mistakes: list[str]
-) -> tuple[dict[str, BackendSettings], dict[str, int | None]]:
-    """The backends' settings, and for each its largest value; each table was checked by its adapter."""
+) -> tuple[dict[str, BackendSettings], dict[str, int | None], dict[str, Backend]]:
+    """The backends' settings; for each its largest value; and as their adapters, which check the tables, prepared them."""
     all_of = Options(table, mistakes, "backends")
     if not table:
         all_of.wrong("", 'none: add [backends.NAME] with type = "redis", "lmdb" …')
     settings: dict[str, BackendSettings] = {}
     largest: dict[str, int | None] = {}
+    prepared: dict[str, Backend] = {}
     for name in table:
         largest[name] = None  # named, however wrong: a namespace that names it makes no second mistake of it
         options = all_of.subtable(name)
@@ -81,9 +84,26 @@ def _backends(
         except LookupError as error:
             options.wrong("type", str(error.args[0]))
             continue
-        prepare(found, name, rest, base, mistakes)
+        backend = prepare(found, name, rest, base, mistakes)
+        if backend is not None:
+            prepared[name] = backend
         largest[name] = found.defaults.get("max_value")
-    return settings, largest
+    return settings, largest, prepared
+
+
+def _held_by_the_store(namespaces: Namespaces, backends: Mapping[str, Backend], mistakes: list[str]) -> None:
+    """``upstream_user`` lets scripts run beside other applications' keys, so it must be true: the store can hold the gate to
+    that user's keys only where the gate connects as that user."""
+    for rule in namespaces.rules:
+        backend = backends.get(rule.backend)
+        if not rule.upstream_user or backend is None:
+            continue
+        shards = backend.topology.shards if isinstance(backend, PassThrough) else ()
+        if not shards or any(shard.user != rule.upstream_user for shard in shards):
+            mistakes.append(
+                f"{key_path('namespaces', rule.name, 'upstream_user')}: the gate does not connect to backend"
+                f' "{rule.backend}" as that user: give it user = "{rule.upstream_user}", or the namespace a backend of its own'
+            )
 
 
 def _exposed(gate: GateSettings, users: Users, backends: dict[str, BackendSettings], mistakes: list[str]) -> None:
@@ -128,10 +148,11 @@ def _parse(text: bytes, base: Path, path: Path | None, listen: Sequence[str], wo
     warnings: list[str] = []
     tables = _tables(_toml(text), mistakes)
     gate = read_gate(tables["gate"], base, mistakes, listen=listen, workers=workers)
-    backends, largest = _backends(tables["backends"], base, mistakes)
+    backends, largest, prepared = _backends(tables["backends"], base, mistakes)
     namespaces = read_namespaces(tables["namespaces"], largest, mistakes)
     backoff = Backoff(gate.wrong_password_first, gate.wrong_password_longest)
     users = read_users(tables["users"], namespaces, mistakes, warnings, backoff)
+    _held_by_the_store(namespaces, prepared, mistakes)
     _exposed(gate, users, backends, mistakes)
     warnings += [f"{key_path('backends', name)}: no namespace leads to it" for name in unused(backends, namespaces)]
     if mistakes:

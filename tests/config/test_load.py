@@ -314,3 +314,13 @@ def test_an_entry_point_that_is_no_adapter_is_a_mistake(adapters: Installed) -> 
     assert mistakes_of(SMALL) == [
         'backends.c.type: the entry point "redis" (kvgate_redis:adapter) names something that is no adapter of that type'
     ]
+
+
+def test_an_upstream_user_is_the_one_that_the_gate_connects_as() -> None:
+    store = '[backends.c]\ntype = "redis"\n{}\n[backends.l]\ntype = "lmdb"\npath = "x"\n'
+    spaces = '[namespaces]\ndefault = "l"\n[namespaces."Ads.X"]\nbackend = "{}"\nupstream_user = "ads"\n'
+    parse((store.format('url = "redis://ads:p@h"') + spaces.format("c")).encode(), BASE)
+    parse((store.format('url = "redis://h"\nuser = "ads"') + spaces.format("c")).encode(), BASE)
+    for url, backend in (("redis://h", "c"), ("redis://bank:p@h", "c"), ("redis://ads:p@h", "l")):
+        (mistake,) = mistakes_of(store.format(f'url = "{url}"') + spaces.format(backend))
+        assert mistake.startswith(f'namespaces."Ads.X".upstream_user: the gate does not connect to backend "{backend}" as')
