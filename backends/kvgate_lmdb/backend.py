@@ -57,6 +57,7 @@ class LmdbBackend:
         self.engine = LmdbEngine(path, durable=durable, map_size=map_size, clock=clock)
         self.swept = 0
         self.sweeping = False
+        self._complaint = ""
         self._groups = WriteGroups(self.engine)
 
     @property
@@ -99,7 +100,7 @@ class LmdbBackend:
         except GateError as error:
             return error_reply(error)
         except lmdb.Error as error:
-            return error_reply(self.engine.told(error))
+            return Error(f"ERR store could not read ({error})".encode())
         if reply is None:
             return _NULL3 if call.proto == 3 else _NULL2
         return reply
@@ -173,7 +174,7 @@ class LmdbBackend:
     def statistics(self) -> BackendStatistics:
         """As `Backend.statistics`."""
         if not self.engine.is_open:
-            return BackendStatistics(up=False, why_down="not open yet")
+            return BackendStatistics(up=False, why_down=self._complaint or "not open")
         info, stat = self.engine.env.info(), self.engine.env.stat()
         return BackendStatistics(
             up=True,
@@ -207,18 +208,36 @@ class LmdbBackend:
         descriptor = os.open(self.path / "sweeper.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         try:
             while True:
+                if not self.engine.is_open:
+                    self._open_again()
                 self.sweeping = self.sweeping or _try_lock(descriptor)
-                removed = 0
-                if self.sweeping:
-                    try:
-                        removed = await sweeper.sweep(self.engine)
-                    except GateError as error:  # the disk is full, other writers were faster: it is tried again
-                        log.warning("sweeping %s: %s", self.path, error)
+                removed = await self._sweep_once() if self.sweeping and self.engine.is_open else 0
                 self.swept += removed
                 await trio.sleep(0 if removed else SWEEP_PAUSE)
         finally:
             self.sweeping = False
             os.close(descriptor)
+
+    def _open_again(self) -> None:
+        try:
+            self.engine.open()
+        except ConfigurationError as error:
+            self._complain(str(error))
+
+    async def _sweep_once(self) -> int:
+        try:
+            removed = await sweeper.sweep(self.engine)
+        except (GateError, lmdb.Error) as error:  # the disk is full, other writers were faster: it is tried again
+            self._complain(str(error))
+            return 0
+        self._complaint = ""
+        return removed
+
+    def _complain(self, what: str) -> None:
+        """Log it, once for as long as it stays the same."""
+        if what != self._complaint:
+            log.warning("%s: %s", self.path, what)
+        self._complaint = what
 
 
 _NULL2: Final = Raw(b"$-1\r\n")

@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 import lmdb
 import trio
 
-from kvgate.errors import Conflict, GateError, in_doubt, try_again
+from kvgate.errors import ConfigurationError, Conflict, GateError, in_doubt, try_again
 from kvgate.model import keyspace
 from kvgate.model.kv import KvTxn
 from kvgate.model.meta import decode_counter, encode_counter
@@ -290,24 +290,29 @@ class LmdbEngine:
         try:
             return await trio.to_thread.run_sync(work, limiter=self._writer)
         except lmdb.Error as error:
+            if self.broken():
+                self._reopen()
+                raise in_doubt(f"the disk failed during a commit ({error}); check the disk of {self.path}") from error
             raise self.told(error) from error
 
-    def told(self, error: lmdb.Error) -> GateError:
-        """LMDB's error in words for a client; a broken environment is opened anew first (on trio's thread)."""
-        if self._broken():
-            with suppress(lmdb.Error):
-                self.close()
+    def _reopen(self) -> None:
+        with suppress(lmdb.Error):
+            self.close()
+        self._env = None
+        with suppress(ConfigurationError):  # then it stays closed; the backend tries again
             self.open()
-            return in_doubt(f"the disk failed while a commit was written ({error}); check the disk of {self.path}")
+
+    def told(self, error: lmdb.Error) -> GateError:
+        """LMDB's error in words for a client: nothing was written."""
         if isinstance(error, lmdb.MapFullError):
             size = self.env.info()["map_size"]
             return GateError(f"ERR store is full: its map of {size} bytes is used up; raise map_size or delete keys")
         return GateError(f"ERR store could not write ({error}); nothing was written; check the disk of {self.path}")
 
-    def _broken(self) -> bool:
+    def broken(self) -> bool:
+        """Whether LMDB refuses everything until the file is opened anew: it could not finish, or undo, a commit."""
         try:
             self.env.begin().abort()
         except lmdb.Error:
             return True
         return False
-

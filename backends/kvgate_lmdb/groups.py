@@ -8,7 +8,6 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Final
 
 import attrs
@@ -86,7 +85,6 @@ class WriteGroups:
         self._closed = False
         self.groups = 0
         self.commands = 0
-        self.conflicts = 0
 
     async def submit(self, writes: Sequence[Write], deadline: float) -> list[Reply]:
         """Run the commands in order, in one group; their replies once they are committed.
@@ -119,8 +117,10 @@ class WriteGroups:
         finally:
             self._closed = True
             refusal = error_reply(try_again("the store is being closed"))
-            while self._queue:
-                self._finish(self._queue.popleft(), refusal)
+            for job in self._queue:
+                job.replies = [refusal] * len(job.writes)
+                job.done.set()
+            self._queue.clear()
 
     def _take(self) -> list[_Job]:
         jobs, commands, size = [self._queue.popleft()], 0, 0
@@ -133,68 +133,63 @@ class WriteGroups:
             jobs.append(self._queue.popleft())
         return jobs
 
-    @staticmethod
-    def _finish(job: _Job, reply: Reply = None) -> None:
-        if reply is not None:
-            job.replies = [reply] * len(job.writes)
-        job.done.set()
-
     async def _run_group(self, jobs: list[_Job]) -> None:
+        reply: Reply = error_reply(in_doubt("the gate failed while it was committed; its log has the details"))
         try:
             await self._engine.in_thread(lambda: self._commit(jobs))
-        except GateError as error:  # INDOUBT, or the store is not open: not run again
-            for job in jobs:
-                job.replies = [error_reply(error)] * len(job.writes)
+        except GateError as error:
+            reply = error_reply(error)
+        except Exception:
+            log.exception("a group of writes failed")
         finally:
             for job in jobs:
-                self._finish(job)
+                if not job.replies:  # not committed for certain
+                    job.replies = [reply] * len(job.writes)
+                job.done.set()
 
     # On the writer's thread
 
     def _commit(self, jobs: list[_Job]) -> None:
+        """Give each job its replies; those without are told what this raises."""
         taken = [job for job in jobs if self._begin(job)]
         short = nearly_full(self._engine.env, self._engine.path)
         try:
-            self._attempt(taken, short)
+            self._attempt([(job, job.writes) for job in taken], short)
         except lmdb.Error as error:
-            with suppress(lmdb.Error):
-                self._engine.env.begin().abort()  # raises while the environment is broken: then nothing can be run again
-                log.warning("a group of %d writes failed (%s); each is tried alone", len(taken), error)
-                for job in taken:
-                    self._one_by_one(job, short)
-                return
-            raise
+            if self._engine.broken():
+                raise
+            log.warning("a group of %d writes failed (%s); each is tried alone", len(taken), error)
+            for job in taken:
+                self._one_by_one(job, short)
 
     def _begin(self, job: _Job) -> bool:
         with self._turn:
             job.taken = not job.given_up
             return job.taken
 
-    def _attempt(self, jobs: list[_Job], short: str) -> None:
+    def _attempt(self, parts: Sequence[tuple[_Job, Sequence[Write]]], short: str) -> None:
+        """Commit writes of jobs together, and add their replies. Raises lmdb.Error: then none of them has any effect."""
         now = self._engine.now_ms()
         group = Group(self._engine.env)
         try:
-            for job in jobs:
-                job.replies = [self._command(group, write, now, short) for write in job.writes]
+            replies = [[self._command(group, write, now, short) for write in writes] for _, writes in parts]
             group.commit()
         finally:
             group.abort()
+        for (job, _), own in zip(parts, replies, strict=True):
+            job.replies += own
         self.groups += 1
-        self.commands += sum(len(job.writes) for job in jobs)
+        self.commands += sum(map(len, replies))
 
     def _one_by_one(self, job: _Job, short: str) -> None:
-        replies: list[Reply] = []
         for write in job.writes:
-            group = Group(self._engine.env)
             try:
-                reply = self._command(group, write, self._engine.now_ms(), short)
-                group.commit()
+                self._attempt([(job, [write])], short)
             except lmdb.Error as error:
-                reply = error_reply(self._engine.told(error))
-            finally:
-                group.abort()
-            replies.append(reply)
-        job.replies = replies
+                if self._engine.broken():
+                    job.replies.clear()  # some of its commands are done, the rest never will be
+                    raise
+                job.replies.append(error_reply(self._engine.told(error)))
 
     def _command(self, group: Group, write: Write, now: int, short: str) -> Reply:
         if short and write.grows:
