@@ -13,7 +13,7 @@ from kvgate.commands.keys import integer
 from kvgate.errors import NOT_AN_INTEGER, GateError, no_perm_command, syntax_error
 from kvgate.lane.client import Client
 from kvgate.server.site import Answer, Site
-from kvgate.wire.reply import OK, Reply, Verbatim
+from kvgate.wire.reply import OK, Raw, Reply, Verbatim, encode
 
 TYPES: Final = {b"normal": "normal", b"master": "master", b"replica": "replica", b"slave": "replica", b"pubsub": "pubsub"}
 NO_SUCH_CLIENT: Final = "ERR No such client"
@@ -35,9 +35,10 @@ def _info(site: Site, client: Client, args: list[bytes], now: float) -> Reply:
     return Verbatim(lines((client,), now))
 
 
-def _getname(site: Site, client: Client, args: list[bytes], now: float) -> Reply:
+def _getname(site: Site, client: Client, args: list[bytes], now: float) -> Reply | Raw:
     del site, args, now
-    return session_of(client).name or None
+    session = session_of(client)
+    return session.name or encode(None, session.proto)  # a plain None would mean: no reply
 
 
 def _setname(site: Site, client: Client, args: list[bytes], now: float) -> Reply:
