@@ -107,21 +107,17 @@ class Own:
         """Return it to the pool for anybody's use; it is closed instead where its state is in doubt.
 
         The caller has received every reply and left MULTI, WATCH, subscriptions and MONITOR. That is proved with a PING,
-        whose answer must be the very next thing that comes.
+        whose answer must be the very next thing that comes; while the pool runs, in the background: the reply that the
+        caller holds waits for nothing.
         """
         if self._closed:
             return
-        clean = False
-        try:
-            with trio.move_on_after(PROOF_SECONDS):
-                clean = not self._doubtful and not self._unread and await self._proved()
-        except BrokenUpstream:
-            clean = False
-        finally:
-            if clean and not self._doubtful:
-                self._pool.keep(self)
-            else:
-                self.close()
+        if self._doubtful or self._unread:
+            self.close()
+        elif self._pool.background is not None:
+            self._pool.background.start_soon(self._prove)
+        else:
+            await self._prove()
 
     def close(self) -> None:
         """End it at once, whatever its state; idempotent. Whoever waits in `send` or `receive` gets BrokenUpstream."""
@@ -160,10 +156,20 @@ class Own:
     def _unread(self) -> bool:
         return self._pos < len(self._data) or bool(self._parts)
 
-    async def _proved(self) -> bool:
-        marker = self._pool.marker()
-        await self.send(encode_request([b"PING", marker]))
-        return await self.receive() == encode(marker) and not self._unread
+    async def _prove(self) -> None:
+        """Put it back when it is clean, else close it."""
+        clean, marker = False, self._pool.marker()
+        try:
+            with trio.move_on_after(PROOF_SECONDS):
+                await self.send(encode_request([b"PING", marker]))
+                clean = await self.receive() == encode(marker) and not self._unread
+        except BrokenUpstream:
+            clean = False
+        finally:
+            if clean and not self._doubtful:
+                self._pool.keep(self)
+            else:
+                self.close()
 
     def _whole(self) -> bytes | None:
         """The reply that the buffer completes; None (and an empty buffer) when more is wanted."""
@@ -195,7 +201,7 @@ class Own:
 class OwnConnections:
     """All such connections of one backend, used and idle, over all its shards and both protocols.
 
-    Nothing here starts a task; `run` is one that somebody starts, to close what has been idle for long.
+    `run` is a task that somebody starts: it proves what is given back, and closes what has been idle for long.
     """
 
     def __init__(
@@ -205,6 +211,8 @@ class OwnConnections:
         self.limit = limit
         self.failures: dict[int, str] = {}
         """shard → why the last try to connect failed, for those whose last try did."""
+        self.background: trio.Nursery | None = None
+        """Of `run`, while it runs."""
         self._topology = topology
         self._name = name
         self._connect = connect
@@ -256,12 +264,14 @@ class OwnConnections:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Close what is idle for too long, until cancelled; then close everything."""
-        task_status.started()
         try:
-            while True:
-                await trio.sleep(IDLE_SECONDS / 4)
-                self.close_idle(trio.current_time() - IDLE_SECONDS)
+            async with trio.open_nursery() as self.background:
+                task_status.started()
+                while True:
+                    await trio.sleep(IDLE_SECONDS / 4)
+                    self.close_idle(trio.current_time() - IDLE_SECONDS)
         finally:
+            self.background = None
             self.close()
 
     def close_idle(self, since: float) -> None:

@@ -173,6 +173,26 @@ async def test_the_block_form_gives_back_or_closes(pool: OwnConnections) -> None
     assert pool.size == 0
 
 
+async def test_giving_back_waits_for_nothing_while_the_pool_runs(
+    redis_server: RedisServer, nursery: trio.Nursery
+) -> None:
+    """The reply that a blocking command brought must not be lost by a cancellation meanwhile."""
+    pool = OwnConnections(topology_of(endpoint_of(redis_server)))
+    await nursery.start(pool.run)
+    own, unclean = await take(pool), await take(pool)
+    await unclean.send(frame("BLPOP", "q", "0"))
+    redis_server.pause()
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await own.give_back()
+        await unclean.give_back()
+    assert pool.size == 2
+    redis_server.resume()
+    await until(lambda: pool.idle == 1, "the clean one to be proved")
+    await until(lambda: pool.size == 1, "the other one to be closed")
+    assert await take(pool) is own
+
+
 async def test_the_store_ends_it(redis_servers: Servers) -> None:
     server = redis_servers()
     pool = OwnConnections(topology_of(endpoint_of(server)))
