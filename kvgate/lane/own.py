@@ -329,7 +329,7 @@ class OwnConnections:
                 failed = away(endpoint, error)
                 if not patient or trio.current_time() + pause >= deadline:
                     self.failures[shard] = failed
-                    raise try_again("the store is not reachable; GATE UPSTREAMS says why") from error
+                    raise try_again(f"the store is not reachable: {failed}") from error
             else:
                 self.failures.pop(shard, None)
                 return connected
