@@ -47,7 +47,7 @@ class Outside:
 
 @attrs.frozen(slots=True)
 class Meta:
-    """One key's record. `generation` and `revision` are given by the transaction that writes it."""
+    """One key's record. `generation`, `revision` and `long_key` are given by the transaction that writes it."""
 
     type: int
     generation: int = 0
@@ -70,15 +70,17 @@ class UnreadableRecordError(GateError):
         super().__init__(f"ERR store holds {what}, unknown to this version of kvgate: upgrade it")
 
 
-def encode(meta: Meta) -> bytes:
-    """The stored bytes of a meta."""
+def encode(meta: Meta, generation: int, revision: int, long_key: bytes | None) -> bytes:
+    """The stored bytes of a meta, with what its writer gives it (see `Meta`)."""
+    if not meta.expires and long_key is None and meta.outside is None and meta.version is None and meta.marks is None:
+        return _HEADER.pack(meta.type, 0, generation, revision) + meta.payload
     flags, fields = 0, []
     if meta.expires:
         flags |= _EXPIRES
         fields.append(_U64.pack(meta.expires))
-    if meta.long_key is not None:
+    if long_key is not None:
         flags |= _LONG
-        fields += [_U32.pack(len(meta.long_key)), meta.long_key]
+        fields += [_U32.pack(len(long_key)), long_key]
     if meta.outside is not None:
         flags |= _OUT
         fields.append(_PLACE.pack(meta.outside.identity, meta.outside.size, meta.outside.unit))
@@ -88,7 +90,7 @@ def encode(meta: Meta) -> bytes:
     if meta.marks is not None:
         flags |= _MARKS
         fields.append(_U32.pack(meta.marks))
-    return b"".join((_HEADER.pack(meta.type, flags, meta.generation, meta.revision), *fields, meta.payload))
+    return b"".join((_HEADER.pack(meta.type, flags, generation, revision), *fields, meta.payload))
 
 
 def decode(raw: bytes) -> Meta:

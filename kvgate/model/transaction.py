@@ -5,8 +5,6 @@ from collections import ChainMap
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
-import attrs
-
 from kvgate.errors import WRONG_TYPE, GateError
 from kvgate.model import keyspace
 from kvgate.model import meta as records
@@ -23,13 +21,14 @@ def wrong_type() -> GateError:
 class Transaction:
     """What a handler gets. It may run twice, so a handler has no effect but through this."""
 
-    __slots__ = ("_new_groups", "_seen", "kv", "now_ms")
+    __slots__ = ("_located", "_new_groups", "_seen", "kv", "now_ms")
 
     def __init__(self, kv: KvTxn, now_ms: int) -> None:
         """Read and write through `kv`; every key expires by `now_ms`."""
         self.kv = kv
         self.now_ms = now_ms
-        self._seen: dict[bytes, bytes | None] = {}
+        self._located: dict[bytes, tuple[bytes, bytes]] = {}
+        self._seen: dict[bytes, Meta | None] = {}  # by place: the record that is there, dead ones too
         self._new_groups: dict[bytes, int] = {}  # without a record: not in the shared cache, so that `put` makes one
 
     # Reading
@@ -52,7 +51,7 @@ class Transaction:
 
     async def load(self, key: bytes) -> Meta | None:
         """The key's record, None when it is missing, expired or flushed."""
-        place, group = keyspace.locate(key)
+        place, group = self._located[key] = keyspace.locate(key)
         generation = self.kv.generations.get(group)
         if generation is None:
             wanted = (keyspace.STORE_GENERATION, keyspace.group_key(group), place)
@@ -60,12 +59,13 @@ class Transaction:
             generation = self._learn(group, store, own)
         else:
             raw = await self.kv.get(place)
-        self._seen[place] = raw
-        return None if raw is None else self._alive(records.decode(raw), generation)
+        meta = self._seen[place] = None if raw is None else records.decode(raw)
+        return meta if meta is None or self._lives(meta, generation) else None
 
     async def load_many(self, keys: Sequence[bytes]) -> list[Meta | None]:
         """As `load`, for many keys in one round trip."""
         places = [keyspace.locate(key) for key in keys]
+        self._located.update(zip(keys, places, strict=True))
         unknown = list({group: None for _, group in places if group not in self.kv.generations})
         wanted = [keyspace.STORE_GENERATION, *map(keyspace.group_key, unknown)] if unknown else []
         found = await self.kv.get_many([*wanted, *(place for place, _ in places)])
@@ -74,14 +74,12 @@ class Transaction:
         generations = ChainMap(self.kv.generations, self._new_groups)
         metas: list[Meta | None] = []
         for (place, group), raw in zip(places, found[len(wanted) :], strict=True):
-            self._seen[place] = raw
-            metas.append(None if raw is None else self._alive(records.decode(raw), generations[group]))
+            meta = self._seen[place] = None if raw is None else records.decode(raw)
+            metas.append(meta if meta is None or self._lives(meta, generations[group]) else None)
         return metas
 
-    def _alive(self, meta: Meta, generation: int) -> Meta | None:
-        if meta.generation < generation or 0 < meta.expires <= self.now_ms:
-            return None
-        return meta
+    def _lives(self, meta: Meta, generation: int) -> bool:
+        return meta.generation >= generation and not 0 < meta.expires <= self.now_ms
 
     async def text(self, meta: Meta) -> bytes:
         """The whole string of a string's meta."""
@@ -93,8 +91,7 @@ class Transaction:
         last = place.size - place.unit * (len(wanted) - 1)
         sizes = [place.unit] * (len(wanted) - 1) + [last]
         return b"".join(
-            bytes(size) if chunk is None else chunk[1:].ljust(size, b"\x00")
-            for chunk, size in zip(chunks, sizes, strict=True)
+            bytes(size) if chunk is None else chunk[1:].ljust(size, b"\x00") for chunk, size in zip(chunks, sizes, strict=True)
         )
 
     # Writing
@@ -117,8 +114,10 @@ class Transaction:
         if 0 < meta.expires <= self.now_ms:
             await self.remove(key)
             return
-        place, group = keyspace.locate(key)
-        generation = await self.generation(group)
+        place, group = self._located.get(key) or keyspace.locate(key)
+        generation = self.kv.generations.get(group)
+        if generation is None:
+            generation = await self.generation(group)
         if group in self._new_groups:
             self.kv.put(keyspace.group_key(group), records.encode_counter(0))
             self.kv.generations[group] = self._new_groups.pop(group)
@@ -126,8 +125,8 @@ class Transaction:
         if meta.expires:
             self.kv.put(keyspace.expiry_key(place, meta.expires), b"\x01")
         long_key = key if len(key) > keyspace.TEXT_LIMIT else None
-        whole = attrs.evolve(meta, generation=generation, revision=self.kv.revision(), long_key=long_key)
-        self._write(place, records.encode(whole))
+        self._seen[place] = meta
+        self.kv.put(place, records.encode(meta, generation, self.kv.revision(), long_key))
 
     async def remove(self, key: bytes) -> None:
         """Delete the key's record, whether alive or dead; no error when there is none."""
@@ -136,21 +135,18 @@ class Transaction:
     async def remove_at(self, place: bytes) -> None:
         """As `remove`, by the engine key of the meta."""
         if await self._retire(place, None):
-            self._write(place, None)
-
-    def _write(self, place: bytes, raw: bytes | None) -> None:
-        self._seen[place] = raw
-        if raw is None:
+            self._seen[place] = None
             self.kv.delete(place)
-        else:
-            self.kv.put(place, raw)
 
     async def _retire(self, place: bytes, new: Meta | None) -> bool:
         """Undo what the present record refers to and `new` does not; whether there is a record."""
-        raw = self._seen[place] if place in self._seen else await self.kv.get(place)
-        if raw is None:
+        if place in self._seen:
+            old = self._seen[place]
+        else:
+            raw = await self.kv.get(place)
+            old = None if raw is None else records.decode(raw)
+        if old is None:
             return False
-        old = records.decode(raw)
         if old.expires and (new is None or old.expires != new.expires):
             self.kv.delete(keyspace.expiry_key(place, old.expires))
         if old.outside and (new is None or new.outside is None or new.outside.identity != old.outside.identity):

@@ -65,9 +65,7 @@ class Store:
         """A whole SCAN, in the order of its pages."""
         found, cursor = [], 0
         while True:
-            cursor, page = await self.backend.scan(
-                0, cursor, count=count, match=match, kind=kind, view=view, call=context()
-            )
+            cursor, page = await self.backend.scan(0, cursor, count=count, match=match, kind=kind, view=view, call=context())
             found += page
             if not cursor:
                 return found

@@ -71,10 +71,11 @@ def read_acks(process: "subprocess.Popen[bytes]", until: int) -> dict[int, int]:
     return last
 
 
-@pytest.mark.parametrize("until", [20, 150, 400])
-async def test_sigkill_loses_nothing_that_was_acknowledged(tmp_path: Path, until: int) -> None:
-    with worker("write", tmp_path) as process:
-        acknowledged = await trio.to_thread.run_sync(read_acks, process, until)
+@pytest.mark.parametrize("durability", ["always", "no"])
+@pytest.mark.parametrize("acks", [40, 150, 400])
+async def test_sigkill_loses_nothing_that_was_acknowledged(tmp_path: Path, acks: int, durability: str) -> None:
+    with worker("write", tmp_path, durability) as process:
+        acknowledged = await trio.to_thread.run_sync(read_acks, process, acks)
     assert len(acknowledged) == 16
     async with running(tmp_path) as store:
         for name, number in acknowledged.items():

@@ -1,6 +1,6 @@
 """A process that uses a store, for the tests that kill it, limit it, or run it beside another one.
 
-``python -m tests.kvgate_lmdb.worker MODE PATH …``: ``write`` sets keys for ever and says each acknowledged one,
+``python -m tests.kvgate_lmdb.worker MODE PATH …``: ``write [no]`` sets keys for ever and says each acknowledged one,
 ``count KEY TIMES`` increments, ``full`` writes until the file may not grow and says what happened, ``hold`` sweeps.
 """
 
@@ -62,7 +62,7 @@ async def full(store: Store) -> None:
 async def main(mode: str, path: str, *rest: str) -> None:
     if mode == "full":
         resource.setrlimit(resource.RLIMIT_FSIZE, (4 << 20, 4 << 20))
-    async with running(Path(path), durable=True) as store:
+    async with running(Path(path), durable="no" not in rest) as store:
         if mode == "write":
             await write(store)
         elif mode == "count":
