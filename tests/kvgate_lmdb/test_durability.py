@@ -101,6 +101,25 @@ async def test_two_processes_count_together(tmp_path: Path) -> None:
             assert await store.ask(b"GET", b"n") == b"$3\r\n500\r\n"
 
 
+async def test_a_flush_of_another_process_is_seen_at_once(tmp_path: Path) -> None:
+    async with running(tmp_path) as store:
+        await store.ask(b"SET", b"Ads.T:1", b"v")
+        assert await store.ask(b"GET", b"Ads.T:1") == b"$1\r\nv\r\n"  # and its group's generation is remembered
+        with worker("flush", tmp_path) as process:
+            assert await trio.to_thread.run_sync(process.wait) == 0
+        assert await store.ask(b"GET", b"Ads.T:1") == b"$-1\r\n"
+        assert await store.ask(b"SETNX", b"Ads.T:1", b"w") == b":1\r\n"
+        assert await store.ask(b"GET", b"Ads.T:1") == b"$1\r\nw\r\n"
+
+
+def test_a_process_with_few_addresses_takes_a_smaller_map(tmp_path: Path) -> None:
+    with worker("narrow", tmp_path) as process:
+        out, _ = process.communicate(timeout=60)
+    reply, size = out.decode().split()
+    assert reply == "b'+OK\\r\\n'"
+    assert 1 << 30 <= int(size) < 8 << 30
+
+
 async def test_one_process_sweeps_and_another_takes_over(tmp_path: Path) -> None:
     with worker("hold", tmp_path) as holder:
         assert holder.stdout is not None

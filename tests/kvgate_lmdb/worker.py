@@ -1,7 +1,8 @@
 """A process that uses a store, for the tests that kill it, limit it, or run it beside another one.
 
 ``python -m tests.kvgate_lmdb.worker MODE PATH …``: ``write [no]`` sets keys for ever and says each acknowledged one,
-``count KEY TIMES`` increments, ``full`` writes until the file may not grow and says what happened, ``hold`` sweeps.
+``count KEY TIMES`` increments, ``full`` writes until the file may not grow and says what happened, ``hold`` sweeps,
+``flush`` empties the store, ``narrow`` opens it with few addresses.
 """
 
 import os
@@ -10,10 +11,11 @@ import signal
 import sys
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import trio
 
-from tests.kvgate_lmdb.store import Store, running, until
+from tests.kvgate_lmdb.store import ALL, Store, context, running, until
 
 
 def say(*words: object) -> None:
@@ -62,13 +64,21 @@ async def full(store: Store) -> None:
 async def main(mode: str, path: str, *rest: str) -> None:
     if mode == "full":
         resource.setrlimit(resource.RLIMIT_FSIZE, (4 << 20, 4 << 20))
-    async with running(Path(path), durable="no" not in rest) as store:
+    options: dict[str, Any] = {}
+    if mode == "narrow":
+        resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30))
+        options["map_size"] = 0
+    async with running(Path(path), durable="no" not in rest, **options) as store:
         if mode == "write":
             await write(store)
         elif mode == "count":
             await count(store, rest[0].encode(), int(rest[1]))
         elif mode == "full":
             await full(store)
+        elif mode == "flush":
+            await store.backend.flush(ALL, context())
+        elif mode == "narrow":
+            say(await store.ask(b"SET", b"k", b"v"), store.backend.engine.env.info()["map_size"])
         else:
             await until(lambda: store.backend.sweeping)
             say("sweeping")
