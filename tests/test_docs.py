@@ -87,6 +87,20 @@ def test_what_is_not_run_is_counted_and_listed() -> None:
     assert len(NOT_RUN) <= MOST_NOT_RUN, listed
 
 
+TOML = re.compile(r"^```toml\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("document", ["README.md", "docs/operations.md", "docs/configuration.md"])
+def test_whole_configurations_are_good(document: str, tmp_path: Path) -> None:
+    """A TOML block with ``[gate]`` and ``[namespaces]`` is a whole file; others are parts, and are not looked at."""
+    found = TOML.findall((ROOT / document).read_text("utf-8"))
+    for number, text in enumerate(text for text in found if "[gate]" in text and "[namespaces]" in text):
+        path = tmp_path / f"{number}.toml"
+        path.write_text(text, "utf-8")
+        code, printed = documents.run(f"kvgate check {path}", tmp_path)
+        assert code == 0, printed
+
+
 def test_links_lead_somewhere() -> None:
     broken = [
         f"{path.relative_to(ROOT)}: {target}"
