@@ -57,6 +57,8 @@ class Backend(Protocol):
     type: str
     capabilities: frozenset[str]
     """Capability words of the command table."""
+    max_value: int
+    """Bytes that one argument may have where its namespace has no limit of its own."""
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Own all tasks and connections until cancelled; `started()` once commands can be taken. A store that is away is
@@ -155,6 +157,14 @@ class PassThrough(Protocol):
         Raises:
             GateError: ``TRYAGAIN`` when the store is away or the number of such connections is at its limit.
         """
+
+
+@runtime_checkable
+class Introduced(Protocol):
+    """A backend that has something to say when the gate starts."""
+
+    async def banner(self) -> str:
+        """One line for the person who started the gate; takes well under a second."""
 
 
 @runtime_checkable

@@ -9,6 +9,7 @@ from typing import Final
 from kvgate_kvrocks.cursors import StoredCursors
 from kvgate_redis.adapter import CAPABILITIES as REDIS
 from kvgate_redis.adapter import RespAdapter
+from kvgate_redis.backend import MAX_VALUE
 from kvgate_redis.dialect import Dialect
 
 LACKING: Final = (
@@ -41,6 +42,6 @@ adapter: Final = RespAdapter(
         flush=(b"FLUSHDB",),  # of the token's namespace; it has no ASYNC
     ),
     resp3=False,  # answers HELLO 3 with proto 2 unless it is configured (resp3-enabled)
-    defaults=MappingProxyType({"max_value": 64 * 1024 * 1024}),
+    defaults=MappingProxyType({"max_value": MAX_VALUE}),
 )
 """KvRocks; the token of its namespace is the `password`, or in `password_file`."""

@@ -30,6 +30,9 @@ MOST_IN_PLACE: Final = 128
 SWEEP_PAUSE: Final = 0.5
 """Seconds between two looks for expired keys: what is due is gone from the disk within a second or two."""
 
+MAX_VALUE: Final = 16 << 20
+"""Bytes; a client's copying cost, and what one commit may weigh."""
+
 CAPABILITIES: Final = frozenset({*HANDLERS, "listing"})
 
 
@@ -39,6 +42,7 @@ class LmdbBackend:
     type = "lmdb"
     capabilities = CAPABILITIES
     sources = 1
+    max_value = MAX_VALUE
 
     def __init__(
         self,
@@ -190,6 +194,13 @@ class LmdbBackend:
             },
         )
 
+    async def banner(self) -> str:
+        """What the gate says of this store when it starts: how safe a write is, what that costs here, what is served."""
+        took = await self.measure_commit()
+        names = " ".join(sorted(name for name in HANDLERS if "|" not in name))
+        cost = f"durability {self.durability}, a commit takes {took * 1000:.2f} ms here"
+        return f"{self.path}, {cost}; serves {names} SCAN KEYS DBSIZE RANDOMKEY FLUSHDB"
+
     async def measure_commit(self) -> float:
         """Seconds that a commit of one small record takes here: the median of five."""
 
@@ -257,7 +268,7 @@ class LmdbAdapter:
 
     type = "lmdb"
     capabilities = CAPABILITIES
-    defaults: Mapping[str, int] = {"max_value": 16 << 20}
+    defaults: Mapping[str, int] = {"max_value": MAX_VALUE}
 
     def prepare(self, name: str, options: Mapping[str, Any], base: Path) -> LmdbBackend:
         """As `Adapter.prepare`. Options: ``path``, ``durability`` (always | no), ``map_size``, ``single_gate``."""

@@ -12,7 +12,7 @@ from kvgate.errors import ConfigurationError
 from kvgate.lane.own import LIMIT
 from kvgate.policy.options import Options
 from kvgate.routing.endpoints import parse_resp_store
-from kvgate_redis.backend import RedisBackend
+from kvgate_redis.backend import MAX_VALUE, RedisBackend
 from kvgate_redis.dialect import Dialect, PlainCursors
 
 OWN_OPTIONS: Final = ("resp3", "own_connections")
@@ -86,6 +86,6 @@ class RespAdapter:
 adapter: Final = RespAdapter(
     Dialect("redis", CAPABILITIES, PlainCursors()),
     resp3=True,
-    defaults=MappingProxyType({"max_value": 64 * 1024 * 1024}),
+    defaults=MappingProxyType({"max_value": MAX_VALUE}),
 )
 """Redis and Valkey."""

@@ -1,6 +1,7 @@
 """The backend of a store that speaks the Redis protocol: commands that do not go through the lane, listings, its state."""
 
 from collections.abc import Sequence
+from typing import Final
 
 import trio
 
@@ -18,6 +19,9 @@ from kvgate_redis.health import Health
 from kvgate_redis.listing import KeyListing
 from kvgate_redis.spread import merged, on_shards, parts_of
 
+MAX_VALUE: Final = 64 * 1024 * 1024
+"""Bytes; a client's copying cost, not a limit of Redis."""
+
 
 class RedisBackend:
     """`Backend`, `PassThrough` and `Listing` (see kvgate.backend)."""
@@ -25,6 +29,7 @@ class RedisBackend:
     def __init__(self, name: str, topology: Topology, dialect: Dialect, *, own_connections: int = LIMIT) -> None:
         """`name` from the configuration; at most `own_connections` that clients have for themselves."""
         self.name = name
+        self.max_value = MAX_VALUE
         self.type = dialect.type
         self.capabilities = dialect.capabilities
         self.topology = topology

@@ -550,6 +550,11 @@ class Driver:
         self._epoll.register(transport.fd, _IN)
         up.last_read = time.monotonic()
         self.lane.connected(up)
+        if connected.leftover:  # it speaks before it is asked
+            try:
+                self.lane.fed_by(up, connected.leftover, up.last_read)
+            except ProtocolError as problem:
+                self.drop(up, str(problem))
         self.kick()
 
     def _upstream_readable(self, transport: Transport) -> None:

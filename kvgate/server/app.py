@@ -9,7 +9,8 @@ from collections.abc import Mapping
 import trio
 
 from kvgate import __version__
-from kvgate.backend import Backend
+from kvgate.backend import Backend, Introduced
+from kvgate.errors import ConfigurationError
 from kvgate.lane.driver import Driver, Limits, Listener
 from kvgate.policy.settings import GateSettings
 from kvgate.routing.configuration import Configuration
@@ -37,8 +38,34 @@ def serve(configuration: Configuration, backends: Mapping[str, Backend]) -> int:
     for warning in configuration.warnings:
         log.warning("configuration", extra={"mistake": warning})
     _raise_file_limit(configuration.gate.max_clients)
-    trio.run(_serve, configuration, backends, strict_exception_groups=True)
+    _tell_unserved(configuration.gate)
+    try:
+        trio.run(_serve, configuration, backends)
+    except BaseExceptionGroup as group:
+        _, others = group.split(ConfigurationError)
+        if others is not None:
+            raise
+        raise ConfigurationError(_mistakes(group)) from None
     return 0
+
+
+def _mistakes(group: BaseExceptionGroup[BaseException]) -> list[str]:
+    """What backends found out about their configuration only when they began to run."""
+    found: list[str] = []
+    for each in group.exceptions:
+        if isinstance(each, BaseExceptionGroup):
+            found += _mistakes(each)
+        elif isinstance(each, ConfigurationError):
+            found += each.mistakes
+    return found
+
+
+def _tell_unserved(gate: GateSettings) -> None:
+    """Say which settings this version takes and does not serve yet."""
+    if gate.workers > 1:
+        log.warning("workers_not_served", extra={"workers": gate.workers, "do": "this version serves with one process"})
+    if gate.metrics is not None:
+        log.warning("metrics_not_served", extra={"metrics": gate.metrics, "do": "this version has no /metrics; see INFO"})
 
 
 async def _serve(configuration: Configuration, backends: Mapping[str, Backend]) -> None:
@@ -101,7 +128,7 @@ async def _drain(driver: Driver, gate: GateSettings, number: int) -> None:
     with trio.move_on_after(gate.drain_finish):
         while driver.clients:
             most = max(1, int(len(driver.clients) * HERD))
-            idle = [client for client in driver.clients.values() if client.idle]
+            idle = [client for client in driver.clients.values() if client.idle or client.session.blocked]
             for client in idle[:most]:
                 driver.close_client(client)
             await trio.sleep(DRAIN_STEP if driver.clients else 0)
@@ -113,8 +140,7 @@ async def _banner(configuration: Configuration, backends: Mapping[str, Backend],
     lines = [f"kvgate {__version__} serves {', '.join(listener.name for listener in listeners)}"]
     for backend in backends.values():
         spaces = ", ".join(rule.name for rule in configuration.namespaces.on(backend.name)[:6]) or "no namespace"
-        about = getattr(backend, "banner", None)
-        details = await about() if about is not None else ""
+        details = await backend.banner() if isinstance(backend, Introduced) else ""
         lines.append(f"  {backend.name} ({backend.type}) holds {spaces}{': ' + details if details else ''}")
     lines.append(f"  try: {_try(configuration, listeners)}")
     sys.stdout.write("\n".join(lines) + "\n")

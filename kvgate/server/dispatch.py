@@ -56,7 +56,6 @@ WHILE_SUBSCRIBED: Final = frozenset(
 NEVER_QUEUED: Final = frozenset({"EXEC", "DISCARD", "MULTI", "WATCH", "QUIT", "RESET"})
 """What Redis runs at once inside MULTI."""
 BEFORE_AUTH: Final = frozenset({"AUTH", "HELLO", "QUIT", "RESET"})
-MAX_VALUE: Final = 64 * 1024 * 1024
 
 WAYS: Final[Mapping[str, Way]] = {
     **listing.WAYS,
@@ -81,6 +80,7 @@ class Dispatcher:
         self.places = Places(configuration, backends)
         self.started = time.time()
         self.run_id = secrets.token_hex(20)
+        self._largest_value = max((self.largest_of(rule) for rule in configuration.namespaces.rules), default=0)
         self.paused_until = 0.0
         self.connections = 0
         self.commands = 0
@@ -110,6 +110,7 @@ class Dispatcher:
         if user is None and not self.configuration.users.configured:
             return b"-DENIED this gate has no users and serves this machine only: add [users.*] to its configuration\r\n"
         client = Client(self._next_id, Session(transport.address, host, listener.name, user), transport)
+        client.scanner.value_limit = self._largest_value
         self._next_id += 1
         self.connections += 1
         self._fit(client)
@@ -256,15 +257,13 @@ class Dispatcher:
         """No argument is larger than the smallest limit of the namespaces involved."""
         longest = max(map(len, args))
         for _, place in found:
-            limit = self.largest(place)
+            limit = self.largest_of(place.namespace)
             if longest > limit:
                 raise too_large("value", longest, limit, place.namespace.name)
 
-    @staticmethod
-    def largest(place: Place) -> int:
-        """Bytes that one argument may have there."""
-        limit = place.namespace.max_value
-        return getattr(place.backend, "max_value", MAX_VALUE) if limit is None else limit
+    def largest_of(self, namespace: Namespace) -> int:
+        """Bytes that one argument may have in a namespace."""
+        return self.backends[namespace.backend].max_value if namespace.max_value is None else namespace.max_value
 
     def _to_stores(self, client: Client, user: User, spec: CommandSpec, args: list[bytes], frame: bytes, now: float) -> None:
         session: Session = client.session
@@ -306,7 +305,7 @@ class Dispatcher:
         elif not client.session.quiet and _is_plain(spec, args):
             head = frame[: frame.find(b"\r\n$", 5)]
             self.places.learn(
-                user, place, args[1], head, len(args) - 2, readonly=spec.readonly, most=self.largest(place)
+                user, place, args[1], head, len(args) - 2, readonly=spec.readonly, most=self.largest_of(place.namespace)
             )
         up = place.shard.lines[client.line]
         self.lane.forward(client, up, frame, now, readonly=spec.readonly, quiet=client.session.quiet)
@@ -360,7 +359,7 @@ class Dispatcher:
         command = Command(args, spec, keys, frame)
         if isinstance(backend, InPlace) and not client.batch and not session.batches and not session.batching:
             reply = backend.execute_now(command, self.context(session))
-            if reply is not None or spec.readonly:
+            if reply is not None:
                 self.reply(client, reply)
                 return
         slot = self.lane.pending(client, now, len(frame), quiet=session.quiet)
