@@ -1,6 +1,8 @@
 // What an application does with Jedis, checked against the address given: URL [PROTOCOL]; one line says the result.
 
 import java.net.URI;
+import java.net.URLDecoder;
+import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HashSet;
@@ -32,10 +34,14 @@ public final class JedisCheck {
     private static final List<String> DONE = new ArrayList<>();
     private static HostAndPort address;
     private static RedisProtocol protocol;
+    private static String[] user;
 
     private static Jedis connect() {
         DefaultJedisClientConfig.Builder config =
             DefaultJedisClientConfig.builder().clientName("check").socketTimeoutMillis(10_000);
+        if (user != null) {
+            config.user(user[0]).password(user[1]);
+        }
         if (protocol != null) {
             config.protocol(protocol);
         }
@@ -189,6 +195,10 @@ public final class JedisCheck {
     public static void main(String[] args) throws Exception {
         URI uri = URI.create(args[0]);
         address = new HostAndPort(uri.getHost(), uri.getPort());
+        if (uri.getUserInfo() != null) {
+            user = uri.getRawUserInfo().split(":", 2);
+            user[1] = URLDecoder.decode(user[1], StandardCharsets.UTF_8);
+        }
         if (args.length > 1) {
             protocol = RedisProtocol.valueOf("RESP" + args[1]);
         }
