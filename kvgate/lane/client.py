@@ -25,6 +25,7 @@ class Client:
         "closed",
         "closing",
         "eof",
+        "hung_up",
         "id",
         "inflight",
         "inflight_bytes",
@@ -70,6 +71,7 @@ class Client:
         self.subscribed = False  # messages pile up for who does not read: its output limits are smaller
         self.touched = False  # already on the lane's list of whom to flush
         self.eof = False  # it will send no more; what came is finished and flushed, then it is closed
+        self.hung_up = False  # what it still sends is not looked at (QUIT, a protocol error)
         self.closing = False  # close after the flush
         self.closed = False
 
@@ -88,4 +90,4 @@ class Client:
     @property
     def stalled(self) -> bool:
         """Whether bytes that come now have to wait."""
-        return self.busy or self.waiting is not None or self.closing
+        return self.busy or self.waiting is not None or self.closing or self.hung_up

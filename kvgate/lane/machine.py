@@ -75,6 +75,8 @@ class Lane:
     def feed(self, client: Client, data: bytes, now: float) -> None:
         """Take bytes of a client. What is no RESP is answered with Redis' text, and the client is then closed."""
         client.last_fed = now
+        if client.hung_up:
+            return
         if client.stalled or client.backlog:
             client.backlog.append(data)
             client.backlog_size += len(data)
@@ -230,7 +232,7 @@ class Lane:
 
     def hang_up(self, client: Client) -> None:
         """Read nothing more of the client; close it once all before is answered and flushed."""
-        client.eof = True
+        client.eof = client.hung_up = True
         client.backlog.clear()
         client.backlog_size = 0
         self._ran_empty(client)
@@ -250,7 +252,7 @@ class Lane:
         """Send commands of a client on; their replies find their way back by themselves."""
         if up.state is not State.UP:
             if up.state is State.DOWN:
-                self.reply(client, b"" if quiet else try_again(f"store {up.name} is down: {up.why_down}").reply * want)
+                self.reply(client, b"" if quiet else up.refusal * want)
                 return
             self._want_connection(up)
         slot = (Quiet if quiet else Slot)(client, want, frames, now, readonly=readonly)
@@ -269,7 +271,7 @@ class Lane:
     def ask(self, up: Upstream, call: Call) -> None:
         """Send a request that is no client's; its `answer` gets the raw reply, or the gate's own error."""
         if up.state is State.DOWN:
-            self._give_up(call, try_again(f"store {up.name} is down: {up.why_down}").reply)
+            self._give_up(call, up.refusal)
             return
         if up.state is not State.UP:
             self._want_connection(up)
@@ -379,6 +381,7 @@ class Lane:
                 self._store_error(up, data[pos:end], now)
                 return end
         up.measurer = Measurer()
+        up.aside = data[pos] in (_PUSH, _MINUS)
         if up.measurer.feed(data, pos) >= 0:
             raise ProtocolError("Protocol error: a reply ends where it should not")
         self._hold(up, data[pos:])
@@ -399,13 +402,13 @@ class Lane:
         up.measurer = None
         up.partial.clear()
         up.partial_size = 0
-        client = slot.client
-        streamed = client is not None and client.streaming
-        if not streamed and piece.startswith(STORE_ERRORS):
+        if up.aside and piece.startswith(STORE_ERRORS):
             self._store_error(up, piece, up.last_read)
             return end
-        if piece[0] == _PUSH and not streamed:
+        if up.aside and piece[0] == _PUSH:
             return end
+        client = slot.client
+        streamed = _streams(slot)
         self._deliver(up, slot, piece, 1)
         if streamed and client is not None:
             client.streaming = False
@@ -417,11 +420,13 @@ class Lane:
         """Keep a part of an unfinished reply; a large one is passed on when it is its client's turn."""
         slot = up.fifo[0]
         client = slot.client
-        if client is None and not slot.special:
+        if client is None and not slot.special and not up.aside:
             return
         up.partial.append(data)
         up.partial_size += len(data)
-        if up.partial_size > BUFFERED_REPLY and client is not None and not slot.special and client.queue[0] is slot:
+        if up.aside or slot.special or up.partial_size <= BUFFERED_REPLY:
+            return
+        if client is not None and client.queue[0] is slot:
             client.streaming = True
             client.out.extend(up.partial)
             up.partial.clear()
@@ -467,9 +472,8 @@ class Lane:
         up.held = True  # send nothing more to it; when what was sent is answered, connect anew and resolve the name again
         why = f"store {up.name} is a replica now, or lost its master"
         others = list(up.fifo)[1:]
-        waited_for = slot.client is not None or isinstance(slot, Call)
         last = slot.want == 1 and not any(_owner(other) == _owner(slot) for other in others)
-        if waited_for and last and now - slot.started < self.budget:
+        if _awaited(slot) and last and now - slot.started < self.budget:
             up.fifo.popleft()
             _keep_unanswered(slot)
             up.put(slot)
@@ -489,15 +493,16 @@ class Lane:
             up.touched = True
             self.touched_upstreams.append(up)
 
-    def unreachable(self, up: Upstream, why: str) -> None:
-        """No connection can be had: what waits is refused, and so is what comes until one can."""
+    def unreachable(self, up: Upstream, why: str, refused: GateError | None = None) -> None:
+        """No connection can be had: what waits is refused, and so is what comes until one can. `refused`: the store is
+        there and does not want the gate; that is what clients are told."""
         up.state = State.DOWN
         up.why_down = why
+        up.refusal = (refused or try_again(f"store {up.name} is down: {why}")).reply
         waiting = list(up.fifo)
         up.start_over([])
-        error = try_again(f"store {up.name} is down: {why}").reply
         for slot in waiting:
-            self._give_up(slot, error)
+            self._give_up(slot, up.refusal)
 
     def lost(self, up: Upstream, why: str) -> None:
         """The connection broke. What was not sent waits for the next one; of what was sent, reads are sent once more.
@@ -515,7 +520,7 @@ class Lane:
             owner = _owner(slot)
             if not up.is_sent(slot):
                 keep.append(slot)
-            elif slot is broken and client is not None and client.streaming:
+            elif slot is broken and client is not None and _streams(slot):
                 self.abort(client)  # it has the beginning of a reply: there is no other way to tell
             elif slot.readonly and not slot.retried and owner not in writers:
                 slot.retried = True
@@ -577,21 +582,27 @@ class Lane:
             if up.is_sent(first) and now - max(up.last_read, first.started) > self.silence:
                 self.to_drop.append((up, f"store {up.name} was silent for {self.silence} s"))
                 continue
-            if first.started + self.budget < now:
-                self._expire(up, now)
+            began = now - self.budget
+            if any(slot.started + slot.patience < began and _awaited(slot) for slot in fifo):  # retries are older
+                self._expire(up, began)
 
-    def _expire(self, up: Upstream, now: float) -> None:
-        overdue = [slot for slot in up.fifo if slot.started + self.budget < now and not isinstance(slot, Expired)]
-        for slot in overdue:
-            if slot.client is None and not isinstance(slot, Call):
-                continue
-            if not up.is_sent(slot):
-                up.withdraw(slot)
-                self._give_up(slot, try_again(f"store {up.name} did not take it within {self.budget} s").reply)
-            elif up.measurer is None or slot is not up.fifo[0]:  # else its reply is coming in
-                why = f"store {up.name} did not answer within {self.budget} s"
-                up.fifo[up.fifo.index(slot)] = Expired(slot)
-                self._give_up(slot, (try_again(why) if slot.readonly else in_doubt(why)).reply)
+    def _expire(self, up: Upstream, began: float) -> None:
+        """Answer what began before `began`. What was sent keeps its place in the FIFO, for its late replies."""
+        not_taken = try_again(f"store {up.name} did not take it within {self.budget} s").reply
+        not_answered = f"store {up.name} did not answer within {self.budget} s"
+        keep: list[Slot] = []
+        refused: list[tuple[Slot, bytes]] = []
+        for slot in up.fifo:
+            if slot.started + slot.patience >= began or not _awaited(slot) or _streams(slot):
+                keep.append(slot)
+            elif up.is_sent(slot):
+                keep.append(Expired(slot))
+                refused.append((slot, (try_again if slot.readonly else in_doubt)(not_answered).reply))
+            else:
+                refused.append((slot, not_taken))
+        up.requeue(keep)
+        for slot, error in refused:
+            self._give_up(slot, error)
 
     # ------------------------------------------------------------------ going on
 
@@ -635,6 +646,17 @@ class Lane:
         self.gate.half_closed(client)
         if not client.queue and not client.busy and not client.closed:
             self.resumable.append(client)
+
+
+def _awaited(slot: Slot) -> bool:
+    """Whether anybody waits for its replies."""
+    return slot.client is not None or isinstance(slot, Call)
+
+
+def _streams(slot: Slot) -> bool:
+    """Whether its client has the beginning of its reply: that can only be the client's oldest slot."""
+    client = slot.client
+    return client is not None and client.streaming and client.queue[0] is slot
 
 
 def _owner(slot: Slot) -> int:

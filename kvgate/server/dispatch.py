@@ -550,7 +550,7 @@ class Dispatcher:
 
     async def _end_pause(self) -> None:
         until = self.paused_until
-        await trio.sleep(until - time.monotonic())
+        await trio.sleep(max(0.0, until - time.monotonic()))
         if self.paused_until == until:  # else it was lifted, or made longer by a later CLIENT PAUSE with its own task
             self.unpause()
             self.driver.kick()
@@ -605,10 +605,10 @@ class _Shared:
             replies.append(raw)
             answered.set()
 
-        # The lane counts the budget from `started`: put it where the caller's deadline is one budget away.
-        started = time.monotonic() + (deadline - trio.current_time()) - dispatcher.lane.budget
+        patience = deadline - trio.current_time() - dispatcher.lane.budget
+        call = Call(frame, time.monotonic(), answer, readonly=readonly, patience=patience)
         lines = self._shards[shard].lines
-        dispatcher.lane.ask(lines[0 if proto == 2 else len(lines) // 2], Call(frame, started, answer, readonly=readonly))
+        dispatcher.lane.ask(lines[0 if proto == 2 else len(lines) // 2], call)
         dispatcher.driver.kick()
         await answered.wait()
         raw = replies[0]
