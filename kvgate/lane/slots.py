@@ -19,6 +19,8 @@ class Slot:
     special = False
     emits = True
     """Whether its parts are written to the client."""
+    patience = 0.0
+    """Seconds that it may take beyond the lane's budget."""
 
     def __init__(self, client: "Client | None", want: int, frames: bytes, started: float, *, readonly: int) -> None:
         """`frames` are the commands' bytes; `started` is when they were read, in seconds of the lane's clock."""
@@ -90,7 +92,7 @@ class Call(Slot):
     `want` may be above 1 (MULTI … EXEC): `answer` gets every reply, in order.
     """
 
-    __slots__ = ("answer", "owner")
+    __slots__ = ("answer", "owner", "patience")
     special = True
 
     def __init__(
@@ -102,11 +104,14 @@ class Call(Slot):
         readonly: bool,
         want: int = 1,
         owner: "Client | None" = None,
+        patience: float = 0.0,
     ) -> None:
-        """`answer` is called once for each reply, with its bytes; it must not raise. `owner` is whose order it belongs to."""
+        """`answer` is called once for each reply, with its bytes; it must not raise. `owner` is whose order it belongs to;
+        `patience` is below 0 for a task that has less time than a client's command."""
         super().__init__(None, want, frames, started, readonly=readonly)
         self.answer = answer
         self.owner = owner
+        self.patience = patience
 
     def receive(self, piece: bytes, replies: int) -> None:
         """Hand the reply on; the lane gives special slots one reply at a time."""

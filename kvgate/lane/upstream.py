@@ -25,6 +25,7 @@ class Upstream:
     """One of the shared connections to one shard in one protocol; it outlives the sockets that carry it."""
 
     __slots__ = (
+        "aside",
         "endpoint",
         "fifo",
         "held",
@@ -37,6 +38,7 @@ class Upstream:
         "partial_size",
         "proto",
         "queued",
+        "refusal",
         "sent",
         "state",
         "touched",
@@ -52,6 +54,7 @@ class Upstream:
         self.proto = proto
         self.state = State.IDLE
         self.why_down = ""
+        self.refusal = b""  # what commands are answered with while the store is down
         self.transport: Any = None  # the driver's
         self.fifo: deque[Slot] = deque()  # every slot whose replies are still to come, sent or not
         self.out: list[bytes] = []  # for the driver to send
@@ -62,6 +65,7 @@ class Upstream:
         self.measurer: Measurer | None = None  # stands inside an unfinished reply
         self.partial: list[bytes] = []
         self.partial_size = 0
+        self.aside = False  # the unfinished reply is a push or an error: it may be meant for the gate
         self.last_read = 0.0
         self.touched = False
         self.held = False  # a store that refuses writes is left: nothing more is sent before the reconnect
@@ -95,16 +99,17 @@ class Upstream:
         for slot in slots:
             self.put(slot)
 
-    def withdraw(self, slot: Slot) -> None:
-        """Take back a slot of which nothing was sent: its commands will never be executed."""
-        self.fifo.remove(slot)
-        waiting = [other for other in self.fifo if not self.is_sent(other)]
+    def requeue(self, slots: list[Slot]) -> None:
+        """Make `slots` the FIFO; those that are missing were not sent, and what they wanted will never be executed."""
+        self.fifo.clear()
+        self.fifo.extend(slots)
+        waiting = [other for other in slots if not self.is_sent(other)]
         tail = b""
-        if self.fifo:
-            last = next((other for other in reversed(self.fifo) if self.is_sent(other)), None)
-            if last is not None:
-                tail = last.frames[self.sent - last.offset :]  # the kernel may have taken a part of one slot
-        self.unsent = tail
+        last = next((other for other in reversed(slots) if self.is_sent(other)), None)
+        if last is not None:
+            tail = last.frames[self.sent - last.offset :]  # the kernel may have taken a part of one slot
+        if self.transport is None or self.transport.tls is None:  # what TLS has taken counts as sent, and stays
+            self.unsent = tail
         self.out.clear()
         self.queued = self.sent + len(tail)
         for other in waiting:
