@@ -9,10 +9,9 @@ import logging
 import random
 import select
 import socket
-import struct
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import attrs
@@ -30,8 +29,6 @@ log = logging.getLogger("kvgate.lane")
 
 TURN = 0.0005
 """Seconds that the lane may go on before trio's other tasks have their turn."""
-HANDED = struct.Struct("!IQ")
-"""What comes with a connection from the parent: the number of its listener, and the client's id."""
 RECEIVE = 64 * 1024
 ACCEPTS = 64
 """Connections accepted from one listener in a row."""
@@ -73,7 +70,7 @@ class Limits:
 class Transport:
     """One socket of the set, and what serves it when it is readable."""
 
-    __slots__ = ("address", "behind", "fd", "ident", "on_readable", "owner", "paused", "proxy", "sock", "tls", "want_out")
+    __slots__ = ("address", "behind", "fd", "on_readable", "owner", "paused", "proxy", "sock", "tls", "want_out")
 
     def __init__(self, sock: socket.socket, on_readable: Callable[["Transport"], None], owner: Any) -> None:
         """`sock` is non-blocking; `owner` is the Client or Upstream that it carries."""
@@ -82,7 +79,6 @@ class Transport:
         self.on_readable = on_readable
         self.owner = owner
         self.tls: TlsTransform | None = None
-        self.ident = 0  # the client's id, where the parent gave it
         self.address = ""
         self.behind: deque[memoryview] = deque()  # what the kernel did not take yet (clients only)
         self.want_out = False
@@ -94,8 +90,7 @@ class Transport:
 class Listener:
     """A bound, listening, non-blocking socket and what is special about its clients."""
 
-    sock: socket.socket | None
-    """None in a worker: the parent listens, and hands connections over."""
+    sock: socket.socket
     name: str
     tls: Callable[[], TlsTransform] | None = None
     trusted: Callable[[str], bool] | None = None
@@ -125,9 +120,6 @@ class Driver:
         self._epoll = select.epoll()
         self._transports: dict[int, Transport] = {}
         self._listeners: dict[int, Listener] = {}
-        self._handoff: socket.socket | None = None
-        self._handed_by: Sequence[Listener] = ()
-        self._tell_ended: Callable[[], None] = lambda: None
         self._paused: set[Transport] = set()
         self._nursery: trio.Nursery | None = None
         self._next_tick = 0.0
@@ -227,47 +219,16 @@ class Driver:
         self._listeners[listener.sock.fileno()] = listener
         self._epoll.register(listener.sock.fileno(), _IN)
 
-    def take_over(self, handoff: socket.socket, listeners: Sequence[Listener], ended: Callable[[], None]) -> None:
-        """Serve the connections that the parent accepts and hands over; `ended` is called when one of them has ended."""
-        self._handoff, self._handed_by, self._tell_ended = handoff, listeners, ended
-        self._epoll.register(handoff.fileno(), _IN)
-
     def stop_listening(self) -> None:
         """Accept nobody any more."""
         for fd, listener in self._listeners.items():
             self._epoll.unregister(fd)
-            if listener.sock is not None:
-                listener.sock.close()
+            listener.sock.close()
         self._listeners.clear()
-        if self._handoff is not None:
-            self._accept_handed(self._handoff)  # what the parent accepted before it stopped
-            self._epoll.unregister(self._handoff.fileno())
-            self._handoff.close()
-            self._handoff = None
-
-    def _accept_handed(self, handoff: socket.socket) -> None:
-        for _ in range(ACCEPTS):
-            try:
-                data, descriptors, _, _ = socket.recv_fds(handoff, HANDED.size, 1)
-            except OSError:
-                return
-            if not descriptors:
-                return  # the parent is gone: its channel tells
-            index, ident = HANDED.unpack(data)
-            sock = socket.socket(fileno=descriptors[0])
-            try:
-                peer = sock.getpeername()
-            except OSError:
-                sock.close()
-                self._tell_ended()
-                continue
-            self._accepted(sock, peer, self._handed_by[index], ident)
 
     def _accept(self, fd: int) -> None:
         listener = self._listeners.get(fd)
-        if self._handoff is not None and fd == self._handoff.fileno():
-            self._accept_handed(self._handoff)
-        if listener is None or listener.sock is None:
+        if listener is None:
             return
         for _ in range(ACCEPTS):
             try:
@@ -280,7 +241,7 @@ class Driver:
                 return
             self._accepted(sock, peer, listener)
 
-    def _accepted(self, sock: socket.socket, peer: object, listener: Listener, ident: int = 0) -> None:
+    def _accepted(self, sock: socket.socket, peer: object, listener: Listener) -> None:
         sock.setblocking(False)  # noqa: FBT003 - the method takes it so
         if sock.family == socket.AF_UNIX:
             host, address = "", f"{listener.name}:0"
@@ -292,7 +253,6 @@ class Driver:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, self.limits.keepalive)
         transport = Transport(sock, self._greet, listener)
-        transport.ident = ident
         transport.address = address
         if listener.tls is not None:
             transport.tls = listener.tls()
@@ -317,8 +277,6 @@ class Driver:
             if transport.tls is None:
                 transport.sock.send(refusal)
         transport.sock.close()
-        if transport.ident:
-            self._tell_ended()
         return False
 
     def _greet(self, transport: Transport) -> None:
@@ -552,8 +510,6 @@ class Driver:
     def _forget(self, transport: Transport) -> None:
         if self._transports.pop(transport.fd, None) is not None:
             self._epoll.unregister(transport.fd)
-            if transport.ident:
-                self._tell_ended()
         transport.behind.clear()
         transport.sock.close()
 
