@@ -54,10 +54,25 @@ class _Pair:
     far: _Side = attrs.field(init=False)
     passed: "dict[str, int]" = attrs.field(factory=lambda: {"up": 0, "down": 0})
     cut: Cut | None = None
+    hold: "tuple[Direction, int] | None" = None
+    """Pass on no more than so many bytes in this direction, until `Relay.flow`."""
     open: bool = True
 
     def other(self, side: _Side) -> _Side:
         return self.far if side is self.near else self.near
+
+    def room(self, direction: Direction, size: int) -> int:
+        """How many of `size` bytes may be passed on in `direction` now."""
+        if self.cut is not None and self.cut.direction == direction:
+            size = min(size, self.cut.after - self.passed[direction])
+        if self.hold is not None and self.hold[0] == direction:
+            size = min(size, self.hold[1] - self.passed[direction])
+        return size
+
+    @property
+    def held(self) -> Direction | None:
+        """The direction in which nothing more may be passed on for now."""
+        return self.hold[0] if self.hold is not None and self.passed[self.hold[0]] >= self.hold[1] else None
 
 
 class Relay:
@@ -163,9 +178,24 @@ class Relay:
         """Stop reading in these directions (both by default): bytes stay in the kernel, as with a hung store."""
         self._do(lambda: self._stalled.update(directions or ("up", "down")))
 
+    def stall_after(self, direction: Direction, after: int) -> None:
+        """Each connection that is open now passes on `after` more bytes in `direction`, then no more until `flow`."""
+
+        def arm() -> None:
+            for pair in self._pairs:
+                pair.hold = direction, pair.passed[direction] + after
+
+        self._do(arm)
+
     def flow(self) -> None:
-        """End `stall`."""
-        self._do(self._stalled.clear)
+        """End `stall` and `stall_after`."""
+
+        def release() -> None:
+            self._stalled.clear()
+            for pair in self._pairs:
+                pair.hold = None
+
+        self._do(release)
 
     def delay(self, seconds: float, *directions: Direction) -> None:
         """Pass on each chunk this much later than it came (both directions by default); order is kept."""
@@ -257,7 +287,7 @@ class Relay:
                 wanted = 0
                 if not side.read_ended and side.direction not in self._stalled:
                     wanted |= selectors.EVENT_READ
-                if side.pending and side.pending[0][0] <= now:
+                if side.pending and side.pending[0][0] <= now and pair.held != pair.other(side).direction:
                     wanted |= selectors.EVENT_WRITE
                 self._register(side, wanted)
 
@@ -288,12 +318,12 @@ class Relay:
 
     def _write(self, side: _Side, now: float) -> None:
         pair, direction = side.pair, side.pair.other(side).direction
-        while side.pending and side.pending[0][0] <= now:
+        while side.pending and side.pending[0][0] <= now and pair.held != direction:
             due, data = side.pending.popleft()
             if not data:
                 self._half_close(side)
                 return
-            allowed = self._allowed(pair, direction, len(data))
+            allowed = pair.room(direction, len(data))
             try:
                 sent = side.sock.send(data[:allowed]) if allowed else 0
             except BlockingIOError:
@@ -312,12 +342,6 @@ class Relay:
         pair.passed[direction] += len(data)
         self.total[direction] += len(data)
         self.record[direction] += data
-
-    @staticmethod
-    def _allowed(pair: _Pair, direction: Direction, size: int) -> int:
-        if pair.cut is None or pair.cut.direction != direction:
-            return size
-        return min(size, pair.cut.after - pair.passed[direction])
 
     def _check_cut(self, pair: _Pair) -> bool:
         """Close a pair that has reached its cut. A cut at 0 comes with the connection, or with the next byte."""

@@ -1,5 +1,6 @@
 """The tests' own tools are tested: a relay that cuts at the wrong byte would prove nothing about the gate."""
 
+import socket
 import time
 
 import hiredis
@@ -93,6 +94,20 @@ def test_stall_delay_and_refuse(redis_server: RedisServer) -> None:
         relay.break_all()
         with pytest.raises(Closed):
             client.cmd("PING")
+
+
+def test_a_reply_stops_at_each_byte_and_goes_on(redis_server: RedisServer) -> None:
+    whole = b"$5\r\nhello\r\n"
+    redis_server.cmd("SET", "k", "hello")
+    with Relay(redis_server.address) as relay, Resp(relay.address) as client:
+        assert client.raw_reply("GET", "k") == whole
+        for after in range(len(whole)):
+            relay.stall_after("down", after)
+            client.send("GET", "k")
+            assert after == 0 or client.sock.recv(after, socket.MSG_WAITALL) == whole[:after]
+            assert client.silent(0.01)
+            relay.flow()
+            assert client.sock.recv(len(whole) - after, socket.MSG_WAITALL) == whole[after:]
 
 
 def test_a_paused_server_is_silent_and_goes_on(redis_server: RedisServer) -> None:
