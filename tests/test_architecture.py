@@ -31,6 +31,7 @@ TRIO = {
     "kvgate.lane.connect": "connects to stores within a deadline",
     "kvgate.lane.own": "a connection of one client's own is used by tasks",
     "kvgate.server.app": "starts everything, and ends it on signals",
+    "kvgate.server.control": "starts and stops tasks on an operator's word",
     "kvgate.server.listing": "pages of several stores side by side, within a deadline",
     "kvgate.server.subscriptions": "a task for each feed",
     "kvgate.server.dispatch": "starts tasks for slow commands",
