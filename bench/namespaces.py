@@ -115,11 +115,15 @@ def _report(
     cases: list[str],
 ) -> Section:
     columns = tuple(dict.fromkeys(column for _, column in samples))
-    loading = []
+    loading, notes = [], []
+    for figure, name in (("rps", "Throughput"), ("cpu_us", "Processor time")):
+        notes.append(f"{name}: " + widest([[getattr(s, figure) for s in rounds] for rounds in samples.values()]))
     for count, times in starts.items():
         reload = reload_seconds(running, gates[count])
-        shown = reload if isinstance(reload, str) else number(reload * 1000)
+        shown = "–" if isinstance(reload, str) else number(reload * 1000)
         loading.append((str(count), number(statistics.median(times) * 1000), shown))
+        if isinstance(reload, str):
+            notes.append(f"Not measured: the reload with {count}, because it answered: {reload}")
     ratio = "(ratio to 1 namespace)"
     tables = (
         Table(f"Throughput, thousand requests per second {ratio}", ("gate", *columns), _rows(samples, cases, "rps", 1000)),
@@ -135,5 +139,5 @@ def _report(
         " turns. The reload changes one namespace's limit, and is measured once, after the loads.",
         tables,
         tuple(commands),
-        ("Throughput: " + widest([[s.rps for s in rounds] for rounds in samples.values()]),),
+        tuple(notes),
     )
