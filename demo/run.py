@@ -21,9 +21,9 @@ Three stores, one address. Ctrl-C ends everything; nothing is kept. Try, in anot
   redis-cli -p {gate} SET Shop.Cart:7 "3 apples"       kept by the redis-server on port {first}
   redis-cli -p {gate} SET Ads.Profile:42 curious       kept by the redis-server on port {second}
   redis-cli -p {gate} SET hello world                  kept by the embedded store
-  redis-cli -p {gate} DEL Shop.Cart:7 Ads.Profile:42 hello
+  redis-cli -p {gate} MGET Shop.Cart:7 Ads.Profile:42 hello
   redis-cli -p {gate} GATE ROUTE Ads.Profile:42        which rule, which store
-  redis-cli -p {first} KEYS '*'                           what that redis-server has
+  redis-cli -p {first} KEYS '*'                         what that redis-server has
 """
 
 
