@@ -2,6 +2,8 @@
 
 import time
 
+import pytest
+
 from tests.faults.world import BUDGET, ONE_LINE, SLACK, is_in_doubt, is_try_again, over, timed, warm
 from tests.support.relay import Relay
 from tests.support.servers import Gates, RedisServer, RedisServers, wait_for
@@ -93,21 +95,33 @@ def test_a_delay_within_the_budget_is_only_a_delay(redis_server: RedisServer, ga
             assert other.read() == 1
 
 
-def test_a_reply_that_stops_in_its_middle_is_late_too(redis_server: RedisServer, gates: Gates) -> None:
-    """What of it comes later is dropped, also where the rest, taken by itself, would look like a push or an error."""
-    size = 600_000
+def _wait_for_bytes(relay: Relay, total: int) -> None:
+    wait_for(lambda: relay.total["down"] >= total, "the reply to begin")
+
+
+@pytest.mark.parametrize("begun", [True, False])
+def test_a_late_reply_in_pieces_is_dropped(redis_server: RedisServer, gates: Gates, begun: bool) -> None:
+    """Also where a piece, taken by itself, would look like a push or like a store's word to the gate."""
+    size, head = 50_000, len(b"$50000\r\n")  # what is left comes in one piece
     redis_server.cmd("SET", "A.T:k", "a value")
     redis_server.cmd("SET", "A.T:big", b">-NOAUTH\r\n" * (size // 10))
     with Relay(redis_server.address) as relay:
         gate = gates(over(a=relay.url), gate=f'{ONE_LINE}\ncommand_timeout = "250ms"')
         with gate.client() as one, gate.client() as other:
             warm(one, "A.T:k")
-            for after in (1, 8, 9, 10, 11, 12, 18, 19, size // 2):
-                relay.stall_after("down", after)
+            for after in (1, head - 1, head, head + 1, head + 9, head + 10, head + 11, head + size // 2):
+                if begun:
+                    relay.stall_after("down", after)
+                else:
+                    relay.stall("down")
                 one.send("GET", "A.T:big")
                 reply, took = timed(one.read)
                 assert is_try_again(reply), reply
                 assert took < 0.25 + SLACK
+                if not begun:
+                    passed = relay.total["down"]
+                    relay.stall_after("down", after)
+                    _wait_for_bytes(relay, passed + after)
                 relay.flow()
                 assert one.cmd("GET", "A.T:k") == other.cmd("GET", "A.T:k") == b"a value"
             assert relay.accepted == 1, "the shared connection was given up"

@@ -179,9 +179,13 @@ class Relay:
         self._do(lambda: self._stalled.update(directions or ("up", "down")))
 
     def stall_after(self, direction: Direction, after: int) -> None:
-        """Each connection that is open now passes on `after` more bytes in `direction`, then no more until `flow`."""
+        """Each connection that is open now passes on `after` more bytes in `direction`, then no more until `flow`.
+
+        Ends a `stall` of that direction.
+        """
 
         def arm() -> None:
+            self._stalled.discard(direction)
             for pair in self._pairs:
                 pair.hold = direction, pair.passed[direction] + after
 
