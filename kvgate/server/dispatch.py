@@ -462,6 +462,12 @@ class Dispatcher:
             session.unblocked_by = ""
             if client.closed:
                 return
+            if blocked and client.eof:  # it left, or half-closed, before its turn came: nothing may be popped for nobody
+                session.running, session.blocked = None, False
+                self.lane.hang_up(client)
+                self.lane.done(client)
+                self.driver.kick()
+                return
             try:
                 reply = await function(*args)
             except GateError as error:
