@@ -5,16 +5,11 @@ from typing import Final
 from kvgate.admin.common import user_of
 from kvgate.commands.spec import CommandSpec
 from kvgate.commands.table import by_full_name, lookup
-from kvgate.errors import GateError, no_perm_key, syntax_error, unknown_command
+from kvgate.errors import no_perm_key, syntax_error, unknown_command
 from kvgate.lane.client import Client
 from kvgate.routing.explain import explain, refused_commands
 from kvgate.server.site import Answer, Site
 from kvgate.wire.reply import Map, Reply
-
-NO_RELOAD: Final = (
-    "ERR this version of the gate cannot reload its configuration while it runs: check the file with"
-    " 'kvgate check' and restart the gate"
-)
 
 
 def _route(site: Site, client: Client, args: list[bytes], now: float) -> Reply:
@@ -52,11 +47,4 @@ def _bytes(shown: str) -> bytes:
     return shown.encode("utf-8", "surrogateescape")
 
 
-def _reload(site: Site, client: Client, args: list[bytes], now: float) -> Reply:
-    del site, client, now
-    if len(args) > 3 or (len(args) == 3 and args[2].upper() != b"DRYRUN"):
-        raise syntax_error()
-    raise GateError(NO_RELOAD)
-
-
-ANSWERS: Final[dict[str, Answer]] = {"GATE|RELOAD": _reload, "GATE|ROUTE": _route}
+ANSWERS: Final[dict[str, Answer]] = {"GATE|ROUTE": _route}

@@ -23,7 +23,8 @@ def gate_section(site: Site, client: Client, now: float) -> list[tuple[str, str 
     return [
         ("kvgate_version", __version__),
         ("config_sha256", configuration.sha256),
-        ("config_load_time", int(site.started)),
+        ("config_load_time", int(site.loaded)),
+        *((("config_last_error", _line(site.reload_error)),) if user.sees_all else ()),
         ("workers", configuration.gate.workers),
         ("paused", int(site.paused_until > now)),
         ("lane_forwarded_commands", lane.commands),
@@ -38,6 +39,10 @@ def gate_section(site: Site, client: Client, now: float) -> list[tuple[str, str 
         ("backends", len(backends)),
         *((f"backend_{_key(backend.name)}", _backend(user, backend)) for backend in backends),
     ]
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())
 
 
 def _backend(user: User, backend: Backend) -> str:

@@ -2,18 +2,21 @@
 
 import argparse
 import importlib
+import sys
 from pathlib import Path
 from typing import Any
 
-from kvgate.config import default, load, prepare_backends
-from kvgate.config.load import DEFAULT_DATA_DIR
+from kvgate.cli.source import Source
+from kvgate.config.load import DEFAULT_DATA_DIR, default_text
 from kvgate.errors import ConfigurationError
-from kvgate.routing.configuration import Configuration
+from kvgate.policy.processors import available_processors
 
 
 def _workers(text: str) -> int:
+    if text == "auto":
+        return available_processors()
     if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 256:
-        raise argparse.ArgumentTypeError("a number of processes, 1 to 256")
+        raise argparse.ArgumentTypeError("a number of processes, 1 to 256, or auto")
     return int(text)
 
 
@@ -39,22 +42,25 @@ def add(subparsers: Any) -> None:
     parser.set_defaults(run=run)
 
 
-def configuration(arguments: argparse.Namespace) -> Configuration:
-    """The configuration that the arguments say.
+def source(arguments: argparse.Namespace) -> Source:
+    """Where the arguments say that the configuration comes from.
 
     Raises:
-        ConfigurationError: with every mistake.
+        ConfigurationError: arguments that do not go together.
     """
+    listen, workers = tuple(arguments.listen), arguments.workers
     if arguments.config is None:
-        data_dir = arguments.data_dir or DEFAULT_DATA_DIR
-        return default(data_dir, arguments.listen, workers=arguments.workers)
+        text = default_text(arguments.data_dir or DEFAULT_DATA_DIR).decode("utf-8", "surrogateescape")
+        return Source("", str(Path.cwd()), text, listen, workers)
     if arguments.data_dir is not None:
         raise ConfigurationError(["--data-dir goes without a configuration; in one, the backend's path says it"])
-    return load(arguments.config, listen=arguments.listen, workers=arguments.workers)
+    path = arguments.config.absolute()
+    return Source(str(path), str(path.parent), listen=listen, workers=workers)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Serve until SIGTERM or SIGINT."""
-    checked = configuration(arguments)
+    come_from = source(arguments)
     app = importlib.import_module("kvgate.server.app")  # late: the other commands start without the server and trio
-    return int(app.serve(checked, prepare_backends(checked)))
+    worker = [sys.executable, "-m", "kvgate.cli.worker", come_from.to_json()]
+    return int(app.serve(come_from.build, worker))

@@ -8,9 +8,12 @@ from typing import Any, Final
 import attrs
 
 from kvgate.policy.options import Options
+from kvgate.policy.processors import available_processors
 from kvgate.policy.settings import GateSettings, Listen, TlsSettings, parse_listen
 from kvgate.policy.users import Network, parse_network
 
+AUTO: Final = "auto"
+"""``workers = "auto"``: as many as there are processors for this process."""
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 _SHA1: Final = re.compile(r"[0-9a-f]{40}\Z")
 
@@ -69,7 +72,10 @@ def _measured(gate: Options) -> dict[str, Any]:
     for field in attrs.fields(GateSettings):
         unit, name = field.metadata.get("unit"), field.name
         default: Any = field.default
-        if unit == "time":
+        if name == "workers" and gate.table.get(name) == AUTO:
+            gate.text(name)
+            values[name] = available_processors()
+        elif unit == "time":
             values[name] = gate.seconds(name, default, field.metadata["low"])
         elif unit == "size":
             values[name] = gate.size(name, default, field.metadata["low"])

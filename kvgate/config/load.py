@@ -53,6 +53,7 @@ def _tables(root: dict[str, Any], mistakes: list[str]) -> dict[str, dict[str, An
     for name in _TABLES:
         table = top.subtable(name)
         found[name] = dict(table.table) if table else {}
+    found["accept_moves"] = dict.fromkeys(top.texts("accept_moves") or ())
     top.done()
     return found
 
@@ -158,7 +159,8 @@ def _parse(text: bytes, base: Path, path: Path | None, listen: Sequence[str], wo
     if mistakes:
         raise ConfigurationError(mistakes)
     digest = hashlib.sha256(text).hexdigest()
-    return Configuration(gate, backends, namespaces, users, base, digest, path, tuple(warnings))
+    moves = frozenset(tables["accept_moves"])
+    return Configuration(gate, backends, namespaces, users, base, digest, path, tuple(warnings), moves)
 
 
 def load(path: Path, *, listen: Sequence[str] = (), workers: int | None = None) -> Configuration:
@@ -174,17 +176,22 @@ def load(path: Path, *, listen: Sequence[str] = (), workers: int | None = None) 
     return parse(text, path.absolute().parent, path=path.absolute(), listen=listen, workers=workers)
 
 
-def default(
-    data_dir: Path = DEFAULT_DATA_DIR, listen: Sequence[str] = (), *, workers: int | None = None
-) -> Configuration:
-    """The configuration of `kvgate serve` without a file: the embedded store in `data_dir`, on 127.0.0.1:6380.
-
-    Raises:
-        ConfigurationError: for a `listen` that is no address, or that other machines can reach.
-    """
+def default_text(data_dir: Path = DEFAULT_DATA_DIR) -> bytes:
+    """The configuration of `kvgate serve` without a file: the embedded store in `data_dir`, for every key."""
     text = (
         '[backends.local]\ntype = "lmdb"\n'
         f"path = {json.dumps(str(data_dir), ensure_ascii=False)}\n"
         '[namespaces]\ndefault = "local"\n'
     )
-    return parse(text.encode("utf-8", "surrogateescape"), Path.cwd(), listen=listen, workers=workers)
+    return text.encode("utf-8", "surrogateescape")
+
+
+def default(
+    data_dir: Path = DEFAULT_DATA_DIR, listen: Sequence[str] = (), *, workers: int | None = None
+) -> Configuration:
+    """`default_text`, on 127.0.0.1:6380.
+
+    Raises:
+        ConfigurationError: for a `listen` that is no address, or that other machines can reach.
+    """
+    return parse(default_text(data_dir), Path.cwd(), listen=listen, workers=workers)

@@ -9,9 +9,10 @@ import logging
 import random
 import select
 import socket
+import struct
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import attrs
@@ -29,6 +30,8 @@ log = logging.getLogger("kvgate.lane")
 
 TURN = 0.0005
 """Seconds that the lane may go on before trio's other tasks have their turn."""
+HANDED = struct.Struct("!IQ")
+"""What comes with a connection from the parent: the number of its listener, and the client's id."""
 RECEIVE = 64 * 1024
 ACCEPTS = 64
 """Connections accepted from one listener in a row."""
@@ -70,7 +73,7 @@ class Limits:
 class Transport:
     """One socket of the set, and what serves it when it is readable."""
 
-    __slots__ = ("address", "behind", "fd", "on_readable", "owner", "paused", "proxy", "sock", "tls", "want_out")
+    __slots__ = ("address", "behind", "fd", "ident", "on_readable", "owner", "paused", "proxy", "sock", "tls", "want_out")
 
     def __init__(self, sock: socket.socket, on_readable: Callable[["Transport"], None], owner: Any) -> None:
         """`sock` is non-blocking; `owner` is the Client or Upstream that it carries."""
@@ -79,6 +82,7 @@ class Transport:
         self.on_readable = on_readable
         self.owner = owner
         self.tls: TlsTransform | None = None
+        self.ident = 0  # the client's id, where the parent gave it
         self.address = ""
         self.behind: deque[memoryview] = deque()  # what the kernel did not take yet (clients only)
         self.want_out = False
@@ -88,9 +92,8 @@ class Transport:
 
 @attrs.frozen(slots=True)
 class Listener:
-    """A bound, listening, non-blocking socket and what is special about its clients."""
+    """What is special about the clients of one listening socket."""
 
-    sock: socket.socket
     name: str
     tls: Callable[[], TlsTransform] | None = None
     trusted: Callable[[str], bool] | None = None
@@ -119,7 +122,10 @@ class Driver:
         self.turns = 0
         self._epoll = select.epoll()
         self._transports: dict[int, Transport] = {}
-        self._listeners: dict[int, Listener] = {}
+        self._listeners: dict[int, tuple[socket.socket, Listener]] = {}
+        self._handoff: socket.socket | None = None
+        self._handed_by: Sequence[Listener] = ()
+        self._tell_ended: Callable[[], None] = lambda: None
         self._paused: set[Transport] = set()
         self._nursery: trio.Nursery | None = None
         self._next_tick = 0.0
@@ -214,25 +220,59 @@ class Driver:
 
     # ------------------------------------------------------------------ clients
 
-    def listen(self, listener: Listener) -> None:
-        """Accept clients of a listener from now on."""
-        self._listeners[listener.sock.fileno()] = listener
-        self._epoll.register(listener.sock.fileno(), _IN)
+    def listen(self, sock: socket.socket, listener: Listener) -> None:
+        """Accept clients from now on; `sock` is bound, listening and non-blocking."""
+        self._listeners[sock.fileno()] = sock, listener
+        self._epoll.register(sock.fileno(), _IN)
+
+    def take_over(self, handoff: socket.socket, listeners: Sequence[Listener], ended: Callable[[], None]) -> None:
+        """Serve the connections that the parent accepts and hands over; `ended` is called when one of them has ended."""
+        self._handoff, self._handed_by, self._tell_ended = handoff, listeners, ended
+        self._epoll.register(handoff.fileno(), _IN)
 
     def stop_listening(self) -> None:
         """Accept nobody any more."""
-        for fd, listener in self._listeners.items():
+        for fd, (sock, _) in self._listeners.items():
             self._epoll.unregister(fd)
-            listener.sock.close()
+            sock.close()
         self._listeners.clear()
+        if self._handoff is not None:
+            while self._accept_handed(self._handoff):
+                pass  # what the parent accepted before it stopped
+            self._epoll.unregister(self._handoff.fileno())
+            self._handoff.close()
+            self._handoff = None
+
+    def _accept_handed(self, handoff: socket.socket) -> bool:
+        """Take what the parent has accepted, so many at most; whether there may be more."""
+        for _ in range(ACCEPTS):
+            try:
+                data, descriptors, _, _ = socket.recv_fds(handoff, HANDED.size, 1)
+            except OSError:
+                return False
+            if not descriptors:  # the parent is gone; its channel tells, too
+                return False
+            index, ident = HANDED.unpack(data)
+            sock = socket.socket(fileno=descriptors[0])
+            try:
+                peer = sock.getpeername()
+            except OSError:
+                sock.close()
+                self._tell_ended()
+                continue
+            self._accepted(sock, peer, self._handed_by[index], ident)
+        return True
 
     def _accept(self, fd: int) -> None:
-        listener = self._listeners.get(fd)
-        if listener is None:
+        if self._handoff is not None and fd == self._handoff.fileno():
+            self._accept_handed(self._handoff)
+            return
+        listening, listener = self._listeners.get(fd, (None, None))
+        if listening is None or listener is None:
             return
         for _ in range(ACCEPTS):
             try:
-                sock, peer = listener.sock.accept()
+                sock, peer = listening.accept()
             except BlockingIOError:
                 return
             except OSError as error:  # no more descriptors, or the client is gone already
@@ -241,7 +281,7 @@ class Driver:
                 return
             self._accepted(sock, peer, listener)
 
-    def _accepted(self, sock: socket.socket, peer: object, listener: Listener) -> None:
+    def _accepted(self, sock: socket.socket, peer: object, listener: Listener, ident: int = 0) -> None:
         sock.setblocking(False)  # noqa: FBT003 - the method takes it so
         if sock.family == socket.AF_UNIX:
             host, address = "", f"{listener.name}:0"
@@ -253,6 +293,7 @@ class Driver:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, self.limits.keepalive)
         transport = Transport(sock, self._greet, listener)
+        transport.ident = ident
         transport.address = address
         if listener.tls is not None:
             transport.tls = listener.tls()
@@ -277,6 +318,8 @@ class Driver:
             if transport.tls is None:
                 transport.sock.send(refusal)
         transport.sock.close()
+        if transport.ident:
+            self._tell_ended()
         return False
 
     def _greet(self, transport: Transport) -> None:
@@ -510,6 +553,8 @@ class Driver:
     def _forget(self, transport: Transport) -> None:
         if self._transports.pop(transport.fd, None) is not None:
             self._epoll.unregister(transport.fd)
+            if transport.ident:
+                self._tell_ended()
         transport.behind.clear()
         transport.sock.close()
 
@@ -527,7 +572,7 @@ class Driver:
             up.in_a_hurry = False
         else:
             await trio.sleep(delay * random.uniform(0.5, 1.0))  # noqa: S311 - spreads reconnects, decides nothing secret
-        while True:
+        while not up.retired:
             try:
                 connected = await connect(up.endpoint, proto=up.proto, name=self.name, timeout=self.limits.connect_timeout)
             except (ConnectFailed, GateError) as failure:
@@ -609,6 +654,14 @@ class Driver:
                 self._watch(transport)
                 return
             up.unsent = b""
+
+    def retire(self, up: Upstream) -> None:
+        """End a shared connection that is served no more: nothing is unanswered on it, and nothing new comes."""
+        up.retired = True
+        self.lane.upstreams.discard(up)
+        if up.transport is not None:
+            self._forget(up.transport)
+            up.transport = None
 
     def drop(self, up: Upstream, why: str) -> None:
         """End a shared connection: `Lane.lost` decides about what was on it, and a new one is made if it is wanted."""

@@ -39,6 +39,7 @@ class Upstream:
         "proto",
         "queued",
         "refusal",
+        "retired",
         "sent",
         "state",
         "touched",
@@ -68,6 +69,7 @@ class Upstream:
         self.aside = False  # the unfinished reply is a push or an error: it may be meant for the gate
         self.last_read = 0.0
         self.touched = False
+        self.retired = False  # of a configuration that is served no more
         self.held = False  # a store that refuses writes is left: nothing more is sent before the reconnect
 
     def __repr__(self) -> str:

@@ -105,7 +105,9 @@ class GateSettings:
     allowed_scripts: frozenset[str] = frozenset()
     """SHA-1s, lower-case hex, of scripts that run on a store which holds namespaces that the user may not see."""
 
-    workers: int = _count(1, "processes; one is enough until its core is full", high=256)
+    workers: int = _count(
+        1, 'processes; one is enough until its core is full; "auto": what the machine or container allows', high=256
+    )
 
     command_timeout: float = _time(
         1.5, "whole time of a command, blocking ones aside: clients give up and send again after 2 s", low=0.01

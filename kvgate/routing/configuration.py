@@ -37,3 +37,5 @@ class Configuration:
     """None: the default configuration."""
     warnings: tuple[str, ...] = ()
     """What can be served but is probably not meant, with key paths."""
+    accept_moves: frozenset[str] = frozenset()
+    """Namespaces whose keys a reload may look for elsewhere: their data were moved, or are not wanted."""

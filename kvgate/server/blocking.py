@@ -52,6 +52,7 @@ def renamed(gate: "Dispatcher", place: "Place", spec: CommandSpec, args: list[by
 async def _wait_on(gate: "Dispatcher", client: Client, place: "Place", frame: bytes) -> Raw:
     session: Session = client.session
     watch = session.watch
+    session.waits_on = place.backend
     connection = watch.connection if watch is not None else await open_own(gate, session, place)
     try:
         await connection.send(frame)

@@ -8,7 +8,7 @@ another path. Every refusal comes before anything is sent to a store.
 import logging
 import secrets
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -38,11 +38,13 @@ from kvgate.lane.slots import Call
 from kvgate.policy.users import User
 from kvgate.routing.configuration import Configuration
 from kvgate.routing.namespaces import Namespace, notification
-from kvgate.server import blocking, listing, scripts, subscriptions, transactions, watch
+from kvgate.server import blocking, listing, reloading, scripts, subscriptions, transactions, watch
+from kvgate.server.fleet import FOR_ALL, Fleet
 from kvgate.server.places import Place, Places
+from kvgate.server.reload import Difference
 from kvgate.server.session import Emulated, Session
 from kvgate.server.split import merge, part
-from kvgate.wire.reply import Error, Raw, Reply, encode
+from kvgate.wire.reply import Error, Raw, Reply, decode, encode
 from kvgate.wire.request import encode_request
 
 log = logging.getLogger("kvgate.gate")
@@ -55,6 +57,8 @@ WHILE_SUBSCRIBED: Final = frozenset(
 )
 NEVER_QUEUED: Final = frozenset({"EXEC", "DISCARD", "MULTI", "WATCH", "QUIT", "RESET"})
 """What Redis runs at once inside MULTI."""
+HOLD_LOOK: Final = 0.002
+"""Seconds between looks whether what was in flight is answered, while a reload holds commands back."""
 BEFORE_AUTH: Final = frozenset({"AUTH", "HELLO", "QUIT", "RESET"})
 
 WAYS: Final[Mapping[str, Way]] = {
@@ -64,6 +68,7 @@ WAYS: Final[Mapping[str, Way]] = {
     **subscriptions.WAYS,
     **watch.WAYS,
     **blocking.WAYS,
+    **reloading.WAYS,
 }
 """Commands with a way of their own, by row name; each module says which."""
 
@@ -71,7 +76,7 @@ WAYS: Final[Mapping[str, Way]] = {
 class Dispatcher:
     """The gate above the lane (kvgate.lane.machine.Gate, kvgate.server.site.Site)."""
 
-    def __init__(self, configuration: Configuration, backends: Mapping[str, Backend], *, first_id: int = 1) -> None:
+    def __init__(self, configuration: Configuration, backends: Mapping[str, Backend]) -> None:
         """Serve `backends` as `configuration` says; `attach` and `run` follow."""
         gate = configuration.gate
         self.configuration = configuration
@@ -87,13 +92,25 @@ class Dispatcher:
         self.driver: Driver
         self._present: Client | None = None  # whose request is being looked at
         self._paused_writes_only = False
+        self._holding = False
+        self._backoff = configuration.users.backoff
         self._unpaused = trio.Event()
-        self._next_id = first_id
+        self._next_id = 1
         self._nursery: trio.Nursery
-        for name, shards in self.places.shards.items():
-            backend = backends[name]
+        self.fleet: Fleet | None = None  # the other workers; None: there are none
+        self.reload: Callable[[bool], Awaitable[Difference]] | None = None
+        """Takes the configuration file into service (or only looks, when True) in all workers."""
+        self.loaded = self.started
+        self.reload_error = ""
+        self._shared_connections = configuration.gate.shared_connections
+        self.attach(self.places, backends)
+
+    def attach(self, places: Places, names: Iterable[str]) -> None:
+        """Tell backends, before they run, how to reach the lane's connections to them."""
+        for name in names:
+            backend = places.backends[name]
             if isinstance(backend, PassThrough):
-                backend.attach(_Shared(self, shards))
+                backend.attach(_Shared(self, places.shards[name]))
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Own the tasks of slow commands until cancelled."""
@@ -109,9 +126,12 @@ class Dispatcher:
         user = self.configuration.users.initial(host)
         if user is None and not self.configuration.users.configured:
             return b"-DENIED this gate has no users and serves this machine only: add [users.*] to its configuration\r\n"
-        client = Client(self._next_id, Session(transport.address, host, listener.name, user), transport)
+        ident = transport.ident
+        if not ident:
+            ident = self._next_id
+            self._next_id += 1
+        client = Client(ident, Session(transport.address, host, listener.name, user), transport)
         client.scanner.value_limit = self._largest_value
-        self._next_id += 1
         self.connections += 1
         self._fit(client)
         return client
@@ -134,14 +154,13 @@ class Dispatcher:
         """Tell the lane what it may do for this client now."""
         session: Session = client.session
         client.scanner.authenticated = session.user is not None
-        if session.user is not None and session.plain and not self.paused_until:
+        if session.user is not None and session.plain and not self.paused_until and not self._holding:
             client.routes = self.places.compiled(session.user).routes
         else:
             client.routes = NO_ROUTES
         client.subscribed = session.subscriptions is not None
-        client.line = (client.id % self.configuration.gate.shared_connections) + (
-            self.configuration.gate.shared_connections if session.proto == 3 else 0
-        )
+        of_protocol = self._shared_connections
+        client.line = client.id % of_protocol + (of_protocol if session.proto == 3 else 0)
 
     # ------------------------------------------------------------------ the gates, in order
 
@@ -164,7 +183,7 @@ class Dispatcher:
             if not user.allows(spec):
                 raise no_perm_command(spec.lower, user.name)
             _possible_now(session, spec, args)
-            if self.paused_until and (spec.write or not self._paused_writes_only) and spec.name not in _DURING_PAUSE:
+            if (self.paused_until or self._holding) and self._has_to_wait(spec):
                 self._later(client, args, frame)
             elif session.multi is not None and spec.name not in NEVER_QUEUED:
                 transactions.queue(self, client, user, spec, args, frame)
@@ -186,7 +205,9 @@ class Dispatcher:
     def _go(self, client: Client, user: User, spec: CommandSpec, args: list[bytes], frame: bytes, now: float) -> None:
         """The command's way."""
         way = WAYS.get(spec.name)
-        if way is not None:
+        if self.fleet is not None and spec.name in FOR_ALL:
+            self.alone(client, self._for_all, client, spec, args, now)
+        elif way is not None:
             way(self, client, spec, args, frame, now)
         elif spec.action is Action.REFUSE:
             raise refused(spec.lower, spec.why)
@@ -205,6 +226,29 @@ class Dispatcher:
         if found is None:
             raise refused(spec.lower, "it takes a subcommand")
         return found(self, client, args, now)
+
+    async def _for_all(self, client: Client, spec: CommandSpec, args: list[bytes], now: float) -> Raw | Reply:
+        """A command that speaks for all workers: this one's reply and those of the others, as one."""
+        session: Session = client.session
+        own = self.answer(spec, client, args, now)
+        replies: list[Reply] = [decode(own) if isinstance(own, Raw) else own]
+        if self.fleet is not None and session.user is not None and not isinstance(replies[0], Error):
+            words = [arg.decode("latin-1") for arg in args]
+            others = await self.fleet.others("answer", words, session.user.name, client.id, session.proto)
+            replies += [decode(other.encode("latin-1")) for other in others]
+        return FOR_ALL[spec.name](replies)
+
+    async def answer_for_other(self, words: list[str], user: str, ident: int, proto: int) -> str:
+        """The same, asked by another worker for its client `ident`."""
+        args = [word.encode("latin-1") for word in words]
+        session = Session("", "", "", self.configuration.users.get(user))
+        session.proto = proto
+        try:
+            reply = self.answer(resolve(args), Client(ident, session), args, time.monotonic())
+        except GateError as error:
+            reply = Raw(error.reply)
+        self.driver.kick()
+        return (reply if isinstance(reply, Raw) else encode(reply, proto)).decode("latin-1")
 
     # ------------------------------------------------------------------ to the stores
 
@@ -417,6 +461,79 @@ class Dispatcher:
             deadline=trio.current_time() + self.configuration.gate.command_timeout,
         )
 
+    # ------------------------------------------------------------------ another configuration
+
+    def switch(
+        self, configuration: Configuration, backends: Mapping[str, Backend], places: Places, moved: Collection[str]
+    ) -> None:
+        """Serve another configuration from the next command of every connection on. Users that it does not have, and
+        addresses that its users may not come from, are cut; a transaction on what moved will not be executed."""
+        self.configuration, self.backends, self.places = configuration, backends, places
+        configuration.users.backoff = self._backoff  # who guessed wrong is not forgiven by a reload
+        self._largest_value = max((self.largest_of(rule) for rule in configuration.namespaces.rules), default=0)
+        self.loaded, self.reload_error = time.time(), ""
+        for client in list(self.driver.clients.values()):
+            session: Session = client.session
+            client.scanner.value_limit = self._largest_value
+            if session.user is not None:
+                session.user = configuration.users.get(session.user.name)
+                if session.user is None or not session.user.from_address(session.host):
+                    self.driver.close_client(client)
+                    continue
+            if self._abort_moved(session, moved):
+                self.driver.close_client(client)
+            else:
+                self._fit(client)
+
+    def _abort_moved(self, session: Session, moved: Collection[str]) -> bool:
+        """Whether the client has to be closed: it listens to a store that is served no more."""
+
+        def stays(place: Place) -> bool:
+            shards = self.places.shards.get(place.backend.name, ())
+            return place.namespace.rule not in moved and any(place.shard is shard for shard in shards)
+
+        if session.multi is not None and session.multi.target is not None and not stays(session.multi.target):
+            session.multi.aborted = True
+        if session.watch is not None and not stays(session.watch.place):
+            session.watch.broken = True
+        feeds = () if session.subscriptions is None else session.subscriptions.feeds.values()
+        return not all(stays(feed.place) for feed in feeds)
+
+    def uses(self, backend: Backend) -> bool:
+        """Whether a client has a connection of its own to the backend, or commands under way in it."""
+        for client in self.driver.clients.values():
+            session: Session = client.session
+            if session.waits_on is backend or any(each.backend is backend for each in session.batches) or session.batching:
+                return True
+            if session.watch is not None and session.watch.place.backend is backend:
+                return True
+        return False
+
+    async def hold(self) -> None:
+        """Let new commands wait, and return when those in flight are answered, or their time is over. `release` ends it."""
+        self._holding = True
+        self._shut()
+        with trio.move_on_after(self.lane.budget):
+            while any(map(_in_flight, self.driver.clients.values())):  # noqa: ASYNC110 - the lane counts no such event
+                await trio.sleep(HOLD_LOOK)
+
+    def release(self) -> None:
+        """Let commands go on."""
+        self._holding = False
+        self._open()
+
+    def _shut(self) -> None:
+        if self._unpaused.is_set():
+            self._unpaused = trio.Event()
+        for client in self.driver.clients.values():
+            self._fit(client)
+
+    def _open(self) -> None:
+        if not self.paused_until and not self._holding:
+            self._unpaused.set()
+            for client in self.driver.clients.values():
+                self._fit(client)
+
     # ------------------------------------------------------------------ tasks and replies
 
     def spawn(self, function: Callable[..., Coroutine[Any, Any, None]], *args: Any) -> None:
@@ -476,7 +593,7 @@ class Dispatcher:
                 facts = {"command": session.last_command, "error": repr(error), "do": "report this"}
                 log.exception("command_failed", extra=facts)
                 reply = Error(b"ERR the gate failed to run this command; its log says more")
-        session.running, session.blocked = None, False
+        session.running, session.blocked, session.waits_on = None, False, None
         if scope.cancelled_caught:
             if client.closed:
                 return
@@ -548,10 +665,7 @@ class Dispatcher:
         """CLIENT PAUSE; a longer pause in force is not shortened, as in Redis."""
         self._paused_writes_only = writes_only if not self.paused_until else self._paused_writes_only and writes_only
         self.paused_until = max(self.paused_until, until)
-        if self._unpaused.is_set():
-            self._unpaused = trio.Event()
-        for client in self.driver.clients.values():
-            self._fit(client)
+        self._shut()
         self.spawn(self._end_pause)
 
     async def _end_pause(self) -> None:
@@ -564,15 +678,23 @@ class Dispatcher:
     def unpause(self) -> None:
         """CLIENT UNPAUSE."""
         self.paused_until = 0.0
-        self._unpaused.set()
-        for client in self.driver.clients.values():
-            self._fit(client)
+        self._open()
+
+    def _has_to_wait(self, spec: CommandSpec) -> bool:
+        """Whether a pause, or the switch to another configuration, holds the command back."""
+        if self._holding:
+            return True
+        return (spec.write or not self._paused_writes_only) and spec.name not in _DURING_PAUSE
 
     def _later(self, client: Client, args: list[bytes], frame: bytes) -> None:
         """Look at the command again when the pause is over."""
 
+        session: Session = client.session
+        session.paused = True
+
         async def again() -> None:
             await self._unpaused.wait()
+            session.paused = False
             if not client.closed:
                 client.busy = False
                 self.request(client, args, frame, time.monotonic())
@@ -627,6 +749,14 @@ _DURING_PAUSE: Final = frozenset(
     {"CLIENT|UNPAUSE", "CLIENT|PAUSE", "CLIENT|KILL", "CLIENT|LIST", "QUIT", "RESET", "AUTH", "HELLO"}
 )
 """What a paused gate still answers: the ways out of the pause."""
+
+
+def _in_flight(client: Client) -> bool:
+    """Whether a command of the client is unanswered that does not wait for the present hold, or for others' doing."""
+    session: Session = client.session
+    if session.blocked:
+        return False
+    return len(client.queue) > 0 or (client.busy and not session.paused)
 
 
 def _authenticated(session: Session, spec: CommandSpec) -> User:

@@ -7,6 +7,8 @@ import stat
 from collections.abc import Callable, Sequence
 from functools import partial
 
+import attrs
+
 from kvgate.errors import ConfigurationError
 from kvgate.lane.driver import Listener
 from kvgate.lane.tls import TlsTransform, server_context
@@ -17,37 +19,56 @@ BACKLOG = 4096
 """Connections that may wait to be accepted; the kernel's somaxconn may be lower."""
 
 
-def bind(gate: GateSettings) -> list[Listener]:
+@attrs.frozen(slots=True)
+class Bound:
+    """A bound, listening, non-blocking socket of one address of ``gate.listen``."""
+
+    sock: socket.socket
+    listen: Listen
+
+    @property
+    def name(self) -> str:
+        """For logs and CLIENT LIST's ``laddr``: with the port that the kernel chose."""
+        if self.listen.kind == "unix":
+            return self.listen.path
+        host, port = self.sock.getsockname()[:2]
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def bind(gate: GateSettings) -> list[Bound]:
     """Bind every listener of the configuration.
 
     Raises:
         ConfigurationError: an address that is taken or not this machine's, a certificate that cannot be read.
     """
-    tls = None if gate.tls is None else _tls(gate.tls)
-    listeners: list[Listener] = []
+    bound: list[Bound] = []
     try:
         for listen in gate.listen:
             try:
                 sockets = _unix(listen) if listen.kind == "unix" else _tcp(listen)
             except OSError as error:
                 raise ConfigurationError([f'gate.listen: "{listen}" cannot be bound: {error.strerror or error}']) from None
-            listeners += [
-                Listener(sock, _name(sock, listen), tls if listen.kind == "tls" else None, _trusted(gate.proxy_protocol))
-                for sock in sockets
-            ]
+            bound += [Bound(sock, listen) for sock in sockets]
     except BaseException:
-        for listener in listeners:
-            listener.sock.close()
+        close(bound)
         raise
-    return listeners
+    return bound
 
 
-def _name(sock: socket.socket, listen: Listen) -> str:
-    """What the listener is called in logs and in CLIENT LIST's ``laddr``: with the port that the kernel chose."""
-    if listen.kind == "unix":
-        return listen.path
-    host, port = sock.getsockname()[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+def close(bound: Sequence[Bound]) -> None:
+    """Stop listening."""
+    for each in bound:
+        each.sock.close()
+
+
+def doors(gate: GateSettings, names: Sequence[tuple[str, str]]) -> list[Listener]:
+    """What the lane has to know of each bound socket: of its ``(name, kind)``.
+
+    Raises:
+        ConfigurationError: a certificate that cannot be read.
+    """
+    tls = None if gate.tls is None else _tls(gate.tls)
+    return [Listener(name, tls if kind == "tls" else None, _trusted(gate.proxy_protocol)) for name, kind in names]
 
 
 def _tcp(listen: Listen) -> list[socket.socket]:

@@ -45,8 +45,11 @@ class Compiled:
 class Places:
     """The routing of one configuration over running backends."""
 
-    def __init__(self, configuration: Configuration, backends: Mapping[str, Backend]) -> None:
-        """Make the lane's shards of every pass-through backend; nothing connects yet."""
+    def __init__(
+        self, configuration: Configuration, backends: Mapping[str, Backend], before: "Places | None" = None
+    ) -> None:
+        """Make the lane's shards of every pass-through backend; nothing connects yet. Backends that were served `before`
+        keep theirs, with their connections."""
         self.namespaces = configuration.namespaces
         self.backends = backends
         self.topologies: dict[str, Topology] = {}
@@ -55,10 +58,13 @@ class Places:
         for name, backend in backends.items():
             if isinstance(backend, PassThrough):
                 topology = self.topologies[name] = backend.topology
-                self.shards[name] = tuple(
-                    Shard(name, index, endpoint, configuration.gate.shared_connections)
-                    for index, endpoint in enumerate(topology.shards)
-                )
+                if before is not None and before.backends.get(name) is backend:
+                    self.shards[name] = before.shards[name]
+                else:
+                    self.shards[name] = tuple(
+                        Shard(name, index, endpoint, configuration.gate.shared_connections)
+                        for index, endpoint in enumerate(topology.shards)
+                    )
                 self._slot_of_key[name] = _of_key(topology.slot_of)
         self._compiled: WeakKeyDictionary[User, Compiled] = WeakKeyDictionary()
 

@@ -77,6 +77,7 @@ class Session:
         "subscriptions",
         "unblocked_by",
         "user",
+        "waits_on",
         "watch",
     )
 
@@ -106,8 +107,9 @@ class Session:
         self.running: trio.CancelScope | None = None  # of the command that runs alone
         self.blocked = False  # that command waits for others' doing (BLPOP, WAIT …): a client that leaves ends it
         self.blocked_since = 0.0
+        self.waits_on: Backend | None = None  # where the command that runs alone has a connection for itself
         self.unblocked_by = ""  # CLIENT UNBLOCK's word: TIMEOUT or ERROR
-        self.paused = False
+        self.paused = False  # its command waits for the end of a pause or a reload
 
     @property
     def plain(self) -> bool:

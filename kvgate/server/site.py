@@ -27,6 +27,10 @@ class Site(Protocol):
     """``driver.clients`` maps client ids to clients; ``driver.close_client(client)`` ends one at once."""
     started: float
     """Seconds since the epoch when the gate began to serve."""
+    loaded: float
+    """Likewise, when the present configuration was taken into service."""
+    reload_error: str
+    """Why the last reload was refused; empty when it was not."""
     run_id: str
     """40 hex digits, new at each start."""
     paused_until: float

@@ -73,7 +73,7 @@ class Room:
         near = self._stack.enter_context(self._server.accept()[0])
         transport = Transport(near, lambda _transport: None, None)
         transport.address = f"127.0.0.1:{far.getsockname()[1]}"
-        client = self.site.welcome(transport, "127.0.0.1", Listener(self._server, "127.0.0.1:6380"))
+        client = self.site.welcome(transport, "127.0.0.1", Listener("127.0.0.1:6380"))
         assert isinstance(client, Client)
         transport.owner = self.driver.clients[client.id] = client
         if user:

@@ -65,10 +65,3 @@ def test_wrong_words(room: Room) -> None:
     assert room.ask(boss, "GATE", "ROUTE") == b"-ERR wrong number of arguments for 'gate|route' command\r\n"
     assert room.ask(boss, "GATE", "WHAT") == b"-ERR unknown subcommand 'WHAT'. Try GATE HELP.\r\n"
     assert room.ask(boss, "GATE", "RELOAD", "NOW") == b"-ERR syntax error\r\n"
-
-
-def test_reload_says_what_to_do_instead(room: Room) -> None:
-    boss = room.join("boss")
-    for words in (("RELOAD",), ("reload", "dryrun")):
-        assert room.ask(boss, "GATE", *words).endswith(b"restart the gate\r\n")
-    assert room.ask(room.join("ads"), "GATE", "RELOAD").startswith(b"-NOPERM")

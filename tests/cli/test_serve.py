@@ -1,15 +1,17 @@
 """`kvgate serve`: the configuration that the server is given."""
 
+import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-from kvgate.backend import Backend
+from kvgate.cli.source import Source
 from kvgate.policy.settings import Listen
 from kvgate.routing.configuration import Configuration
+from kvgate.server.reload import Build
 from tests.cli.conftest import Run
 
 Served = Callable[[], Configuration]
@@ -20,8 +22,12 @@ def served(monkeypatch: pytest.MonkeyPatch) -> Served:
     """A server that only keeps its configuration; gives the one it was called with."""
     configurations: list[Configuration] = []
 
-    def serve(configuration: Configuration, backends: Mapping[str, Backend]) -> int:
+    def serve(build: Build, worker: Sequence[str]) -> int:
+        text, configuration, backends = build(None)
         assert set(backends) == set(configuration.backends)
+        assert build(text)[1].sha256 == configuration.sha256
+        handed = Source.from_json(json.loads(worker[-1]))
+        assert handed.build(text)[1].gate == configuration.gate, "a worker serves what its parent does"
         configurations.append(configuration)
         return 0
 
