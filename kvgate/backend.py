@@ -175,6 +175,24 @@ class InPlace(Protocol):
         """The reply, or None when this command has to go through `execute`. Takes well under a millisecond."""
 
 
+@runtime_checkable
+class Transactional(Protocol):
+    """A backend that runs a MULTI block itself: all of it or nothing, with nothing of anybody in between."""
+
+    async def revisions(self, keys: Sequence[bytes], call: CallContext) -> list[int]:
+        """What WATCH remembers: a number for each key that changes with every write to it; 0 for a missing key."""
+
+    async def execute_block(
+        self, commands: Sequence[Command], watched: Mapping[bytes, int], call: CallContext
+    ) -> Sequence[Raw | Reply] | None:
+        """Run the commands as one transaction; a reply each, errors among them, as in EXEC. None, and nothing is written,
+        when a watched key has another revision now.
+
+        Raises:
+            GateError: TRYAGAIN when nothing was executed, INDOUBT when that is unknown.
+        """
+
+
 INTERNAL_PREFIX = b"\x00kvgate:"
 """Keys that an adapter keeps in a pass-through store for itself begin so: no listing shows them, no client may name one."""
 

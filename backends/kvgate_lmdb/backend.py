@@ -21,7 +21,7 @@ from kvgate.model.transaction import Transaction
 from kvgate.policy.options import Options
 from kvgate.wire.reply import OK, Error, Raw, Reply
 from kvgate_lmdb.engine import LmdbEngine, TooLong
-from kvgate_lmdb.groups import Write, WriteGroups, error_reply, run_handler
+from kvgate_lmdb.groups import Block, Write, WriteGroups, error_reply, revisions, run_handler
 
 log = logging.getLogger("kvgate.lmdb")
 
@@ -33,7 +33,7 @@ SWEEP_PAUSE: Final = 0.5
 MAX_VALUE: Final = 16 << 20
 """Bytes; a client's copying cost, and what one commit may weigh."""
 
-CAPABILITIES: Final = frozenset({*HANDLERS, "listing"})
+CAPABILITIES: Final = frozenset({*HANDLERS, "listing", "transaction"})
 
 
 class LmdbBackend:
@@ -123,6 +123,33 @@ class LmdbBackend:
             return await self._groups.submit(writes, call.deadline)
         except GateError as error:
             return [error_reply(error)] * len(commands)
+
+    # Transactional
+
+    async def revisions(self, keys: Sequence[bytes], call: CallContext) -> list[int]:
+        """As `Transactional.revisions`."""
+        del call
+
+        def look() -> list[int]:
+            txn = self.engine.read_apart()
+            try:
+                return revisions(txn, keys, self.engine.now_ms())
+            finally:
+                txn.end()
+
+        return await trio.to_thread.run_sync(look)
+
+    async def execute_block(
+        self, commands: Sequence[Command], watched: Mapping[bytes, int], call: CallContext
+    ) -> Sequence[Raw | Reply] | None:
+        """As `Transactional.execute_block`: one part of one group of writes."""
+        writes = [
+            Write(HANDLERS[command.spec.name], command.args, "denyoom" in command.spec.flags) for command in commands
+        ]
+        (reply,) = await self._groups.submit([Block(writes, watched)], call.deadline)
+        if isinstance(reply, Error):
+            raise GateError(reply.text.decode("utf-8", "surrogateescape"))
+        return reply if isinstance(reply, list) else None
 
     def _read(self, commands: Sequence[Command]) -> list[Raw | Reply]:
         replies: list[Raw | Reply] = []

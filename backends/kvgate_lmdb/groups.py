@@ -7,7 +7,7 @@ fails then is told its clients. A reply goes out after the commit that its comma
 import logging
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import attrs
@@ -15,9 +15,9 @@ import lmdb
 import trio
 
 from kvgate.errors import GateError, in_doubt, try_again
-from kvgate.model.kv import run_now
+from kvgate.model.kv import KvTxn, run_now
 from kvgate.model.transaction import Handler, Transaction
-from kvgate.wire.reply import Error, Reply
+from kvgate.wire.reply import NULL_ARRAY, Error, Reply
 from kvgate_lmdb.engine import Group, LmdbEngine
 from kvgate_lmdb.environment import nearly_full
 
@@ -46,6 +46,12 @@ def run_handler(handler: Handler, tx: Transaction, args: list[bytes]) -> Reply:
         return Error(b"ERR internal error of the gate; its log has the details")
 
 
+def revisions(txn: KvTxn, keys: Iterable[bytes], now: int) -> list[int]:
+    """The keys' revisions; 0 for one that is missing, expired or flushed."""
+    metas = run_now(Transaction(txn, now).load_many(list(keys)))
+    return [0 if meta is None else meta.revision for meta in metas]
+
+
 @attrs.frozen(slots=True)
 class Write:
     """One command of a job."""
@@ -61,11 +67,25 @@ class Write:
         return sum(map(len, self.args))
 
 
+@attrs.frozen(slots=True)
+class Block:
+    """A MULTI: its writes in one commit, nothing between them, and only if what was watched is as it was."""
+
+    writes: Sequence[Write]
+    watched: Mapping[bytes, int]
+    """Key → revision; 0: missing."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of all arguments."""
+        return sum(write.size for write in self.writes)
+
+
 @attrs.define(slots=True, eq=False)
 class _Job:
     """Commands of one client, in order."""
 
-    writes: Sequence[Write]
+    writes: Sequence[Write | Block]
     replies: list[Reply] = attrs.field(factory=list)
     taken: bool = False
     """A group has begun to run it."""
@@ -86,7 +106,7 @@ class WriteGroups:
         self.groups = 0
         self.commands = 0
 
-    async def submit(self, writes: Sequence[Write], deadline: float) -> list[Reply]:
+    async def submit(self, writes: Sequence[Write | Block], deadline: float) -> list[Reply]:
         """Run the commands in order, in one group; their replies once they are committed.
 
         Raises:
@@ -167,7 +187,7 @@ class WriteGroups:
             job.taken = not job.given_up
             return job.taken
 
-    def _attempt(self, parts: Sequence[tuple[_Job, Sequence[Write]]], short: str) -> None:
+    def _attempt(self, parts: Sequence[tuple[_Job, Sequence[Write | Block]]], short: str) -> None:
         """Commit writes of jobs together, and add their replies. Raises lmdb.Error: then none of them has any effect."""
         now = self._engine.now_ms()
         group = Group(self._engine.env)
@@ -191,7 +211,11 @@ class WriteGroups:
                     raise
                 job.replies.append(error_reply(self._engine.told(error)))
 
-    def _command(self, group: Group, write: Write, now: int, short: str) -> Reply:
+    def _command(self, group: Group, write: Write | Block, now: int, short: str) -> Reply:
+        if isinstance(write, Block):
+            if revisions(group.command(), write.watched, now) != list(write.watched.values()):
+                return NULL_ARRAY
+            return [self._command(group, each, now, short) for each in write.writes]
         if short and write.grows:
             return error_reply(GateError(f"ERR store refuses to grow: {short}"))
         txn = group.command()

@@ -53,7 +53,8 @@ async def _wait_on(gate: "Dispatcher", client: Client, place: "Place", frame: by
     session: Session = client.session
     watch = session.watch
     session.waits_on = place.backend
-    connection = watch.connection if watch is not None else await open_own(gate, session, place)
+    watched = None if watch is None else watch.connection
+    connection = watched if watched is not None else await open_own(gate, session, place)
     try:
         await connection.send(frame)
         raw = await connection.receive()
@@ -67,7 +68,7 @@ async def _wait_on(gate: "Dispatcher", client: Client, place: "Place", frame: by
             watch.broken = True
         connection.close()  # it may be waiting there still: closing ends that without effect
         raise
-    if watch is None:
+    if watched is None:
         await connection.give_back()
     return Raw(raw)
 

@@ -33,6 +33,8 @@ class Queued:
     spec: "CommandSpec"
     args: list[bytes]
     frame: bytes
+    keys: tuple[int, ...]
+    """The indices of its keys in `args`."""
 
 
 @attrs.define(slots=True)

@@ -4,8 +4,11 @@ The block goes out in one piece on a connection that the client's other commands
 anybody comes between. What the gate splits, filters or answers by itself is refused when it is to be queued.
 """
 
+import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
+from kvgate.backend import Command, Transactional
 from kvgate.commands.spec import Action, CommandSpec
 from kvgate.errors import GateError, cross_slot, not_supported, refused
 from kvgate.lane.client import Client
@@ -13,7 +16,7 @@ from kvgate.lane.slots import Call
 from kvgate.policy.users import User
 from kvgate.server import scripts
 from kvgate.server.session import Multi, Queued, Session
-from kvgate.wire.reply import OK, Raw, Simple, encode
+from kvgate.wire.reply import NULL_ARRAY, OK, Raw, Reply, Simple, encode
 from kvgate.wire.request import encode_request
 
 if TYPE_CHECKING:
@@ -53,11 +56,12 @@ def queue(
         raise refused(spec.lower, spec.why)
     if (spec.action is Action.GATE and spec.name not in HARMLESS) or spec.name in _NOT_IN_BLOCKS:
         raise refused(spec.lower, "inside MULTI; the gate answers it itself, or for several stores")
-    found = [place for _, place in gate.located(user, spec, args)]
+    located = gate.located(user, spec, args)
+    keys, found = tuple(index for index, _ in located), [place for _, place in located]
     if spec.capability in ("script", "function"):
         found = [scripts.place(gate, user, spec, args, found)]
     for place in found:
-        if place.shard is None:
+        if place.shard is None and not isinstance(place.backend, Transactional):
             raise not_supported("multi", place.backend.name, place.backend.type)
         if multi.target is None:
             multi.target = place
@@ -65,13 +69,13 @@ def queue(
             raise cross_slot()
     if session.watch is not None and multi.target is not None:
         session.watch.must_hold(multi.target)
-    if multi.target is not None:
+    if multi.target is not None and multi.target.shard is not None:
         name = gate.places.topologies[multi.target.backend.name].rename.get(spec.name)
         frame = frame if name is None else encode_request([name.encode(), *args[1:]])
     multi.size += len(frame)
     if len(multi.commands) >= MOST_COMMANDS or multi.size > MOST_BYTES:
         raise GateError(f"ERR a MULTI holds at most {MOST_COMMANDS} commands and {MOST_BYTES} bytes")
-    multi.commands.append(Queued(spec, args, frame))
+    multi.commands.append(Queued(spec, args, frame, keys))
     gate.reply(client, Simple(b"QUEUED"))
 
 
@@ -111,13 +115,15 @@ def _exec(gate: "Dispatcher", client: Client, spec: CommandSpec, args: list[byte
         gate.reply(client, Raw(EXECABORT))
         return
     if session.watch is not None:
-        session.watch.execute(gate, client, multi, now)
+        session.watch.execute(gate, client, multi)
         return
     gate.refit(client)
     target: Place | None = multi.target
-    if target is None or target.shard is None:
+    if target is None:
         gate.reply(client, _without_keys(gate, client, multi, now))
-    else:
+    elif isinstance(target.backend, Transactional):
+        gate.alone(client, run_block, gate, client, target.backend, multi, {})
+    elif target.shard is not None:
         slot = gate.lane.pending(client, now, multi.size, quiet=session.quiet)
         replies: list[bytes] = []
         want = len(multi.commands) + 2
@@ -130,6 +136,27 @@ def _exec(gate: "Dispatcher", client: Client, spec: CommandSpec, args: list[byte
 
         call = Call(block(multi), now, answer, readonly=False, want=want, owner=client)
         gate.lane.ask(target.shard.lines[client.line], call)
+
+
+async def run_block(
+    gate: "Dispatcher", client: Client, backend: Transactional, multi: Multi, watched: Mapping[bytes, int] | None
+) -> Raw | Reply:
+    """EXEC on a backend that runs blocks itself; `watched` is None when EXEC fails in any case."""
+    session: Session = client.session
+    if watched is None:
+        return NULL_ARRAY
+    own = {at for at, queued in enumerate(multi.commands) if queued.spec.name in HARMLESS}
+    theirs = [queued for at, queued in enumerate(multi.commands) if at not in own]
+    commands = [Command(queued.args, queued.spec, queued.keys, queued.frame) for queued in theirs]
+    replies = await backend.execute_block(commands, watched, gate.context(session))
+    if replies is None:
+        return NULL_ARRAY
+    rest = iter(replies)
+    parts = [b"*%d\r\n" % len(multi.commands)]
+    for at, queued in enumerate(multi.commands):
+        reply = gate.answer(queued.spec, client, queued.args, time.monotonic()) if at in own else next(rest)
+        parts.append(reply if isinstance(reply, Raw) else encode(reply, session.proto))
+    return Raw(b"".join(parts))
 
 
 def block(multi: Multi) -> bytes:

@@ -1,8 +1,11 @@
-"""WATCH: from there to EXEC the client has an upstream connection of its own, and its commands on that shard use it."""
+"""WATCH: from there to EXEC the client has an upstream connection of its own, and its commands on that shard use it.
+
+On a backend that is no store of its own protocol the gate remembers the keys' revisions instead, and EXEC compares them.
+"""
 
 from typing import TYPE_CHECKING, Final
 
-from kvgate.backend import BrokenUpstream, OwnConnection
+from kvgate.backend import BrokenUpstream, OwnConnection, Transactional
 from kvgate.commands.spec import CommandSpec
 from kvgate.errors import GateError, cross_slot, in_doubt, not_supported, try_again
 from kvgate.lane.client import Client
@@ -19,14 +22,23 @@ UNWATCH: Final = encode_request([b"UNWATCH"])
 
 
 class Watch:
-    """A connection on which keys are watched."""
+    """What a client watches; one of the two below."""
 
-    def __init__(self, place: "Place", connection: OwnConnection) -> None:
+    connection: OwnConnection | None = None
+    """On which the client's commands on this shard run meanwhile; None where they go their usual way."""
+
+    def __init__(self, place: "Place") -> None:
         """`place` is where the watched keys lie."""
         self.place = place
-        self.connection = connection
         self.broken = False
-        """The connection ended: what was watched is not known any more, so that EXEC answers nil."""
+        """What was watched is not known any more, so that EXEC answers nil."""
+
+    def close(self) -> None:
+        """Forget what is watched."""
+
+    def execute(self, gate: "Dispatcher", client: Client, multi: "Multi") -> None:
+        """EXEC of what was queued since."""
+        raise NotImplementedError
 
     def must_hold(self, place: "Place") -> None:
         """Whether a command on `place` may be part of this: a transaction lies on one shard.
@@ -36,6 +48,37 @@ class Watch:
         """
         if place.backend is not self.place.backend or place.shard is not self.place.shard:
             raise cross_slot()
+
+
+class Revisions(Watch):
+    """The revisions that watched keys had, of a backend that runs blocks itself."""
+
+    def __init__(self, place: "Place", backend: Transactional) -> None:
+        """Remember nothing yet."""
+        super().__init__(place)
+        self.backend = backend
+        self.seen: dict[bytes, int] = {}
+
+    async def add(self, gate: "Dispatcher", session: "Session", keys: list[bytes]) -> None:
+        """Watch more keys; one that is watched already keeps the revision it had first."""
+        revisions = await self.backend.revisions(keys, gate.context(session))
+        for key, revision in zip(keys, revisions, strict=True):
+            self.seen.setdefault(key, revision)
+
+    def execute(self, gate: "Dispatcher", client: Client, multi: "Multi") -> None:
+        """See `Watch.execute`."""
+        client.session.watch = None
+        gate.refit(client)
+        gate.alone(client, transactions.run_block, gate, client, self.backend, multi, None if self.broken else self.seen)
+
+
+class Connected(Watch):
+    """A connection on which keys are watched."""
+
+    def __init__(self, place: "Place", connection: OwnConnection) -> None:
+        """`connection` is the client's until EXEC."""
+        super().__init__(place)
+        self.connection: OwnConnection = connection
 
     def close(self) -> None:
         """Forget what is watched, by ending the connection."""
@@ -57,9 +100,8 @@ class Watch:
             self.close()
             raise
 
-    def execute(self, gate: "Dispatcher", client: Client, multi: "Multi", now: float) -> None:
+    def execute(self, gate: "Dispatcher", client: Client, multi: "Multi") -> None:
         """EXEC on the watched connection."""
-        del now
         gate.alone(client, self._execute, gate, client, multi)
 
     async def _execute(self, gate: "Dispatcher", client: Client, multi: "Multi") -> Raw | Reply:
@@ -89,7 +131,7 @@ def takes(
     """Run a command on the watched connection if its keys lie on that shard; whether they do."""
     session: Session = client.session
     watch = session.watch
-    if watch is None:
+    if not isinstance(watch, Connected):
         return False
     here = [place.backend is watch.place.backend and place.shard is watch.place.shard for _, place in found]
     if not any(here):
@@ -115,8 +157,20 @@ def _watch(gate: "Dispatcher", client: Client, spec: CommandSpec, args: list[byt
     if session.watch is not None:
         session.watch.must_hold(place)
     if place.shard is None:
-        raise not_supported(spec.lower, place.backend.name, place.backend.type)
+        if not isinstance(place.backend, Transactional):
+            raise not_supported(spec.lower, place.backend.name, place.backend.type)
+        gate.alone(client, _remember, gate, client, place, place.backend, args[1:])
+        return
     gate.alone(client, _begin, gate, client, place, blocking.renamed(gate, place, spec, args, frame))
+
+
+async def _remember(gate: "Dispatcher", client: Client, place: "Place", backend: Transactional, keys: list[bytes]) -> Reply:
+    session: Session = client.session
+    watch = session.watch if isinstance(session.watch, Revisions) else Revisions(place, backend)
+    await watch.add(gate, session, keys)
+    session.watch = watch
+    gate.refit(client)
+    return OK
 
 
 async def _begin(gate: "Dispatcher", client: Client, place: "Place", frame: bytes) -> Raw:
@@ -124,7 +178,7 @@ async def _begin(gate: "Dispatcher", client: Client, place: "Place", frame: byte
     watch = session.watch
     if watch is not None and watch.broken:
         return Raw(b"+OK\r\n")  # EXEC will answer nil in any case
-    connection = watch.connection if watch is not None else await blocking.open_own(gate, session, place)
+    connection = watch.connection if isinstance(watch, Connected) else await blocking.open_own(gate, session, place)
     try:
         await connection.send(frame)
         raw = await connection.receive()
@@ -140,7 +194,7 @@ async def _begin(gate: "Dispatcher", client: Client, place: "Place", frame: byte
         if raw[:1] == b"-":
             connection.close()
         else:
-            session.watch = Watch(place, connection)
+            session.watch = Connected(place, connection)
             gate.refit(client)
     return Raw(raw)
 
@@ -157,7 +211,7 @@ async def _end(gate: "Dispatcher", client: Client) -> Reply:
     session: Session = client.session
     watch, session.watch = session.watch, None
     gate.refit(client)
-    if watch is None or watch.broken:
+    if not isinstance(watch, Connected) or watch.broken:
         return OK
     try:
         await watch.connection.send(UNWATCH)
