@@ -7,12 +7,13 @@ import trio
 
 from kvgate.backend import BackendStatistics, CallContext, Command, OwnConnection, SharedConnections, Topology, View
 from kvgate.commands.keys import channels
+from kvgate.commands.resp3 import in_resp3
 from kvgate.commands.spec import Action
 from kvgate.errors import GateError, cross_slot, refused, upstream_refused
 from kvgate.lane.everywhere import EVERYWHERE, merge_everywhere
 from kvgate.lane.own import LIMIT, OwnConnections
 from kvgate.routing.slots import hash_text
-from kvgate.wire.reply import Error, Raw, Reply, decode
+from kvgate.wire.reply import Error, Raw, Reply, decode, encode
 from kvgate.wire.request import encode_request
 from kvgate_redis.dialect import Dialect
 from kvgate_redis.health import Health
@@ -130,7 +131,7 @@ class RedisBackend:
 
         if spec.name in EVERYWHERE and self.sources > 1:
             calls = [(shard, command.args) for shard in range(self.sources)]
-            return merge_everywhere(spec.name, await on_shards(calls, ask))
+            return self._in_protocol(command, call, merge_everywhere(spec.name, await on_shards(calls, ask)))
         if not shards:
             raise refused(spec.lower, "it names no key, which would tell on which of several stores it is to run")
         if len(set(shards)) == 1:
@@ -138,13 +139,20 @@ class RedisBackend:
         if spec.action is not Action.SPLIT:
             raise cross_slot()
         parts = parts_of(command, shards)
-        return merged(command, parts, await on_shards([(part.shard, part.args) for part in parts], ask))
+        replies = await on_shards([(part.shard, part.args) for part in parts], ask)
+        return self._in_protocol(command, call, merged(command, parts, replies))
 
     async def _forward(self, shard: int, command: Command, call: CallContext) -> Raw | Reply:
         raw = await self._ask(shard, command.args, call.proto, call.deadline, readonly=command.spec.readonly)
         if call.proto == 3 and not self.topology.shards[shard].resp3:
-            return decode(raw)  # RESP2 values, to be written in the client's protocol: null has another form there
+            return Raw(in_resp3(command.spec, command.args, raw))
         return Raw(raw)
+
+    def _in_protocol(self, command: Command, call: CallContext, reply: Reply) -> Raw | Reply:
+        """What was merged of RESP2 replies, in the client's protocol. All shards of a backend know the same one."""
+        if call.proto == 3 and not self.topology.shards[0].resp3:
+            return Raw(in_resp3(command.spec, command.args, encode(reply)))
+        return reply
 
     def _shards_of(self, command: Command) -> list[int]:
         """The shard of each key or channel of the command; of one without any where there is only one shard."""

@@ -123,6 +123,21 @@ class Namespaces:
             return KEY_EVENTS
         return self.of(rest) if whole or b":" in rest else None
 
+    def of_beginning(self, literal: bytes) -> tuple[Namespace, ...]:
+        """Every namespace (or rule ``App.*``) that a key beginning with `literal` may lie in; none when there may be keys
+        that fall under no rule."""
+        if b":" in literal[: LONGEST_NAME + 1]:
+            found = self.of(literal)
+            return () if found is None else (found,)
+        if self.default is None:
+            return ()
+        app, dot, _ = literal.partition(b".")
+        wild = [self._wild[app]] if dot and app in self._wild else []
+        if not dot:
+            wild = [rule for name, rule in self._wild.items() if name.startswith(literal)]
+        exact = [rule for name, rule in self._exact.items() if name.startswith(literal)]
+        return (self.default, *wild, *exact)
+
     def on(self, backend: str) -> tuple[Namespace, ...]:
         """The rules that lead to a backend."""
         return tuple(rule for rule in self.rules if rule.backend == backend)

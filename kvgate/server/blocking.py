@@ -38,21 +38,22 @@ def block(
     place = found[0][1]
     if any(other.backend is not place.backend or other.shard is not place.shard for _, other in found):
         raise cross_slot()
-    if session.watch is not None:
-        session.watch.must_hold(place)
-    gate.alone(client, _wait_on, gate, client, place, renamed(gate, place, spec, args, frame), blocked=True)
+    gate.alone(client, _pop, gate, client, place, spec, args, frame, blocked=True)
 
 
-def renamed(gate: "Dispatcher", place: "Place", spec: CommandSpec, args: list[bytes], frame: bytes) -> bytes:
-    """The request as the place's store knows it."""
-    name = gate.places.topologies[place.backend.name].rename.get(spec.name)
-    return frame if name is None else encode_request([name.encode(), *args[1:]])
+async def _pop(
+    gate: "Dispatcher", client: Client, place: "Place", spec: CommandSpec, args: list[bytes], frame: bytes
+) -> Raw:
+    raw = await _wait_on(gate, client, place, gate.renamed(place, spec, args, frame))
+    return gate.in_protocol(client, place, spec, args, raw)
 
 
 async def _wait_on(gate: "Dispatcher", client: Client, place: "Place", frame: bytes) -> Raw:
     session: Session = client.session
     watch = session.watch
     session.waits_on = place.backend
+    if watch is not None and (watch.place.backend is not place.backend or watch.place.shard is not place.shard):
+        watch = None
     watched = None if watch is None else watch.connection
     connection = watched if watched is not None else await open_own(gate, session, place)
     try:

@@ -15,10 +15,11 @@ from typing import Any, Final
 import trio
 
 from kvgate.admin.answers import ANSWERS
-from kvgate.backend import Backend, CallContext, Command, InPlace, PassThrough
+from kvgate.backend import INTERNAL_PREFIX, Backend, CallContext, Command, InPlace, PassThrough
 from kvgate.commands.keys import channels, fixed_keys, hidden_patterns, key_indices, needs_own_connection
+from kvgate.commands.resp3 import in_resp3
 from kvgate.commands.spec import Action, CommandSpec
-from kvgate.commands.table import resolve, supports
+from kvgate.commands.table import lookup, resolve, supports
 from kvgate.errors import (
     NO_AUTH,
     GateError,
@@ -35,14 +36,16 @@ from kvgate.lane.client import NO_ROUTES, Client
 from kvgate.lane.driver import Driver, Listener, Transport
 from kvgate.lane.machine import Lane
 from kvgate.lane.slots import Call
+from kvgate.lane.upstream import Upstream
 from kvgate.policy.users import User
 from kvgate.routing.configuration import Configuration
 from kvgate.routing.namespaces import Namespace, notification
+from kvgate.routing.slots import hash_text
 from kvgate.server import blocking, listing, reloading, scripts, subscriptions, transactions, watch
 from kvgate.server.fleet import FOR_ALL, Fleet
 from kvgate.server.places import Place, Places
 from kvgate.server.reload import Difference
-from kvgate.server.session import Emulated, Session
+from kvgate.server.session import Answer, Emulated, Session
 from kvgate.server.split import merge, part
 from kvgate.wire.reply import Error, Raw, Reply, decode, encode
 from kvgate.wire.request import encode_request
@@ -155,7 +158,7 @@ class Dispatcher:
         session: Session = client.session
         client.scanner.authenticated = session.user is not None
         if session.user is not None and session.plain and not self.paused_until and not self._holding:
-            client.routes = self.places.compiled(session.user).routes
+            client.routes = self.places.compiled(session.user, session.proto).routes
         else:
             client.routes = NO_ROUTES
         client.subscribed = session.subscriptions is not None
@@ -174,6 +177,12 @@ class Dispatcher:
         if session.skip_next:
             session.skip_next = False
             self._fit(client)
+        self._look(client, args, frame, now)
+
+    def _look(self, client: Client, args: list[bytes], frame: bytes, now: float) -> None:
+        """All the gates; of a command that had to wait, again."""
+        session: Session = client.session
+        spec: CommandSpec | None = None
         try:
             spec = self._known(client, args)
             if spec is None:
@@ -183,16 +192,16 @@ class Dispatcher:
             if not user.allows(spec):
                 raise no_perm_command(spec.lower, user.name)
             _possible_now(session, spec, args)
-            if (self.paused_until or self._holding) and self._has_to_wait(spec):
+            if (self.paused_until or self._holding) and self._has_to_wait(session, spec):
                 self._later(client, args, frame)
             elif session.multi is not None and spec.name not in NEVER_QUEUED:
                 transactions.queue(self, client, user, spec, args, frame)
             else:
                 self._go(client, user, spec, args, frame, now)
         except GateError as error:
-            if session.multi is not None:
-                session.multi.aborted = True
-            self.reply(client, Raw(error.reply))
+            if spec is None and args[0].upper() == b"EXEC":
+                spec = lookup(args)  # of wrong arity
+            self.reply(client, transactions.fail(self, client, spec, error))
 
     def _known(self, client: Client, args: list[bytes]) -> CommandSpec | None:
         """The command's row; None when the connection has to end without a word, as in Redis."""
@@ -211,6 +220,8 @@ class Dispatcher:
             way(self, client, spec, args, frame, now)
         elif spec.action is Action.REFUSE:
             raise refused(spec.lower, spec.why)
+        elif spec.name in _CHANGES_PROTOCOL:
+            self._answer_in_turn(client, spec, args, now)
         elif spec.action is Action.GATE:
             reply = self.answer(spec, client, args, now)
             if reply is not None:
@@ -249,6 +260,23 @@ class Dispatcher:
             reply = Raw(error.reply)
         self.driver.kick()
         return (reply if isinstance(reply, Raw) else encode(reply, proto)).decode("latin-1")
+
+    def _answer_in_turn(self, client: Client, spec: CommandSpec, args: list[bytes], now: float) -> None:
+        """Answer once everything before is answered: what changes the protocol changes the connections to the stores, too,
+        so nothing may be under way on the old ones."""
+        session: Session = client.session
+        quiet = session.quiet
+
+        def start() -> None:
+            session.quiet = quiet
+            try:
+                reply = self.answer(spec, client, args, now)
+            except GateError as error:
+                reply = Raw(error.reply)
+            raw = reply if isinstance(reply, Raw) else encode(reply, session.proto)
+            self.lane.done(client, b"" if session.quiet else raw)
+
+        self.lane.alone(client, start)
 
     # ------------------------------------------------------------------ to the stores
 
@@ -291,10 +319,18 @@ class Dispatcher:
 
     def _pattern_stays(self, user: User, pattern: bytes, found: list[tuple[int, Place]]) -> None:
         """SORT's BY and GET patterns may only reach keys of namespaces that the user sees, on the same single shard."""
-        namespace = self.places.namespaces.of_pattern(pattern)
-        if namespace is None or not user.sees(namespace):
+        literal = pattern[: pattern.find(b"*")]  # to SORT all but the first star is literal
+        reached = self.places.namespaces.of_beginning(literal)
+        if not reached or not all(user.sees(namespace) for namespace in reached):
             raise no_perm_key()
-        if namespace.backend != found[0][1].namespace.backend or len(self.places.shards.get(namespace.backend, ())) != 1:
+        if INTERNAL_PREFIX.startswith(literal[: len(INTERNAL_PREFIX)]) and literal:
+            raise no_perm_key()
+        here = found[0][1]
+        if any(namespace.backend != here.namespace.backend for namespace in reached):
+            raise cross_slot()
+        one = len(self.places.shards.get(here.namespace.backend, ())) == 1
+        tagged = b"}" in literal and hash_text(literal) != literal  # all that the pattern names have this tag
+        if not one and not (tagged and self.places.place(here.namespace, literal).shard is here.shard):
             raise cross_slot()
 
     def _fits(self, args: list[bytes], found: list[tuple[int, Place]]) -> None:
@@ -343,16 +379,50 @@ class Dispatcher:
     ) -> None:
         """Send the client's own bytes on, and let the lane do so from now on where that is right for every such request."""
         assert place.shard is not None  # noqa: S101 - the caller asked
-        name = self.places.topologies[place.backend.name].rename.get(spec.name)
-        if name is not None:
-            frame = encode_request([name.encode(), *args[1:]])
-        elif not client.session.quiet and _is_plain(spec, args):
+        up = place.shard.lines[client.line]
+        sent = self.renamed(place, spec, args, frame)
+        if not self.speaks(client, place):
+            self._forward_converted(client, up, spec, args, sent, now)
+            return
+        if sent is frame and not client.session.quiet and _is_plain(spec, args):
             head = frame[: frame.find(b"\r\n$", 5)]
             self.places.learn(
-                user, place, args[1], head, len(args) - 2, readonly=spec.readonly, most=self.largest_of(place.namespace)
+                user,
+                client.session.proto,
+                place,
+                args[1],
+                head,
+                len(args) - 2,
+                readonly=spec.readonly,
+                most=self.largest_of(place.namespace),
             )
-        up = place.shard.lines[client.line]
-        self.lane.forward(client, up, frame, now, readonly=spec.readonly, quiet=client.session.quiet)
+        self.lane.forward(client, up, sent, now, readonly=spec.readonly, quiet=client.session.quiet)
+
+    def _forward_converted(
+        self, client: Client, up: Upstream, spec: CommandSpec, args: list[bytes], frame: bytes, now: float
+    ) -> None:
+        """Send on what a store without RESP3 will answer, and turn its reply into RESP3."""
+        slot = self.lane.pending(client, now, len(frame), quiet=client.session.quiet)
+
+        def answer(raw: bytes) -> None:
+            slot.fill(in_resp3(spec, args, raw))
+            self.lane.settle(client)
+
+        self.lane.ask(up, Call(frame, now, answer, readonly=spec.readonly, owner=client))
+
+    def renamed(self, place: Place, spec: CommandSpec, args: list[bytes], frame: bytes) -> bytes:
+        """The request as the place's store knows it."""
+        topology = self.places.topologies.get(place.backend.name)
+        name = None if topology is None else topology.rename.get(spec.name.partition("|")[0])
+        return frame if name is None else encode_request([name.encode("utf-8", "surrogateescape"), *args[1:]])
+
+    def speaks(self, client: Client, place: Place) -> bool:
+        """Whether the place's store answers in the client's protocol."""
+        return client.session.proto == 2 or place.shard is None or place.shard.endpoint.resp3
+
+    def in_protocol(self, client: Client, place: Place, spec: CommandSpec, args: list[bytes], raw: bytes) -> Raw:
+        """A store's reply, in the client's protocol."""
+        return Raw(raw if self.speaks(client, place) else in_resp3(spec, args, raw))
 
     def _split(
         self, client: Client, spec: CommandSpec, args: list[bytes], frame: bytes, found: list[tuple[int, Place]], now: float
@@ -379,11 +449,13 @@ class Dispatcher:
             if place.shard is None:
                 keys = tuple(range(1, len(chosen), step))
                 command = Command(chosen, spec, keys, encode_request(chosen))
-                self.spawn(self._ask_adapter, client.session, place.backend, command, partial(answer, indices))
+                client.batch.append(Emulated(place.backend, command, Answer(partial(answer, indices))))
             else:
-                name = self.places.topologies[place.backend.name].rename.get(spec.name)
-                request = encode_request(chosen if name is None else [name.encode(), *chosen[1:]])
-                call = Call(request, now, partial(answer, indices), readonly=spec.readonly, owner=client)
+                request = self.renamed(place, spec, chosen, encode_request(chosen))
+                take = partial(answer, indices)
+                if not self.speaks(client, place):
+                    take = partial(_converted, take, spec, chosen)
+                call = Call(request, now, take, readonly=spec.readonly, owner=client)
                 self.lane.ask(place.shard.lines[client.line], call)
 
     # ------------------------------------------------------------------ adapters that execute
@@ -433,12 +505,6 @@ class Dispatcher:
                 self.driver.kick()
         finally:
             session.batching = False
-
-    async def _ask_adapter(
-        self, session: Session, backend: Backend, command: Command, answer: Callable[[bytes], None]
-    ) -> None:
-        answer((await self.execute(backend, [command], session))[0])
-        self.driver.kick()
 
     async def execute(self, backend: Backend, commands: Sequence[Command], session: Session) -> list[Raw]:
         """Raw replies, one for each command, whatever happens."""
@@ -610,7 +676,12 @@ class Dispatcher:
     def too_large(self, client: Client, args: list[bytes], size: int, now: float) -> None:
         """An argument was larger than any namespace allows; its bytes were dropped as they came."""
         del args, now
-        client.session.quiet = client.session.silent
+        session: Session = client.session
+        session.quiet = session.silent or session.skip_next
+        session.skip_next = False
+        if session.multi is not None:
+            session.multi.aborted = True
+        self._fit(client)
         limit = client.scanner.value_limit
         self.reply(client, Error(b"ERR value of %d bytes is over the limit of %d bytes of every backend" % (size, limit)))
 
@@ -680,16 +751,16 @@ class Dispatcher:
         self.paused_until = 0.0
         self._open()
 
-    def _has_to_wait(self, spec: CommandSpec) -> bool:
+    def _has_to_wait(self, session: Session, spec: CommandSpec) -> bool:
         """Whether a pause, or the switch to another configuration, holds the command back."""
         if self._holding:
             return True
-        return (spec.write or not self._paused_writes_only) and spec.name not in _DURING_PAUSE
+        return (not self._paused_writes_only or _may_write(session, spec)) and spec.name not in _DURING_PAUSE
 
     def _later(self, client: Client, args: list[bytes], frame: bytes) -> None:
         """Look at the command again when the pause is over."""
-
         session: Session = client.session
+        quiet = session.quiet
         session.paused = True
 
         async def again() -> None:
@@ -697,7 +768,9 @@ class Dispatcher:
             session.paused = False
             if not client.closed:
                 client.busy = False
-                self.request(client, args, frame, time.monotonic())
+                session.quiet = quiet
+                self._present = client
+                self._look(client, args, frame, time.monotonic())
                 if client.batch:
                     self.run_batch(client)
                 if not client.busy:
@@ -712,6 +785,7 @@ class Dispatcher:
         if not session.blocked or session.running is None:
             return False
         session.unblocked_by = how
+        session.blocked = False  # a second CLIENT UNBLOCK finds it unblocked
         session.running.cancel()
         return True
 
@@ -767,14 +841,34 @@ def _authenticated(session: Session, spec: CommandSpec) -> User:
     raise GateError(NO_AUTH)
 
 
+def _may_write(session: Session, spec: CommandSpec) -> bool:
+    """Whether CLIENT PAUSE WRITE holds it back: writes, and what may write or reach replicas, as in Redis."""
+    if spec.name == "EXEC":
+        return session.multi is not None and any(_may_write(session, queued.spec) for queued in session.multi.commands)
+    return spec.write or spec.name in _MAY_WRITE
+
+
+_MAY_WRITE: Final = frozenset({"EVAL", "EVALSHA", "FCALL", "PFCOUNT", "PUBLISH", "SPUBLISH", "SCRIPT|LOAD", "SCRIPT|FLUSH"})
+_CHANGES_PROTOCOL: Final = frozenset({"HELLO", "RESET"})
+
+
+def _converted(take: Callable[[bytes], None], spec: CommandSpec, args: list[bytes], raw: bytes) -> None:
+    take(in_resp3(spec, args, raw))
+
+
 _NOBODY: Final = User(name="", commands=("-@all",))
 """Stands for a client before AUTH: it may run what an ACL cannot take away, and nothing else."""
 
 
 def _possible_now(session: Session, spec: CommandSpec, args: list[bytes]) -> None:
-    """In RESP2 a subscribed connection carries messages, and takes few commands."""
+    """In RESP2 a subscribed connection carries messages, and takes few commands; one that monitors takes none on keys."""
     del args
-    if session.subscriptions is not None and session.proto == 2 and spec.name not in WHILE_SUBSCRIBED:
+    if session.subscriptions is None:
+        return
+    if session.subscriptions.monitor:
+        if spec.write or spec.readonly or spec.capability in ("script", "function") or spec.name == "PUBLISH":
+            raise GateError("ERR Replica can't interact with the keyspace")
+    elif session.proto == 2 and spec.name not in WHILE_SUBSCRIBED:
         raise GateError(
             f"ERR Can't execute '{spec.lower}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed"
             " in this context"

@@ -67,6 +67,8 @@ class Places:
                     )
                 self._slot_of_key[name] = _of_key(topology.slot_of)
         self._compiled: WeakKeyDictionary[User, Compiled] = WeakKeyDictionary()
+        self._compiled3: WeakKeyDictionary[User, Compiled] = WeakKeyDictionary()  # of RESP3 clients, where that matters
+        self._resp3 = all(shard.endpoint.resp3 for shards in self.shards.values() for shard in shards)
 
     def namespace(self, user: User, key: bytes) -> Namespace:
         """The key's namespace, if the user may touch it.
@@ -91,16 +93,20 @@ class Places:
             return Place(namespace, self.backends[name], shards[0])
         return Place(namespace, self.backends[name], shards[self.topologies[name].slots[self._slot_of_key[name](key)]])
 
-    def compiled(self, user: User) -> Compiled:
-        """The user's routes; one object for all clients of the user, filled by `learn`."""
-        found = self._compiled.get(user)
+    def compiled(self, user: User, proto: int) -> Compiled:
+        """The user's routes; one object for all clients of the user, filled by `learn`. Where some store has no RESP3, its
+        replies to RESP3 clients pass through the gate's hands, so that those have routes of their own, without that store."""
+        users = self._compiled if proto == 2 or self._resp3 else self._compiled3
+        found = users.get(user)
         if found is None:
-            found = self._compiled[user] = Compiled()
+            found = users[user] = Compiled()
         return found
 
-    def learn(self, user: User, place: Place, key: bytes, head: bytes, more: int, *, readonly: bool, most: int) -> None:
+    def learn(
+        self, user: User, proto: int, place: Place, key: bytes, head: bytes, more: int, *, readonly: bool, most: int
+    ) -> None:
         """Let the lane take such requests of this user by itself from now on; `most` is the largest value in bytes."""
-        compiled = self.compiled(user)
+        compiled = self.compiled(user, proto)
         namespace = place.namespace
         route = compiled.by_namespace.get(namespace.name)
         if route is None:
@@ -151,8 +157,11 @@ class Places:
 
 
 def _store(shard: Shard) -> tuple[str, int, str]:
-    """A store process, whatever the database: scripts can change that."""
-    return (shard.endpoint.host, shard.endpoint.port, shard.endpoint.path)
+    """A store process, whatever the database: scripts can change that. The names of this machine are one."""
+    host = shard.endpoint.host.lower().rstrip(".")
+    if host in ("localhost", "::1") or host.startswith("127."):
+        host = "localhost"
+    return (host, shard.endpoint.port, shard.endpoint.path)
 
 
 def _of_key(slot_of: Callable[[bytes], int]) -> Callable[[bytes], int]:

@@ -12,6 +12,7 @@ from kvgate.backend import Backend, Command
 from kvgate.commands.spec import CommandSpec
 from kvgate.errors import GateError, cross_slot, refused
 from kvgate.lane.client import Client
+from kvgate.lane.everywhere import merge_everywhere
 from kvgate.policy.users import User
 from kvgate.server.places import Place
 from kvgate.wire.reply import Error, Map, Raw, Reply, SetOf, decode
@@ -28,7 +29,16 @@ KNOWN_SCRIPTS: Final = {
 """Scripts that touch the keys they name and no others, by SHA-1. An operator adds more in ``allowed_scripts``."""
 
 HURTS_NEIGHBOURS: Final = frozenset(
-    {"SCRIPT|FLUSH", "FUNCTION|LOAD", "FUNCTION|DELETE", "FUNCTION|FLUSH", "FUNCTION|RESTORE"}
+    {
+        "SCRIPT|FLUSH",
+        "FUNCTION|LOAD",
+        "FUNCTION|DELETE",
+        "FUNCTION|FLUSH",
+        "FUNCTION|RESTORE",
+        "FUNCTION|LIST",  # these three show the neighbours' code, and what they run
+        "FUNCTION|DUMP",
+        "FUNCTION|STATS",
+    }
 )
 
 
@@ -98,15 +108,10 @@ def _everywhere(gate: "Dispatcher", client: Client, spec: CommandSpec, args: lis
 
 async def _ask_all(gate: "Dispatcher", client: Client, backends: list[Backend], command: Command) -> Raw | Reply:
     """Every backend in turn, each over all its shards; the first error, or what all say together."""
-    replies = [await gate.execute(backend, [command], client.session) for backend in backends]
-    raws = [each[0] for each in replies]
-    for raw in raws:
-        if raw[:1] == b"-":
-            return raw
-    if command.spec.name == "SCRIPT|EXISTS":
-        columns = zip(*[_items(decode(raw)) for raw in raws], strict=True)
-        return [min(column) for column in columns]
-    return raws[0]
+    raws = [(await gate.execute(backend, [command], client.session))[0] for backend in backends]
+    if len(raws) == 1:
+        return raws[0]
+    return merge_everywhere(command.spec.name, [decode(raw) for raw in raws])
 
 
 def _items(reply: Reply) -> list[Reply]:
@@ -144,7 +149,7 @@ async def _count_subscribers(
         if isinstance(reply, Map):
             items = [part for pair in reply.pairs for part in pair]
         if spec.name.endswith("NUMSUB"):
-            for name, count in zip(items[::2], items[1::2], strict=True):
+            for name, count in dict(zip(items[::2], items[1::2], strict=True)).items():  # who asks twice is answered twice
                 if isinstance(name, bytes) and isinstance(count, int) and _visible(gate, user, name):
                     channels[name] += count
         else:

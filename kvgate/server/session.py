@@ -2,6 +2,7 @@
 
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -18,12 +19,19 @@ if TYPE_CHECKING:
 
 
 @attrs.frozen(slots=True)
+class Answer:
+    """Takes the reply to a part of a split command, where a `Pending` would take that to a whole one."""
+
+    fill: "Callable[[bytes], None]"
+
+
+@attrs.frozen(slots=True)
 class Emulated:
     """One command that an adapter executes, and the place of its reply in the client's queue."""
 
     backend: "Backend"
     command: "Command"
-    slot: "Pending"
+    slot: "Pending | Answer"
 
 
 @attrs.define(slots=True)

@@ -44,6 +44,8 @@ class Wanted:
     """``subscribe``, ``punsubscribe`` …"""
     name: bytes
     missing: int
+    said: bool = False
+    """Whether the client has its confirmation."""
     confirmed: trio.Event = attrs.field(factory=trio.Event)
     refusal: bytes = b""
 
@@ -58,9 +60,11 @@ class Feed:
         self.scope = trio.CancelScope()
         self.expected: deque[Wanted] = deque()
         self.names: set[tuple[bytes, bytes]] = set()  # (family, name), so that a feed without any is closed
+        self.closed = False
 
     def close(self) -> None:
-        """End it."""
+        """End it; what it still brings is for nobody."""
+        self.closed = True
         self.scope.cancel()
         self.connection.close()
 
@@ -123,10 +127,12 @@ class Subscriptions:
         """Bring what comes to the client, until the feed ends; if the store ended it, the client is closed."""
         with feed.scope:
             try:
-                while True:
+                while not feed.closed:
                     self._take(feed, await feed.connection.receive())
                     self.gate.driver.kick()
             except BrokenUpstream as error:
+                if feed.closed:
+                    return
                 log.warning("subscriber_closed", extra={"client": self.client.id, "why": str(error)})
                 for wanted in feed.expected:
                     wanted.refusal = b"TRYAGAIN not executed, may be sent again: the store's connection ended"
@@ -160,10 +166,9 @@ class Subscriptions:
         family = wanted.kind[:1] if wanted.kind[:1] in (b"p", b"s") and wanted.kind != b"subscribe" else b""
         names = self.families[family]
         wanted.missing -= 1
-        if begins and wanted.name not in names:
+        if begins and not wanted.said:
             names.add(wanted.name)
-            self.say(wanted.kind, wanted.name, family)
-        elif begins and not wanted.missing:
+            wanted.said = True
             self.say(wanted.kind, wanted.name, family)
         elif not begins and not wanted.missing:
             names.discard(wanted.name)
@@ -183,6 +188,11 @@ class Subscriptions:
         if namespace is None or not user.sees(namespace):
             return False
         return namespace is KEY_EVENTS or self.gate.channel_place(namespace, channel).shard is feed.place.shard
+
+    def close(self) -> None:
+        """End all feeds."""
+        for feed in self.feeds.values():
+            feed.close()
 
     def drop_idle(self) -> None:
         """Close the feeds that carry nothing any more."""
@@ -249,6 +259,9 @@ async def _listen(
         gate.driver.close_client(client)
     except GateError as error:
         gate.lane.push(client, error.reply)
+    finally:
+        if client.closed:
+            subscriptions.close()  # a feed that was opened while the client left
     _maybe_over(gate, client)
     return None
 
@@ -339,8 +352,7 @@ async def _watch_commands(gate: "Dispatcher", client: Client, spec: CommandSpec,
 def forget(session: "Session") -> None:
     """The client left, or said RESET."""
     if session.subscriptions is not None:
-        for feed in session.subscriptions.feeds.values():
-            feed.close()
+        session.subscriptions.close()
         session.subscriptions = None
 
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from kvgate.backend import Command, Transactional
+from kvgate.commands.resp3 import in_resp3
 from kvgate.commands.spec import Action, CommandSpec
 from kvgate.errors import GateError, cross_slot, not_supported, refused
 from kvgate.lane.client import Client
@@ -16,6 +17,7 @@ from kvgate.lane.slots import Call
 from kvgate.policy.users import User
 from kvgate.server import scripts
 from kvgate.server.session import Multi, Queued, Session
+from kvgate.server.split import elements
 from kvgate.wire.reply import NULL_ARRAY, OK, Raw, Reply, Simple, encode
 from kvgate.wire.request import encode_request
 
@@ -25,11 +27,11 @@ if TYPE_CHECKING:
 
 MULTI: Final = encode_request([b"MULTI"])
 EXEC: Final = encode_request([b"EXEC"])
-MOST_COMMANDS: Final = 10_000
-MOST_BYTES: Final = 16 * 1024 * 1024
-HARMLESS: Final = frozenset({"PING", "ECHO", "TIME"})
-"""Gate commands that a store answers as well, so that they may stand in a block."""
+HARMLESS: Final = frozenset({"PING", "ECHO", "TIME", "UNWATCH"})
+"""Commands of the gate that a store answers as well, so that they may stand in a block."""
 EXECABORT: Final = b"-EXECABORT Transaction discarded because of previous errors.\r\n"
+OWN_WORDS: Final = (b"-TRYAGAIN", b"-INDOUBT", b"-ERR upstream ")
+"""How the gate's own errors begin that take the place of a store's reply: they say more than EXECABORT."""
 
 
 def _multi(gate: "Dispatcher", client: Client, spec: CommandSpec, args: list[bytes], frame: bytes, now: float) -> None:
@@ -69,18 +71,18 @@ def queue(
             raise cross_slot()
     if session.watch is not None and multi.target is not None:
         session.watch.must_hold(multi.target)
-    if multi.target is not None and multi.target.shard is not None:
-        name = gate.places.topologies[multi.target.backend.name].rename.get(spec.name)
-        frame = frame if name is None else encode_request([name.encode(), *args[1:]])
+    if multi.target is not None:
+        frame = gate.renamed(multi.target, spec, args, frame)
+    limits = gate.configuration.gate
+    if len(multi.commands) >= limits.queued_commands or multi.size + len(frame) > limits.queued_bytes:
+        raise GateError(f"ERR a MULTI holds at most {limits.queued_commands} commands and {limits.queued_bytes} bytes")
     multi.size += len(frame)
-    if len(multi.commands) >= MOST_COMMANDS or multi.size > MOST_BYTES:
-        raise GateError(f"ERR a MULTI holds at most {MOST_COMMANDS} commands and {MOST_BYTES} bytes")
     multi.commands.append(Queued(spec, args, frame, keys))
     gate.reply(client, Simple(b"QUEUED"))
 
 
 _NOT_IN_BLOCKS: Final = frozenset(
-    {"WAIT", "MONITOR", "SUBSCRIBE", "UNSUBSCRIBE", "PSUBSCRIBE", "PUNSUBSCRIBE", "SSUBSCRIBE", "SUNSUBSCRIBE", "UNWATCH"}
+    {"WAIT", "MONITOR", "SUBSCRIBE", "UNSUBSCRIBE", "PSUBSCRIBE", "PUNSUBSCRIBE", "SSUBSCRIBE", "SUNSUBSCRIBE"}
 )
 
 
@@ -131,7 +133,7 @@ def _exec(gate: "Dispatcher", client: Client, spec: CommandSpec, args: list[byte
         def answer(raw: bytes) -> None:
             replies.append(raw)
             if len(replies) == want:
-                slot.fill(outcome(replies))
+                slot.fill(answer_of(gate, client, target, multi, replies))
                 gate.lane.settle(client)
 
         call = Call(block(multi), now, answer, readonly=False, want=want, owner=client)
@@ -154,7 +156,7 @@ async def run_block(
     rest = iter(replies)
     parts = [b"*%d\r\n" % len(multi.commands)]
     for at, queued in enumerate(multi.commands):
-        reply = gate.answer(queued.spec, client, queued.args, time.monotonic()) if at in own else next(rest)
+        reply = _answer(gate, client, queued, time.monotonic()) if at in own else next(rest)
         parts.append(reply if isinstance(reply, Raw) else encode(reply, session.proto))
     return Raw(b"".join(parts))
 
@@ -165,19 +167,59 @@ def block(multi: Multi) -> bytes:
 
 
 def outcome(replies: list[bytes]) -> bytes:
-    """The reply for the client, of those to MULTI, to each queued command, and to EXEC."""
-    first, last = replies[0], replies[-1]
-    return first if first[:1] == b"-" and last.startswith(b"-ERR EXEC without MULTI") else last
+    """The reply for the client, of those to MULTI, to each queued command, and to EXEC.
+
+    What the gate checked and the store refused all the same (no memory, a role that changed) is told with Redis' words for
+    an EXEC that fails by itself: the client has read QUEUED for it.
+    """
+    last = replies[-1]
+    refusal = next((raw for raw in replies[:-1] if raw[:1] == b"-"), None)
+    if refusal is None or not last.startswith((b"-EXECABORT", b"-ERR EXEC without MULTI")):
+        return last
+    if refusal.startswith(OWN_WORDS) or last.startswith(b"-ERR"):
+        return refusal
+    return b"-EXECABORT Transaction discarded because of: " + refusal[1:]
+
+
+def answer_of(gate: "Dispatcher", client: Client, place: "Place", multi: Multi, replies: list[bytes]) -> bytes:
+    """`outcome`, in the client's protocol: each element by the rule of its command."""
+    raw = outcome(replies)
+    if gate.speaks(client, place) or raw[:1] != b"*":
+        return raw
+    if raw == b"*-1\r\n":
+        return b"_\r\n"
+    parts = zip(multi.commands, elements(raw), strict=True)
+    return b"*%d\r\n" % len(multi.commands) + b"".join(in_resp3(each.spec, each.args, part) for each, part in parts)
 
 
 def _without_keys(gate: "Dispatcher", client: Client, multi: Multi, now: float) -> Raw:
-    """A block that touches no store (PING, ECHO, TIME): the gate answers it."""
+    """A block that touches no store (PING, ECHO, TIME, UNWATCH): the gate answers it."""
     session: Session = client.session
     parts = [b"*%d\r\n" % len(multi.commands)]
     for queued in multi.commands:
-        reply = gate.answer(queued.spec, client, queued.args, now)
+        reply = _answer(gate, client, queued, now)
         parts.append(reply if isinstance(reply, Raw) else encode(reply, session.proto))
     return Raw(b"".join(parts))
+
+
+def _answer(gate: "Dispatcher", client: Client, queued: Queued, now: float) -> Raw | Reply:
+    """The reply to one of the `HARMLESS` commands, an error too: inside EXEC it is one of many."""
+    try:
+        return OK if queued.spec.name == "UNWATCH" else gate.answer(queued.spec, client, queued.args, now)
+    except GateError as error:
+        return Raw(error.reply)
+
+
+def fail(gate: "Dispatcher", client: Client, spec: "CommandSpec | None", error: GateError) -> Raw:
+    """What an error inside MULTI is answered with: it aborts the transaction; an EXEC that cannot run is the end of it."""
+    session: Session = client.session
+    if spec is None or spec.name != "EXEC" or session.multi is None:
+        if session.multi is not None:
+            session.multi.aborted = True
+        return Raw(error.reply)
+    session.multi = None
+    _unwatch_after(gate, client)
+    return Raw(b"-EXECABORT Transaction discarded because of: " + error.reply[1:].removeprefix(b"ERR "))
 
 
 def forget(session: Session) -> None:

@@ -6,7 +6,7 @@ On a backend that is no store of its own protocol the gate remembers the keys' r
 from typing import TYPE_CHECKING, Final
 
 from kvgate.backend import BrokenUpstream, OwnConnection, Transactional
-from kvgate.commands.spec import CommandSpec
+from kvgate.commands.spec import Action, CommandSpec
 from kvgate.errors import GateError, cross_slot, in_doubt, not_supported, try_again
 from kvgate.lane.client import Client
 from kvgate.server import blocking, transactions
@@ -122,7 +122,7 @@ class Connected(Watch):
             self.close()
             raise
         await self.connection.give_back()
-        return Raw(transactions.outcome(replies))
+        return Raw(transactions.answer_of(gate, client, self.place, multi, replies))
 
 
 def takes(
@@ -137,9 +137,18 @@ def takes(
     if not any(here):
         return False
     if not all(here):
+        if spec.action is Action.SPLIT:
+            return False  # what is watched is watched from any connection, and all before this is answered
         raise cross_slot()
-    gate.alone(client, watch.ask, blocking.renamed(gate, watch.place, spec, args, frame), spec)
+    gate.alone(client, _ask, gate, client, watch, spec, args, frame)
     return True
+
+
+async def _ask(
+    gate: "Dispatcher", client: Client, watch: Connected, spec: CommandSpec, args: list[bytes], frame: bytes
+) -> Raw:
+    raw = await watch.ask(gate.renamed(watch.place, spec, args, frame), spec)
+    return gate.in_protocol(client, watch.place, spec, args, raw)
 
 
 def _watch(gate: "Dispatcher", client: Client, spec: CommandSpec, args: list[bytes], frame: bytes, now: float) -> None:
@@ -161,7 +170,7 @@ def _watch(gate: "Dispatcher", client: Client, spec: CommandSpec, args: list[byt
             raise not_supported(spec.lower, place.backend.name, place.backend.type)
         gate.alone(client, _remember, gate, client, place, place.backend, args[1:])
         return
-    gate.alone(client, _begin, gate, client, place, blocking.renamed(gate, place, spec, args, frame))
+    gate.alone(client, _begin, gate, client, place, gate.renamed(place, spec, args, frame))
 
 
 async def _remember(gate: "Dispatcher", client: Client, place: "Place", backend: Transactional, keys: list[bytes]) -> Reply:

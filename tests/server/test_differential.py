@@ -1,0 +1,196 @@
+"""Every command with keys, and whole sessions: the gate's reply bytes are those of a real server, in RESP2 and RESP3."""
+
+from collections.abc import Iterator
+
+import attrs
+import pytest
+
+from kvgate.commands.keys import key_indices
+from kvgate.commands.spec import Action, CommandSpec
+from kvgate.commands.table import every_command, lookup
+from kvgate.errors import GateError
+from tests.server.conversations import EVERY, SESSIONS, Line, say
+from tests.server.settings import Setting, namespaces, redis, serving, sharded, stores
+from tests.support.resp import Closed, Resp
+from tests.support.servers import NO_REDIS, RedisServer, redis_binary
+
+pytestmark = pytest.mark.skipif(redis_binary is None, reason=NO_REDIS)
+
+CONFIGURATIONS = ("one store", "two shards", "two applications", "a store without RESP3")
+
+
+@attrs.frozen
+class Pair:
+    """A gate and a plain Redis that are asked the same."""
+
+    setting: Setting
+    plain: RedisServer
+
+    def flush(self) -> None:
+        self.setting.flush()
+        self.plain.cmd("FLUSHALL")
+
+
+@pytest.fixture(scope="module", params=CONFIGURATIONS)
+def pair(request: pytest.FixtureRequest) -> Iterator[Pair]:
+    with stores(3) as (plain, one, two):
+        config = {
+            "one store": redis("a", one) + namespaces(default="a"),
+            "two shards": sharded("a", one, two) + namespaces(default="a"),
+            "two applications": redis("a", one) + redis("b", two) + namespaces(Ads__="a", Bank_L="a", default="b"),
+            "a store without RESP3": redis("a", one, "resp3 = false") + namespaces(default="a"),
+        }[request.param]
+        with serving(config, one, two) as setting:
+            yield Pair(setting, plain)
+
+
+@pytest.fixture(autouse=True)
+def _empty(pair: Pair) -> None:
+    pair.flush()
+
+
+def unlike(pair: Pair, requests: list[Line], proto: int) -> list[str]:
+    """The requests that were answered differently, one after the other on one connection each."""
+    with pair.plain.client(proto=proto) as plain, pair.setting.gate.client(proto=proto) as gate:
+        return [text for request in requests for text in differences(plain, gate, request)]
+
+
+def differences(plain: Resp, gate: Resp, request: Line) -> list[str]:
+    wanted, got = answer(plain, request), answer(gate, request)
+    if request[0].upper() == b"XINFO" and request[1].upper() == b"CONSUMERS":
+        wanted, got = wanted[:40], got[:40]  # idle times follow
+    shown = b" ".join(request).decode("latin-1")
+    return [] if wanted == got else [f"{shown}\n  redis: {wanted!r}\n  gate:  {got!r}"]
+
+
+def answer(connection: Resp, request: Line) -> bytes:
+    """The reply, or replies: SUBSCRIBE confirms each name."""
+    connection.send(*request)
+    names = len(request) - 1 if b"SUBSCRIBE" in request[0].upper() else 1
+    try:
+        return connection.read_raw(max(names, 1))
+    except Closed:
+        return b"<closed>"
+
+
+@pytest.mark.parametrize("proto", [2, 3])
+@pytest.mark.parametrize("group", EVERY)
+def test_commands(pair: Pair, group: str, proto: int) -> None:
+    found = unlike(pair, EVERY[group], proto)
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize("proto", [2, 3])
+@pytest.mark.parametrize("session", SESSIONS)
+def test_sessions(pair: Pair, session: str, proto: int) -> None:
+    found = unlike(pair, SESSIONS[session], proto)
+    assert not found, "\n".join(found)
+
+
+def spoken() -> dict[CommandSpec, list[Line]]:
+    """The requests of the lists by command."""
+    found: dict[CommandSpec, list[Line]] = {}
+    for requests in EVERY.values():
+        for request in requests:
+            spec = lookup(request)
+            if spec is not None:
+                found.setdefault(spec, []).append(request)
+    return found
+
+
+def test_no_command_is_left_out() -> None:
+    """Of those that reach a store by their keys; the transactions' own are in the sessions."""
+    wanted = {
+        spec.name
+        for spec in every_command()
+        if spec.keys and spec.action in (Action.FORWARD, Action.SPLIT, Action.OWN) and "PUBSUB" not in spec.group.upper()
+    }
+    assert wanted - {spec.name for spec in spoken()} == {"WATCH"}
+
+
+@pytest.mark.parametrize("proto", [2, 3])
+def test_wrong_numbers_of_arguments(pair: Pair, proto: int) -> None:
+    requests: list[Line] = []
+    for spec in spoken():
+        name = tuple(spec.name.encode().split(b"|"))
+        least = abs(spec.arity)
+        requests += [(*name, *[b"Ads.P:{t}x"] * (count - len(name))) for count in range(len(name), least)]
+        if spec.arity > 0:
+            requests.append((*name, *[b"Ads.P:{t}x"] * (least + 1 - len(name))))
+    assert len(requests) > 300
+    found = unlike(pair, requests, proto)
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize("proto", [2, 3])
+@pytest.mark.parametrize("kind", ["SET @ v", "RPUSH @ v", "HSET @ f v"])
+def test_wrong_types(pair: Pair, kind: str, proto: int) -> None:
+    """Every request again, over keys that all hold one type."""
+    requests: list[Line] = []
+    for found_requests in spoken().values():
+        for request in found_requests:
+            if request[0] in (b"MEMORY", b"DUMP"):  # sizes and encodings are told elsewhere
+                continue
+            requests += [(b"DEL", *filling) for filling in [keys_of(request)] if filling]
+            requests += [tuple(key if word == b"@" else word for word in kind_words(kind)) for key in keys_of(request)]
+            requests.append(request)
+    found = unlike(pair, requests, proto)
+    assert not found, "\n".join(found)
+
+
+def kind_words(kind: str) -> Line:
+    return tuple(word.encode() for word in kind.split())
+
+
+def keys_of(request: Line) -> list[bytes]:
+    spec = lookup(request)
+    assert spec is not None
+    try:
+        return sorted({request[index] for index in key_indices(spec, request)})
+    except (GateError, IndexError):
+        return []
+
+
+@pytest.mark.parametrize("proto", [2, 3])
+def test_missing_keys(pair: Pair, proto: int) -> None:
+    """Every request again, each on an empty store."""
+    with pair.plain.client(proto=proto) as plain, pair.setting.gate.client(proto=proto) as gate:
+        found = []
+        for requests in spoken().values():
+            for request in requests:
+                keys = keys_of(request)
+                if keys:
+                    found += differences(plain, gate, (b"UNLINK", *keys))
+                found += differences(plain, gate, request)
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize("proto", [2, 3])
+def test_everything_in_one_transaction(pair: Pair, proto: int) -> None:
+    """Inside MULTI each is queued, and EXEC's reply has the same bytes."""
+    for group in EVERY:
+        pair.flush()
+        requests = [say("MULTI"), *[request for request in EVERY[group] if may_queue(pair, request)], say("EXEC")]
+        found = unlike(pair, requests, proto)
+        assert not found, "\n".join(found)
+
+
+def may_queue(pair: Pair, request: Line) -> bool:
+    """What Redis queues and the gate must refuse before it can be (its keys cannot be told) aborts the transaction there."""
+    spec = lookup(request)
+    if spec is None or request[:2] == say("XINFO CONSUMERS"):
+        return False
+    try:
+        key_indices(spec, request)
+    except GateError:
+        return False
+    return spec.capability != "pubsub"
+
+
+def test_a_value_restored_from_its_dump(pair: Pair) -> None:
+    with pair.setting.gate.client() as client:
+        client.cmd("RPUSH", "Ads.P:{t}l", "a", "b")
+        dump = client.cmd("DUMP", "Ads.P:{t}l")
+        assert client.cmd("RESTORE", "Ads.P:{t}copy", 0, dump) == b"OK"
+        assert client.cmd("LRANGE", "Ads.P:{t}copy", 0, -1) == [b"a", b"b"]
+        assert client.raw_reply("RESTORE", "Ads.P:{t}copy", 0, dump) == b"-BUSYKEY Target key name already exists.\r\n"
