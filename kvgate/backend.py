@@ -131,6 +131,9 @@ class OwnConnection(Protocol):
     async def receive(self) -> bytes:
         """One whole raw reply or push. Raises `BrokenUpstream` when the connection ended first. No time limit of its own."""
 
+    def still_good(self) -> bool:
+        """Whether it is open and nothing has come on it that was not received. Does not wait; for idle connections."""
+
     async def give_back(self) -> None:
         """Return it clean (nothing unanswered, no state) to be used again."""
 

@@ -141,7 +141,7 @@ class Own:
             self.close()
 
     def still_good(self) -> bool:
-        """Whether an idle connection can be used: open, and nothing has come on it. Does not wait."""
+        """See `OwnConnection`: False when there is anything unread, its end too."""
         if self._closed or self._unread:
             return False
         try:

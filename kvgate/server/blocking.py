@@ -11,7 +11,7 @@ import trio
 from kvgate.backend import BrokenUpstream, OwnConnection, PassThrough
 from kvgate.commands.keys import integer
 from kvgate.commands.spec import CommandSpec
-from kvgate.errors import NOT_AN_INTEGER, GateError, cross_slot, in_doubt, not_supported, refused
+from kvgate.errors import NOT_AN_INTEGER, GateError, cross_slot, in_doubt, not_supported, refused, try_again, upstream_refused
 from kvgate.lane.client import Client
 from kvgate.wire.reply import NULL_ARRAY, Error, Raw, Reply
 from kvgate.wire.request import encode_request
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from kvgate.server.session import Session
 
 PING = encode_request([b"PING"])
+NOT_THE_MASTER = (b"-READONLY", b"-MASTERDOWN")
+RETRY_PAUSE = 0.05
+"""Seconds before a store that is no master is asked again."""
 
 
 def block(
@@ -48,7 +51,37 @@ async def _pop(
     return gate.in_protocol(client, place, spec, args, raw)
 
 
+class NotTheMaster(GateError):  # noqa: N818 - what the store said, not what failed
+    """The store is a replica now, or lost its master; the command was not executed."""
+
+
+def told(raw: bytes) -> Raw:
+    """A reply that is the client's.
+
+    Raises:
+        NotTheMaster: it was not; the connection is to be closed, and so for:
+        GateError: the store refuses the gate itself.
+    """
+    if raw.startswith((b"-NOAUTH", b"-NOPERM")):
+        raise upstream_refused(raw[1:-2].decode("utf-8", "replace"))
+    if raw.startswith(NOT_THE_MASTER):
+        raise NotTheMaster(try_again("the store is a replica now, or lost its master").text)
+    return Raw(raw)
+
+
 async def _wait_on(gate: "Dispatcher", client: Client, place: "Place", frame: bytes) -> Raw:
+    """Until there is a reply; while the store is no master, on new connections within the budget: its name may move."""
+    deadline = trio.current_time() + gate.configuration.gate.command_timeout
+    while True:
+        try:
+            return await _wait_once(gate, client, place, frame)
+        except NotTheMaster:
+            if client.session.watch is not None or trio.current_time() + RETRY_PAUSE > deadline:
+                raise
+        await trio.sleep(RETRY_PAUSE)
+
+
+async def _wait_once(gate: "Dispatcher", client: Client, place: "Place", frame: bytes) -> Raw:
     session: Session = client.session
     watch = session.watch
     session.waits_on = place.backend
@@ -58,7 +91,7 @@ async def _wait_on(gate: "Dispatcher", client: Client, place: "Place", frame: by
     connection = watched if watched is not None else await open_own(gate, session, place)
     try:
         await connection.send(frame)
-        raw = await connection.receive()
+        raw = told(await connection.receive())
     except BrokenUpstream as error:
         connection.close()
         if watch is not None:
@@ -71,7 +104,7 @@ async def _wait_on(gate: "Dispatcher", client: Client, place: "Place", frame: by
         raise
     if watched is None:
         await connection.give_back()
-    return Raw(raw)
+    return raw
 
 
 async def open_own(gate: "Dispatcher", session: "Session", place: "Place") -> OwnConnection:

@@ -14,7 +14,7 @@ import trio
 
 from kvgate.backend import BrokenUpstream, OwnConnection
 from kvgate.commands.spec import CommandSpec
-from kvgate.errors import GateError, no_namespace, no_perm_channel, no_perm_command, not_supported
+from kvgate.errors import GateError, no_namespace, no_perm_channel, no_perm_command, not_supported, try_again
 from kvgate.lane.client import Client
 from kvgate.policy.users import User
 from kvgate.routing.namespaces import KEY_EVENTS
@@ -119,9 +119,24 @@ class Subscriptions:
             else:
                 feed.names.add((family, name))
             await feed.connection.send(encode_request([kind, name]))
-        await wanted.confirmed.wait()
+        budget = self.gate.configuration.gate.command_timeout
+        with trio.move_on_after(budget):
+            await wanted.confirmed.wait()
+        if not wanted.confirmed.is_set():
+            self._give_up(feeds, (family, name))
+            raise try_again(f"the store did not confirm it within {budget} s")
         if wanted.refusal:
             raise GateError(wanted.refusal.decode("utf-8", "surrogateescape"))
+
+    def _give_up(self, feeds: list[Feed], unconfirmed: tuple[bytes, bytes]) -> None:
+        """End feeds that confirm nothing: a later confirmation would be a lie. With one that carries more the client is
+        closed, as with any feed that is lost."""
+        for feed in feeds:
+            feed.names.discard(unconfirmed)
+            if feed.names:
+                self.gate.driver.close_client(self.client)
+            feed.close()
+        self.feeds = {at: feed for at, feed in self.feeds.items() if feed not in feeds}
 
     async def pump(self, feed: Feed) -> None:
         """Bring what comes to the client, until the feed ends; if the store ended it, the client is closed."""
@@ -331,13 +346,16 @@ async def _watch_commands(gate: "Dispatcher", client: Client, spec: CommandSpec,
         for place in places:
             connection = await open_own(gate, session, place)
             opened.append((place, connection))
-            await connection.send(frame)
-            raw = await connection.receive()
+            with trio.fail_after(gate.configuration.gate.command_timeout):
+                await connection.send(frame)
+                raw = await connection.receive()
             if raw[:1] == b"-":
                 raise GateError(raw[1:-2].decode("utf-8", "surrogateescape"))
-    except BaseException:
+    except BaseException as error:
         for _, connection in opened:
             connection.close()
+        if isinstance(error, (BrokenUpstream, trio.TooSlowError)):
+            raise try_again("a store's connection ended, or it did not answer in time") from None
         raise
     subscriptions.monitor = True
     session.subscriptions = subscriptions

@@ -5,6 +5,8 @@ On a backend that is no store of its own protocol the gate remembers the keys' r
 
 from typing import TYPE_CHECKING, Final
 
+import trio
+
 from kvgate.backend import BrokenUpstream, OwnConnection, Transactional
 from kvgate.commands.spec import Action, CommandSpec
 from kvgate.errors import GateError, cross_slot, in_doubt, not_supported, try_again
@@ -75,10 +77,11 @@ class Revisions(Watch):
 class Connected(Watch):
     """A connection on which keys are watched."""
 
-    def __init__(self, place: "Place", connection: OwnConnection) -> None:
-        """`connection` is the client's until EXEC."""
+    def __init__(self, place: "Place", connection: OwnConnection, budget: float) -> None:
+        """`connection` is the client's until EXEC; a command on it may take `budget` seconds."""
         super().__init__(place)
         self.connection: OwnConnection = connection
+        self.budget = budget
 
     def close(self) -> None:
         """Forget what is watched, by ending the connection."""
@@ -89,11 +92,13 @@ class Connected(Watch):
         if self.broken:
             raise try_again("the connection with the watched keys ended; EXEC will answer nil")
         try:
-            await self.connection.send(frame)
-            return Raw(await self.connection.receive())
-        except BrokenUpstream as error:
+            with trio.fail_after(self.budget):
+                await self.connection.send(frame)
+                return blocking.told(await self.connection.receive())
+        except (BrokenUpstream, trio.TooSlowError) as error:
             self.broken = True
-            why = f"the connection with the watched keys ended ({error})"
+            self.close()
+            why = _ended(error, self.budget)
             raise (try_again(why) if spec.readonly else in_doubt(why)) from None
         except BaseException:
             self.broken = True
@@ -108,21 +113,30 @@ class Connected(Watch):
         session: Session = client.session
         session.watch = None
         gate.refit(client)
-        if self.broken:
+        if self.broken or not self.connection.still_good():
             self.close()
             return NULL_ARRAY
         try:
             # The block goes out whole: until its last byte is there the store has executed nothing.
-            await self.connection.send(transactions.block(multi))
-            replies = [await self.connection.receive() for _ in range(len(multi.commands) + 2)]
-        except BrokenUpstream as error:
+            with trio.fail_after(self.budget):
+                await self.connection.send(transactions.block(multi))
+                replies = [await self.connection.receive() for _ in range(len(multi.commands) + 2)]
+        except (BrokenUpstream, trio.TooSlowError) as error:
             self.close()
-            raise in_doubt(f"the connection ended before EXEC was answered ({error})") from None
+            raise in_doubt(f"EXEC was not answered: {_ended(error, self.budget)}") from None
         except BaseException:
             self.close()
             raise
+        if any(reply.startswith(blocking.NOT_THE_MASTER) for reply in replies):
+            self.close()
         await self.connection.give_back()
         return Raw(transactions.answer_of(gate, client, self.place, multi, replies))
+
+
+def _ended(error: BrokenUpstream | trio.TooSlowError, budget: float) -> str:
+    if isinstance(error, trio.TooSlowError):
+        return f"the store did not answer within {budget} s"
+    return f"the connection with the watched keys ended ({error})"
 
 
 def takes(
@@ -188,14 +202,16 @@ async def _begin(gate: "Dispatcher", client: Client, place: "Place", frame: byte
     if watch is not None and watch.broken:
         return Raw(b"+OK\r\n")  # EXEC will answer nil in any case
     connection = watch.connection if isinstance(watch, Connected) else await blocking.open_own(gate, session, place)
+    budget = gate.configuration.gate.command_timeout
     try:
-        await connection.send(frame)
-        raw = await connection.receive()
-    except BrokenUpstream as error:
+        with trio.fail_after(budget):
+            await connection.send(frame)
+            raw = blocking.told(await connection.receive())
+    except (BrokenUpstream, trio.TooSlowError) as error:
         connection.close()
         if watch is not None:
             watch.broken = True
-        raise try_again(f"the connection for WATCH ended ({error})") from None
+        raise try_again(_ended(error, budget)) from None
     except BaseException:
         connection.close()
         raise
@@ -203,7 +219,7 @@ async def _begin(gate: "Dispatcher", client: Client, place: "Place", frame: byte
         if raw[:1] == b"-":
             connection.close()
         else:
-            session.watch = Connected(place, connection)
+            session.watch = Connected(place, connection, budget)
             gate.refit(client)
     return Raw(raw)
 
@@ -223,11 +239,12 @@ async def _end(gate: "Dispatcher", client: Client) -> Reply:
     if not isinstance(watch, Connected) or watch.broken:
         return OK
     try:
-        await watch.connection.send(UNWATCH)
-        await watch.connection.receive()
+        with trio.fail_after(watch.budget):
+            await watch.connection.send(UNWATCH)
+            await watch.connection.receive()
         await watch.connection.give_back()
-    except (BrokenUpstream, GateError):
-        watch.close()
+    except (BrokenUpstream, GateError, trio.TooSlowError):
+        watch.close()  # which forgets what was watched as well
     except BaseException:
         watch.close()
         raise

@@ -105,8 +105,9 @@ def test_replies_of_who_has_left_reach_nobody(redis_server: RedisServer, gates: 
             for number, leaver in enumerate(leavers):
                 pipeline = [("SET", f"A.T:{number}", number), ("GET", "A.T:big"), ("MGET", "A.T:big", "A.T:big")]
                 leaver.send_raw(b"".join(frame(*command) for command in pipeline * 5))
+            wait_for(lambda: redis_server.calls("get") == 10 * 5, "the store to have answered all that")
             stays.send_raw(b"".join(frame("GET", f"A.T:{number}") for number in range(10)))
-            wait_for(lambda: redis_server.calls("get") == 10 * 5 + 10, "the store to have answered all")
+            wait_for(lambda: redis_server.calls("get") == 10 * 5 + 10, "the store to have answered these")
             for leaver in leavers:
                 getattr(leaver, end)()
             if end == "reset":  # an orderly end may be a half-close: then the gate goes on
