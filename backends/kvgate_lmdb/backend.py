@@ -16,12 +16,13 @@ from kvgate.backend import BackendStatistics, CallContext, Command, View
 from kvgate.errors import ConfigurationError, GateError, not_supported
 from kvgate.model import keyspace, listing, sweeper
 from kvgate.model.handlers import HANDLERS
-from kvgate.model.kv import KvTxn, run_now, transact
+from kvgate.model.kv import KvTxn, TooLong, run_now, transact
 from kvgate.model.transaction import Transaction
 from kvgate.policy.options import Options
 from kvgate.wire.reply import OK, Error, Raw, Reply
-from kvgate_lmdb.engine import LmdbEngine, TooLong
-from kvgate_lmdb.groups import Block, Write, WriteGroups, error_reply, revisions, run_handler
+from kvgate_lmdb.engine import LmdbEngine
+from kvgate_lmdb.groups import Block, Write, WriteGroups, error_reply, revisions
+from kvgate_lmdb.reads import Reads
 
 log = logging.getLogger("kvgate.lmdb")
 
@@ -63,6 +64,7 @@ class LmdbBackend:
         self.sweeping = False
         self._complaint = ""
         self._groups = WriteGroups(self.engine)
+        self._reads = Reads(self.engine)
 
     @property
     def durability(self) -> str:
@@ -95,7 +97,7 @@ class LmdbBackend:
         try:
             txn = self.engine.read(MOST_IN_PLACE)
             try:
-                work = handler(Transaction(txn, self.engine.now_ms()), command.args)
+                work = handler(Transaction(txn, self.engine.now_ms(), MOST_IN_PLACE), command.args)
                 reply: Reply = run_now(work)
             finally:
                 txn.end()
@@ -110,13 +112,13 @@ class LmdbBackend:
         return reply
 
     async def execute(self, commands: Sequence[Command], call: CallContext) -> Sequence[Raw | Reply]:
-        """As `Backend.execute`: reads alone in one snapshot each, on a thread; anything with writes in a group of writes."""
+        """As `Backend.execute`: reads alone in one snapshot each, on threads; anything with writes in a group of writes."""
         unknown = [command.spec.lower for command in commands if command.spec.name not in HANDLERS]
         if unknown:
             return [error_reply(not_supported(unknown[0], self.name, self.type))] * len(commands)
         try:
             if all(command.spec.readonly for command in commands):
-                return await trio.to_thread.run_sync(self._read, commands)
+                return await self._reads.run(commands, call)
             writes = [
                 Write(HANDLERS[command.spec.name], command.args, "denyoom" in command.spec.flags) for command in commands
             ]
@@ -150,20 +152,6 @@ class LmdbBackend:
         if isinstance(reply, Error):
             raise GateError(reply.text.decode("utf-8", "surrogateescape"))
         return reply if isinstance(reply, list) else None
-
-    def _read(self, commands: Sequence[Command]) -> list[Raw | Reply]:
-        replies: list[Raw | Reply] = []
-        for command in commands:
-            try:
-                txn = self.engine.read_apart()
-                try:
-                    tx = Transaction(txn, self.engine.now_ms())
-                    replies.append(run_handler(HANDLERS[command.spec.name], tx, command.args))
-                finally:
-                    txn.end()
-            except lmdb.Error as error:
-                replies.append(Error(f"ERR store could not read ({error})".encode()))
-        return replies
 
     # Listing
 

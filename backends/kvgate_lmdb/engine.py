@@ -15,7 +15,7 @@ import trio
 
 from kvgate.errors import ConfigurationError, Conflict, GateError, in_doubt, try_again
 from kvgate.model import keyspace
-from kvgate.model.kv import KvTxn
+from kvgate.model.kv import KvTxn, TooLong
 from kvgate.model.meta import decode_counter, encode_counter
 from kvgate.model.overlay import Overlay
 from kvgate_lmdb.environment import open_environment
@@ -23,10 +23,6 @@ from kvgate_lmdb.environment import open_environment
 T = TypeVar("T")
 
 _GENERATIONS_LIMIT: Final = 65_536  # groups whose generation is remembered for one snapshot
-
-
-class TooLong(Exception):  # noqa: N818 - no error: the read goes to another place
-    """A read in place that would take too long there."""
 
 
 class Pages:

@@ -15,7 +15,7 @@ import lmdb
 import trio
 
 from kvgate.errors import GateError, in_doubt, try_again
-from kvgate.model.kv import KvTxn, run_now
+from kvgate.model.kv import KvTxn, TooLong, run_now
 from kvgate.model.transaction import Handler, Transaction
 from kvgate.wire.reply import NULL_ARRAY, Error, Reply
 from kvgate_lmdb.engine import Group, LmdbEngine
@@ -39,7 +39,7 @@ def run_handler(handler: Handler, tx: Transaction, args: list[bytes]) -> Reply:
         return run_now(handler(tx, args))
     except GateError as error:
         return error_reply(error)
-    except lmdb.Error:
+    except (lmdb.Error, TooLong):
         raise
     except Exception:
         log.exception("command %r failed", args[:1])

@@ -24,6 +24,10 @@ QUEUE_END: Final = b"R"
 QUEUE_STORE: Final = b"Q\x03"
 EXPIRY_SHARDS: Final = 256
 CHUNK_KIND: Final = b"\x01"
+FIELD_KIND: Final = b"\x0b"
+VALUE_CHUNK_KIND: Final = b"\x0c"
+PLACES: Final = 1 << 48
+"""Places of the fields of a hash; a cursor of HSCAN is one of them."""
 
 _HEADS_LIMIT = 65_536  # groups remembered; applications that make a group for each key must not grow it for ever
 _heads: dict[bytes, int] = {}
@@ -134,6 +138,38 @@ def expiry_in(entry: bytes) -> tuple[int, bytes]:
 def chunk_key(identity: int, number: int) -> bytes:
     """The engine key of one chunk of a string."""
     return b"D" + identity.to_bytes(8, "big") + CHUNK_KIND + number.to_bytes(4, "big")
+
+
+def field_place(field: bytes) -> int:
+    """48 bits of the field's hash, by which the fields of a big hash are ordered."""
+    return hash64(field) >> 16
+
+
+def field_key(identity: int, field: bytes) -> bytes:
+    """The engine key of one field of a big hash."""
+    place = blake2b(field, digest_size=8).digest()[:6]
+    return b"D" + identity.to_bytes(8, "big") + FIELD_KIND + place + tail(field)
+
+
+def fields_from(identity: int, place: int) -> bytes:
+    """Where the fields of `place` (up to and including 2**48) begin."""
+    head = b"D" + identity.to_bytes(8, "big")
+    return head + VALUE_CHUNK_KIND if place >= PLACES else head + FIELD_KIND + place.to_bytes(6, "big")
+
+
+def place_in(element: bytes) -> int:
+    """The place that a field's engine key holds."""
+    return int.from_bytes(element[10:16], "big")
+
+
+def field_in(element: bytes) -> bytes | None:
+    """The whole field that its engine key holds, None when it is a digest (the field is in the value then)."""
+    return element[17:] if element[16] == 0 else None
+
+
+def value_chunk_key(identity: int, value: int, number: int) -> bytes:
+    """The engine key of one chunk of a long value of a field."""
+    return b"D" + identity.to_bytes(8, "big") + VALUE_CHUNK_KIND + value.to_bytes(8, "big") + number.to_bytes(4, "big")
 
 
 def elements(identity: bytes) -> tuple[bytes, bytes]:

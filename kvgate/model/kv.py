@@ -86,6 +86,10 @@ async def transact(engine: KvEngine, body: Callable[[KvTxn], Awaitable[T]]) -> T
     raise try_again(f"{ATTEMPTS} attempts met other writers of the same keys")
 
 
+class TooLong(Exception):  # noqa: N818 - no error: the read goes to another place
+    """A read would take too long where it runs; it has done nothing."""
+
+
 class SuspendedError(RuntimeError):
     """A coroutine that was to run in place waited for something: a mistake in the program."""
 

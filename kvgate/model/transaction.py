@@ -8,7 +8,7 @@ from typing import Any
 from kvgate.errors import WRONG_TYPE, GateError
 from kvgate.model import keyspace
 from kvgate.model import meta as records
-from kvgate.model.kv import KvTxn
+from kvgate.model.kv import KvTxn, TooLong
 from kvgate.model.meta import CHUNK, STRING, Meta, Outside
 from kvgate.wire.reply import Reply
 
@@ -21,17 +21,27 @@ def wrong_type() -> GateError:
 class Transaction:
     """What a handler gets. It may run twice, so a handler has no effect but through this."""
 
-    __slots__ = ("_located", "_new_groups", "_seen", "kv", "now_ms")
+    __slots__ = ("_located", "_most", "_new_groups", "_seen", "kv", "now_ms")
 
-    def __init__(self, kv: KvTxn, now_ms: int) -> None:
-        """Read and write through `kv`; every key expires by `now_ms`."""
+    def __init__(self, kv: KvTxn, now_ms: int, most: int = 0) -> None:
+        """Read and write through `kv`; every key expires by `now_ms`. `most` records may be read here, 0: any number."""
         self.kv = kv
         self.now_ms = now_ms
+        self._most = most
         self._located: dict[bytes, tuple[bytes, bytes]] = {}
         self._seen: dict[bytes, Meta | None] = {}  # by place: the record that is there, dead ones too
         self._new_groups: dict[bytes, int] = {}  # without a record: not in the shared cache, so that `put` makes one
 
     # Reading
+
+    def expects(self, records: int) -> None:
+        """Say, before it is done, that about so many records will be read.
+
+        Raises:
+            TooLong: that is too much for the place where this runs; the handler lets it pass.
+        """
+        if 0 < self._most < records:
+            raise TooLong
 
     async def generation(self, group: bytes) -> int:
         """The group's effective generation."""

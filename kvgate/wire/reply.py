@@ -42,6 +42,13 @@ class Map:
 
 
 @attrs.frozen(slots=True)
+class PairsOf:
+    """Pairs in order: an array of arrays of two in RESP3, a flat array in RESP2 (HRANDFIELD WITHVALUES)."""
+
+    pairs: "list[tuple[Reply, Reply]]"
+
+
+@attrs.frozen(slots=True)
 class SetOf:
     """``~n`` in RESP3, an array in RESP2."""
 
@@ -94,7 +101,7 @@ NULL_ARRAY: Final = NullArray()
 OK: Final = Simple(b"OK")
 
 Reply = Union[
-    None, int, bytes, "list[Reply]", Simple, Error, Map, SetOf, Push, Double, Boolean, BigNumber, Verbatim, NullArray
+    None, int, bytes, "list[Reply]", Simple, Error, Map, PairsOf, SetOf, Push, Double, Boolean, BigNumber, Verbatim, NullArray
 ]
 
 
@@ -130,6 +137,11 @@ def _write(reply: Reply, proto: int, put: "Callable[[bytes], None]") -> None:
         for key, value in reply.pairs:
             _write(key, proto, put)
             _write(value, proto, put)
+    elif isinstance(reply, PairsOf):
+        if proto == 3:
+            _write_items(b"*", [list(pair) for pair in reply.pairs], proto, put)
+        else:
+            _write_items(b"*", [word for pair in reply.pairs for word in pair], proto, put)
     elif isinstance(reply, SetOf):
         _write_items(b"*" if proto == 2 else b"~", reply.items, proto, put)
     elif isinstance(reply, Push):

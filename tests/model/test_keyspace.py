@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kvgate.model import keyspace as ks
+from kvgate.model.elements import Element, encode_element, encode_small
 from kvgate.model.meta import (
     CHUNK,
     HASH,
@@ -47,6 +48,18 @@ VECTORS: dict[str, bytes] = {
     "generation record of the store": ks.STORE_GENERATION,
     "expiry entry of `Ads.Profile:user:1` at 1700000000000": ks.expiry_key(ks.meta_key(b"Ads.Profile:user:1"), MS),
     "chunk 3 under id 0102030405060708": ks.chunk_key(0x0102030405060708, 3),
+    "field `f` under id 0102030405060708": ks.field_key(0x0102030405060708, b"f"),
+    "field of 401 `x` under id 0102030405060708": ks.field_key(0x0102030405060708, b"x" * 401),
+    "chunk 3 of the value 1112131415161718 under id 0102030405060708": ks.value_chunk_key(
+        0x0102030405060708, 0x1112131415161718, 3
+    ),
+    "element with the value `v`": encode_element(Element(b"v")),
+    "element with an empty value": encode_element(Element(b"")),
+    "element with the value `v` whose field is `abc`, were that long": encode_element(Element(b"v", long_name=b"abc")),
+    "element with a value of 40000 bytes under value id 1112131415161718": encode_element(
+        Element(outside=Outside(0x1112131415161718, 40_000, CHUNK))
+    ),
+    "small hash of `f` = `v` and `g` = ``": encode_small({b"f": b"v", b"g": b""}),
     "queued id 0102030405060708": ks.queued_id(0x0102030405060708),
     "queued flush of `Ads.Profile`": ks.queued_group(b"Ads.Profile"),
     "queued flush of the store": ks.QUEUE_STORE,

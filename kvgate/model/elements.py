@@ -1,0 +1,116 @@
+"""Engine values of the fields of hashes: one element of a big hash, and a whole small hash (docs/keyspace.md, "M" and "D")."""
+
+import struct
+from collections.abc import Iterator, Mapping
+
+import attrs
+
+from kvgate.model.meta import Outside, UnreadableRecordError
+
+_LONG, _OUT = 0x02, 0x04
+_U32 = struct.Struct(">I")
+_PLACE = struct.Struct(">QQI")
+_HEAD = struct.Struct(">BI")
+
+
+@attrs.frozen(slots=True)
+class Element:
+    """What the record of one field says."""
+
+    value: bytes = b""
+    outside: Outside | None = None
+    """Where the value lies when it is too long for the record; its identity is the value's own."""
+    long_name: bytes | None = None
+    """The whole field, when the engine key has its digest only."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of the value."""
+        return len(self.value) if self.outside is None else self.outside.size
+
+
+def encode_element(element: Element) -> bytes:
+    """The stored bytes of an element."""
+    if element.outside is None and element.long_name is None:
+        return b"\x01\x00" + element.value
+    flags, fields = 0, []
+    if element.long_name is not None:
+        flags |= _LONG
+        fields += [_U32.pack(len(element.long_name)), element.long_name]
+    if element.outside is not None:
+        flags |= _OUT
+        fields.append(_PLACE.pack(element.outside.identity, element.outside.size, element.outside.unit))
+    return b"".join((b"\x01", flags.to_bytes(1, "big"), *fields, element.value))
+
+
+def decode_element(raw: bytes) -> Element:
+    """The element of stored bytes.
+
+    Raises:
+        UnreadableRecordError: for a type or flag that this program does not know.
+    """
+    flags = raw[1]
+    if raw[0] != 1:
+        raise UnreadableRecordError(f"an element of type {raw[0]}")
+    if flags & ~(_LONG | _OUT):
+        raise UnreadableRecordError(f"an element with the flags {flags:#x}")
+    at, outside, long_name = 2, None, None
+    if flags & _LONG:
+        (length,) = _U32.unpack_from(raw, at)
+        long_name = raw[at + 4 : at + 4 + length]
+        at += 4 + length
+    if flags & _OUT:
+        outside = Outside(*_PLACE.unpack_from(raw, at))
+        at += _PLACE.size
+    return Element(raw[at:], outside, long_name)
+
+
+def decode_value(raw: bytes) -> bytes | None:
+    """The value of an element that has nothing else, None for others: most of them, and faster."""
+    return raw[2:] if raw[:2] == b"\x01\x00" else None
+
+
+def encode_small(fields: Mapping[bytes, bytes]) -> bytes:
+    """The payload of a small hash's meta."""
+    parts: list[bytes] = []
+    for name, value in fields.items():
+        parts += (_HEAD.pack(0, len(name)), name, _U32.pack(len(value)), value)
+    return b"".join(parts)
+
+
+def _walk(payload: bytes) -> Iterator[tuple[int, int, int]]:
+    """For each field: where its name begins, where that ends (4 bytes before the value), where the value ends."""
+    at, end = 0, len(payload)
+    while at < end:
+        flags, length = _HEAD.unpack_from(payload, at)
+        if flags:
+            raise UnreadableRecordError(f"a field with the flags {flags:#x}")
+        name = at + 5
+        name_end = name + length
+        at = name_end + 4 + int.from_bytes(payload[name_end : name_end + 4], "big")
+        yield name, name_end, at
+
+
+def decode_small(payload: bytes) -> dict[bytes, bytes]:
+    """The fields of a small hash, in the order in which they came.
+
+    Raises:
+        UnreadableRecordError: for a flag that this program does not know.
+    """
+    return {payload[name:name_end]: payload[name_end + 4 : end] for name, name_end, end in _walk(payload)}
+
+
+def find_small(payload: bytes, field: bytes) -> bytes | None:
+    """The value of one field of a small hash, None when it has none."""
+    if field not in payload:
+        return None
+    size = len(field)
+    for name, name_end, end in _walk(payload):
+        if name_end - name == size and payload[name:name_end] == field:
+            return payload[name_end + 4 : end]
+    return None
+
+
+def count_small(payload: bytes) -> int:
+    """The number of fields of a small hash."""
+    return sum(1 for _ in _walk(payload))
