@@ -26,7 +26,8 @@ def _quotas(cgroup: Path, own: Path) -> list[float]:
     except OSError:
         return found
     for line in lines:
-        number, controllers, path = line.split(":", 2)
+        number, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
         inner = path.strip("/")
         if number == "0" and not controllers:
             found += [quota for folder in _upwards(cgroup, inner) if (quota := _version_2(folder)) is not None]
@@ -46,15 +47,15 @@ def _upwards(root: Path, inner: str) -> list[Path]:
 def _version_2(folder: Path) -> float | None:
     try:
         quota, period = (folder / "cpu.max").read_text("utf-8").split()
-    except (OSError, ValueError):
+        return None if quota == "max" else int(quota) / int(period)
+    except (OSError, ValueError, ZeroDivisionError):
         return None
-    return None if quota == "max" else int(quota) / int(period)
 
 
 def _version_1(folder: Path) -> float | None:
     try:
         quota = int((folder / "cpu.cfs_quota_us").read_text("utf-8"))
         period = int((folder / "cpu.cfs_period_us").read_text("utf-8"))
-    except (OSError, ValueError):
+        return None if quota <= 0 else quota / period
+    except (OSError, ValueError, ZeroDivisionError):
         return None
-    return None if quota <= 0 else quota / period

@@ -1,14 +1,15 @@
 """The control channel between the parent and a worker: calls in both directions over one unix socket.
 
 A message is its length (4 bytes) and JSON: ``[number, name, arguments]`` asks, ``[number, result]`` answers,
-``[number, null, error]`` refuses. Bytes travel as text, byte for character (latin-1). Both ends are this program, started
-by one another, so nothing is checked that the code itself decides.
+``[number, null, error]`` refuses. Bytes travel as text, byte for character (latin-1). Both ends are this program; what is
+no message all the same (a worker gone mad) ends the channel, and never the process that reads it.
 """
 
 import json
 import logging
+import math
 import struct
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, Final
 
 import trio
@@ -18,8 +19,10 @@ from kvgate.errors import GateError
 log = logging.getLogger("kvgate.control")
 
 HEADER: Final = struct.Struct("!I")
+LONGEST: Final = 256 * 1024 * 1024
+"""Bytes of one message: CLIENT LIST of 10,000 clients is 4 MB, a configuration of 10,000 namespaces 1 MB."""
 PATIENCE: Final = 5.0
-"""Seconds that an answer may take where the caller says nothing else; a worker that needs longer is counted as gone."""
+"""Seconds that an answer may take where the caller says nothing else."""
 
 Handler = Callable[..., Awaitable[Any]]
 """Called with the arguments of the message; what it returns is JSON; a GateError becomes the caller's GateError."""
@@ -30,13 +33,15 @@ class Gone(Exception):  # noqa: N818 - says what happened
 
 
 class Channel:
-    """One end. `run` reads until the other end is gone; `call` asks."""
+    """One end. `run` reads and writes until the other end is gone; `call` asks."""
 
     def __init__(self, stream: trio.SocketStream, handlers: Mapping[str, Handler]) -> None:
         """`handlers` answer what the other end asks."""
         self._stream = stream
         self._handlers = handlers
-        self._sending = trio.Lock()
+        # What is sent goes through one task: a caller that gives up leaves no half message, and none waits for a reader
+        # that has stopped. Unbounded, since each message is somebody's call, and the callers are few.
+        self._put, self._to_send = trio.open_memory_channel[bytes](math.inf)
         self._waiting: dict[int, trio.MemorySendChannel[list[Any]]] = {}
         self._number = 0
         self.gone = trio.Event()
@@ -44,13 +49,14 @@ class Channel:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Read messages and answer them, each in a task of its own; returns when the other end is gone."""
         try:
-            async with trio.open_nursery() as nursery:
+            async with self._stream, trio.open_nursery() as nursery:
+                nursery.start_soon(self._write)
                 task_status.started()
                 async for message in self._messages():
                     if len(message) == 3 and isinstance(message[1], str):
-                        nursery.start_soon(self._answer, *message)
+                        nursery.start_soon(self._answer, message[0], message[1], message[2])
                     else:
-                        waiting = self._waiting.get(message[0])
+                        waiting = self._waiting.pop(message[0], None)  # none: the caller has given up
                         if waiting is not None:
                             waiting.send_nowait(message)
                 nursery.cancel_scope.cancel()
@@ -59,11 +65,21 @@ class Channel:
             for waiting in self._waiting.values():
                 waiting.close()
 
-    async def _messages(self) -> "Any":
+    async def _messages(self) -> AsyncIterator[list[Any]]:
         data = bytearray()
         while True:
-            while len(data) >= HEADER.size and len(data) >= (end := HEADER.size + HEADER.unpack_from(data)[0]):
-                yield json.loads(bytes(data[HEADER.size : end]))
+            while len(data) >= HEADER.size:
+                (length,) = HEADER.unpack_from(data)
+                if length > LONGEST:
+                    log.error("control_garbage", extra={"length": length, "do": "report this"})
+                    return
+                end = HEADER.size + length
+                if len(data) < end:
+                    break
+                message = _message(bytes(data[HEADER.size : end]))
+                if message is None:
+                    return
+                yield message
                 del data[:end]
             try:
                 more = await self._stream.receive_some()
@@ -73,6 +89,13 @@ class Channel:
                 return
             data += more
 
+    async def _write(self) -> None:
+        async for message in self._to_send:
+            try:
+                await self._stream.send_all(message)
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                return  # the reader finds out, and whoever waits is told
+
     async def _answer(self, number: int, name: str, arguments: list[Any]) -> None:
         try:
             reply: list[Any] = [number, await self._handlers[name](*arguments)]
@@ -81,16 +104,11 @@ class Channel:
         except Exception as error:
             log.exception("control_call_failed", extra={"call": name, "error": repr(error), "do": "report this"})
             reply = [number, None, f"ERR the gate failed inside; its log says more ({name})"]
-        await self._send(reply)
+        self._send(reply)
 
-    async def _send(self, message: list[Any]) -> None:
+    def _send(self, message: list[Any]) -> None:
         text = json.dumps(message).encode()
-        async with self._sending:
-            try:
-                with trio.CancelScope(shield=True):  # half a message would be the end of the channel
-                    await self._stream.send_all(HEADER.pack(len(text)) + text)
-            except (trio.BrokenResourceError, trio.ClosedResourceError):
-                return  # `run` finds out, and whoever waits is told
+        self._put.send_nowait(HEADER.pack(len(text)) + text)
 
     async def call(self, name: str, *arguments: Any, patience: float = PATIENCE) -> Any:
         """What the other end's handler returned.
@@ -107,18 +125,31 @@ class Channel:
         self._waiting[number] = send
         try:
             with trio.move_on_after(patience):
-                await self._send([number, name, arguments])
+                self._send([number, name, arguments])
                 try:
                     answer = await receive.receive()
                 except trio.EndOfChannel:
                     raise Gone(name) from None
                 if len(answer) == 3:
-                    raise GateError(answer[2])
+                    raise GateError(str(answer[2]))
                 return answer[1]
         finally:
-            del self._waiting[number]
+            self._waiting.pop(number, None)
         raise Gone(name)
 
-    async def aclose(self) -> None:
-        """End it; the other end finds out."""
-        await self._stream.aclose()
+
+def _message(text: bytes) -> list[Any] | None:
+    """One message; None, and a line in the log, when it is none."""
+    try:
+        message = json.loads(text)
+    except (ValueError, RecursionError):
+        message = None
+    if (
+        isinstance(message, list)
+        and len(message) in (2, 3)
+        and isinstance(message[0], int)
+        and (len(message) == 2 or not isinstance(message[1], str) or isinstance(message[2], list))
+    ):
+        return message
+    log.error("control_garbage", extra={"beginning": text[:40], "do": "report this"})
+    return None
