@@ -45,6 +45,7 @@ TRIO = {
     "kvgate_lmdb.backend": "owns the sweeper's task",
     "kvgate_lmdb.engine": "commits on a thread",
     "kvgate_lmdb.groups": "gathers writes of several tasks",
+    "kvgate_lmdb.reads": "long reads on threads, few at a time",
     "kvgate_redis.backend": "owns the tasks of a backend",
     "kvgate_redis.health": "asks stores at intervals",
     "kvgate_redis.listing": "paces listings",

@@ -14,9 +14,10 @@ import trio
 
 from kvgate.backend import BackendStatistics, CallContext, Command, View
 from kvgate.errors import ConfigurationError, GateError, not_supported
-from kvgate.model import keyspace, listing, sweeper
+from kvgate.model import keyspace, listing
 from kvgate.model.handlers import HANDLERS
 from kvgate.model.kv import KvTxn, TooLong, run_now, transact
+from kvgate.model.sweeper import Sweeper
 from kvgate.model.transaction import Transaction
 from kvgate.policy.options import Options
 from kvgate.wire.reply import OK, Error, Raw, Reply
@@ -65,6 +66,7 @@ class LmdbBackend:
         self._complaint = ""
         self._groups = WriteGroups(self.engine)
         self._reads = Reads(self.engine)
+        self._sweeper = Sweeper(self.engine)
 
     @property
     def durability(self) -> str:
@@ -252,7 +254,7 @@ class LmdbBackend:
 
     async def _sweep_once(self) -> int:
         try:
-            removed = await sweeper.sweep(self.engine)
+            removed = await self._sweeper.step()
         except (GateError, lmdb.Error) as error:  # the disk is full, other writers were faster: it is tried again
             self._complain(str(error))
             return 0

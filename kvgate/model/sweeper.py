@@ -1,9 +1,11 @@
 """Background removal of what no reader sees any more: expired keys, elements without a meta, what a flush left behind.
 
-Each step is one bounded transaction, so that no client waits long behind it; what is not done stays queued in the store.
+Each step is one transaction, bounded in records and in time, so that no client waits long behind it; what is not done stays
+queued in the store.
 """
 
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from kvgate.model import keyspace
@@ -11,15 +13,101 @@ from kvgate.model import meta as records
 from kvgate.model.kv import KvEngine, KvTxn, transact
 from kvgate.model.transaction import Transaction
 
-BATCH: Final = 200
-"""Records removed in one transaction: about 2 ms of Python over LMDB."""
+EXPIRED_BATCH: Final = 200
+"""Expired keys removed in one transaction; each is looked up."""
+ELEMENTS_BATCH: Final = 1000
+"""Elements removed in one transaction; they are not looked at, and lie side by side."""
+SLICE: Final = 0.002
+"""Seconds after which a transaction takes no more work, whatever its number of records: a slow disk, large records. Its
+commit then takes about as long again, and the disk's own time."""
 _QUEUE_PAGE: Final = 16
+_ELEMENTS_PAGE: Final = 250
+_EXPIRED_PAGE: Final = 50
 _META_PAGE: Final = 100  # as kvgate.model.listing.PAGE: their values come along
 
 
-async def sweep(engine: KvEngine) -> int:
-    """One step of each kind of work; how many records it removed or looked at, 0 when there is nothing to do now."""
-    return await sweep_expired(engine) + await sweep_queue(engine)
+class Sweeper:
+    """The sweeper of one store: there is one at a time, in whichever process holds the store's lock for it."""
+
+    def __init__(self, engine: KvEngine, clock: Callable[[], float] = time.perf_counter) -> None:
+        """Sweep `engine`; `clock` measures a step, in seconds."""
+        self._engine = engine
+        self._clock = clock
+        # Order → where its first remaining element is. Only a hint, lost with the process: engines that keep deleted records
+        # for a while (TiKV) would otherwise walk over all of them again in each step
+        self._reached: dict[bytes, bytes] = {}
+
+    async def step(self) -> int:
+        """One transaction of each kind of work; how many records it removed or looked at, 0: there is nothing to do now."""
+        return await self._expired() + await self._queue()
+
+    def _until(self) -> Callable[[], bool]:
+        """Whether the time of a step that begins now is over."""
+        end = self._clock() + SLICE
+        return lambda: self._clock() >= end
+
+    async def _expired(self) -> int:
+        """Remove keys whose time has come."""
+        now = self._engine.now_ms()
+
+        async def due(txn: KvTxn) -> list[bytes]:
+            found: list[bytes] = []
+            for shard in range(keyspace.EXPIRY_SHARDS):
+                found += await txn.scan_keys(*keyspace.expiries(shard, now), EXPIRED_BATCH - len(found))
+                if len(found) >= EXPIRED_BATCH:
+                    break
+            return found
+
+        entries = await _read(self._engine, due)
+        if not entries:
+            return 0
+
+        async def remove(txn: KvTxn) -> int:
+            over, tx = self._until(), Transaction(txn, now)
+            for at in range(0, len(entries), _EXPIRED_PAGE):
+                if at and over():
+                    return at
+                await _remove_expired(tx, entries[at : at + _EXPIRED_PAGE])
+            return len(entries)
+
+        return await transact(self._engine, remove)
+
+    async def _queue(self) -> int:
+        """Do a part of the first orders in the queue."""
+
+        async def first(txn: KvTxn) -> list[bytes]:
+            return await txn.scan_keys(keyspace.QUEUE_START, keyspace.QUEUE_END, _QUEUE_PAGE)
+
+        orders = await _read(self._engine, first)
+        if not orders:
+            return 0
+        ids = [order for order in orders if order[1] == 1]
+        if not ids:
+            return await transact(self._engine, lambda txn: _flushed(txn, orders[0], self._engine.now_ms()))
+        done, order, start = await transact(self._engine, lambda txn: self._elements(txn, ids))
+        self._reached = {order: start} if start else {}
+        return done
+
+    async def _elements(self, txn: KvTxn, orders: Sequence[bytes]) -> tuple[int, bytes, bytes]:
+        """Delete elements of the queued ids; an order goes with its last element. How many records, and the order that is
+        not done with the place to go on from (empty when all are done)."""
+        done, over = 0, self._until()
+        for order in orders:
+            start, end = keyspace.elements(order[2:10])
+            start = self._reached.get(order, start)
+            while True:
+                if done >= ELEMENTS_BATCH or (done and over()):
+                    return done, order, start
+                page = await txn.scan_keys(start, end, min(_ELEMENTS_PAGE, ELEMENTS_BATCH - done))
+                for element in page:
+                    txn.delete(element)
+                done += len(page)
+                if not page:
+                    break
+                start = page[-1] + b"\x00"
+            txn.delete(order)
+            done += 1
+        return done, b"", b""
 
 
 async def _read(engine: KvEngine, look: Callable[[KvTxn], Awaitable[list[bytes]]]) -> list[bytes]:
@@ -30,62 +118,13 @@ async def _read(engine: KvEngine, look: Callable[[KvTxn], Awaitable[list[bytes]]
         await txn.rollback()
 
 
-async def sweep_expired(engine: KvEngine) -> int:
-    """Remove up to `BATCH` keys whose time has come."""
-    now = engine.now_ms()
-
-    async def due(txn: KvTxn) -> list[bytes]:
-        found: list[bytes] = []
-        for shard in range(keyspace.EXPIRY_SHARDS):
-            found += await txn.scan_keys(*keyspace.expiries(shard, now), BATCH - len(found))
-            if len(found) >= BATCH:
-                break
-        return found
-
-    entries = await _read(engine, due)
-    if not entries:
-        return 0
-
-    async def remove(txn: KvTxn) -> None:
-        tx = Transaction(txn, now)
-        places = [keyspace.expiry_in(entry) for entry in entries]
-        metas = await txn.get_many([place for _, place in places])
-        for entry, (expires, place), raw in zip(entries, places, metas, strict=True):
-            txn.delete(entry)
-            if raw is not None and records.decode(raw).expires == expires:
-                await tx.remove_at(place)
-
-    await transact(engine, remove)
-    return len(entries)
-
-
-async def sweep_queue(engine: KvEngine) -> int:
-    """Do a part of the first order in the queue."""
-
-    async def first(txn: KvTxn) -> list[bytes]:
-        return await txn.scan_keys(keyspace.QUEUE_START, keyspace.QUEUE_END, _QUEUE_PAGE)
-
-    orders = await _read(engine, first)
-    if not orders:
-        return 0
-    ids = [order for order in orders if order[1] == 1]
-    if ids:
-        return await transact(engine, lambda txn: _elements(txn, ids))
-    return await transact(engine, lambda txn: _flushed(txn, orders[0], engine.now_ms()))
-
-
-async def _elements(txn: KvTxn, orders: list[bytes]) -> int:
-    """Delete elements of the queued ids, up to `BATCH`; an order goes with its last element."""
-    done = 0
-    for order in orders:
-        found = await txn.scan_keys(*keyspace.elements(order[2:10]), BATCH - done)
-        for element in found:
-            txn.delete(element)
-        done += len(found)
-        if done >= BATCH:
-            return done
-        txn.delete(order)
-    return done + len(orders)
+async def _remove_expired(tx: Transaction, entries: Sequence[bytes]) -> None:
+    places = [keyspace.expiry_in(entry) for entry in entries]
+    metas = await tx.kv.get_many([place for _, place in places])
+    for entry, (expires, place), raw in zip(entries, places, metas, strict=True):
+        tx.kv.delete(entry)
+        if raw is not None and records.decode(raw).expires == expires:
+            await tx.remove_at(place)
 
 
 async def _flushed(txn: KvTxn, order: bytes, now_ms: int) -> int:

@@ -2,11 +2,12 @@
 
 from kvgate.backend import View
 from kvgate.errors import GateError
-from kvgate.model import listing, sweeper
+from kvgate.model import listing
 from kvgate.model.handlers import HANDLERS
 from kvgate.model.kv import KvTxn, transact
 from kvgate.model.memory import MemoryEngine
 from kvgate.model.meta import Meta
+from kvgate.model.sweeper import Sweeper
 from kvgate.model.transaction import Transaction
 from kvgate.wire.reply import Reply
 
@@ -19,6 +20,7 @@ class World:
     def __init__(self) -> None:
         self.now = 1_800_000_000_000
         self.engine = MemoryEngine(lambda: self.now)
+        self.sweeper = Sweeper(self.engine)
 
     async def ask(self, *args: bytes) -> Reply:
         """The reply; an error as its text."""
@@ -64,7 +66,7 @@ class World:
     async def sweep(self) -> int:
         """Until nothing is left to do; how many steps found something."""
         steps = 0
-        while await sweeper.sweep(self.engine):
+        while await self.sweeper.step():
             steps += 1
             assert steps < 10_000, "the sweeper does not come to an end"
         return steps
