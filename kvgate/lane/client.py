@@ -24,7 +24,9 @@ class Client:
         "busy",
         "closed",
         "closing",
+        "cut",
         "eof",
+        "held",
         "hung_up",
         "id",
         "inflight",
@@ -60,7 +62,8 @@ class Client:
         self.over_since = 0.0  # when out_size went over the soft limit
         self.inflight = 0  # commands forwarded and not answered
         self.inflight_bytes = 0
-        self.backlog: list[bytes] = []  # received, not scanned: the client is busy, or waits to be
+        self.held = 0  # bytes of replies that wait for earlier ones, and of pushes that wait for the end of a reply
+        self.backlog: deque[bytes] = deque()  # received, not scanned: the client is busy, or waits to be
         self.backlog_size = 0
         self.batch: list[Any] = []  # commands for an adapter that the gate collects while one portion is scanned
         self.last_fed = 0.0  # when bytes of it came last, on the lane's clock
@@ -73,6 +76,7 @@ class Client:
         self.eof = False  # it will send no more; what came is finished and flushed, then it is closed
         self.hung_up = False  # what it still sends is not looked at (QUIT, a protocol error)
         self.closing = False  # close after the flush
+        self.cut = False  # close without it
         self.closed = False
 
     def __repr__(self) -> str:

@@ -8,6 +8,7 @@ The order of replies is kept by two queues of slots (see kvgate.lane.slots). One
 order because a client keeps to one connection per shard, and because a command on any other path runs alone (`alone`).
 """
 
+import logging
 from collections import deque
 from collections.abc import Callable
 from typing import Final, Protocol
@@ -20,6 +21,8 @@ from kvgate.policy.compiled import NO_COLON
 from kvgate.wire.measure import Measurer, measure
 from kvgate.wire.request import RequestScanner, encode_request
 
+log = logging.getLogger("kvgate.lane")
+
 LENGTHS: Final = {b"%d" % n: n for n in range(4096)}
 """Lengths as Redis takes them, so that one lookup reads and checks: ``$04`` is not among them."""
 
@@ -28,6 +31,12 @@ BUFFERED_REPLY = 1024 * 1024
 
 STORE_ERRORS: Final = (b"-NOAUTH", b"-NOPERM", b"-READONLY", b"-MASTERDOWN")
 """What a store says to the gate, not to the client."""
+
+LONGEST_HEAD: Final = 64
+"""Bytes within which the name of a command that the lane takes has to end, so that looking for it is not looking through
+everything that came with it."""
+PORTION: Final = 64 * 1024
+"""Bytes to which small portions that have to wait are joined: each is looked at anew after each command that runs alone."""
 
 _DOLLAR = 0x24
 _MINUS, _PUSH = 0x2D, 0x3E
@@ -69,18 +78,19 @@ class Lane:
         self.upstreams: set[Upstream] = set()  # that ever had work
         self.commands = 0  # forwarded in runs, for INFO
         self.retries = 0
+        self.failures = 0  # replies that somebody could not take: each is a bug
 
     # ------------------------------------------------------------------ clients' bytes
 
     def feed(self, client: Client, data: bytes, now: float) -> None:
         """Take bytes of a client. What is no RESP is answered with Redis' text, and the client is then closed."""
         client.last_fed = now
-        if client.hung_up:
-            return
         if client.stalled or client.backlog:
-            client.backlog.append(data)
-            client.backlog_size += len(data)
+            _put_off(client, data)
             return
+        self._take(client, data, now)
+
+    def _take(self, client: Client, data: bytes, now: float) -> None:
         try:
             self._scan(client, data, now)
         except ProtocolError as problem:
@@ -101,12 +111,12 @@ class Lane:
         run_start = run_count = run_readonly = 0
         if not client.scanner.idle:
             pos = self._slow(client, data, 0, now)
-        routes, line = client.routes, client.line
-        while pos < size and not client.stalled:
-            name_end = find(b"\r\n$", pos + 5)
+        routes, line, going = client.routes, client.line, not client.stalled
+        while going and pos < size:
+            name_end = find(b"\r\n$", pos + 5, pos + LONGEST_HEAD)
             key_start = find(b"\r\n", name_end + 3) + 2
             length = lengths.get(data[name_end + 3 : key_start - 2])
-            if length is not None and name_end > 0:
+            if length is not None and key_start > name_end > 0:  # what is not found leaves a position near the beginning
                 key_end = end = key_start + length
                 colon = find(b":", key_start, end)
                 route = routes.get(data[key_start:colon] if colon >= 0 else NO_COLON)
@@ -114,14 +124,14 @@ class Lane:
                 if route is not None and plan is not None:
                     more = plan >> 1
                     while more and startswith(b"\r\n$", end):
-                        start = find(b"\r\n", end + 3) + 2
-                        text = data[end + 3 : start - 2]
-                        length = lengths.get(text)
-                        if length is None:
-                            if not text.isdigit() or text[0] == 0x30:
+                        at = find(b"\r\n", end + 3)
+                        length = lengths.get(data[end + 3 : at])
+                        if length is None or at < 0:
+                            text = data[end + 3 : at]
+                            if at < 0 or not text.isdigit() or text[0] == 0x30 or at - end > 12:
                                 break
                             length = int(text)
-                        end = start + length
+                        end = at + 2 + length
                         more -= 1
                     end += 2
                     if not more and end <= size and end - pos <= route.quick and data[end - 2 : end] == b"\r\n":
@@ -139,11 +149,11 @@ class Lane:
                 self.forward(client, run_up, data[run_start:pos], now, run_count, readonly=run_readonly)
                 run_up = None
             pos = self._slow(client, data, pos, now)
-            routes, line = client.routes, client.line
+            routes, line, going = client.routes, client.line, not client.stalled
         if run_up is not None:
             self.forward(client, run_up, data[run_start:pos], now, run_count, readonly=run_readonly)
-        if pos < size and not client.eof:
-            client.backlog.append(data[pos:])
+        if pos < size and not client.hung_up:
+            client.backlog.appendleft(data[pos:])  # before what came later
             client.backlog_size += size - pos
 
     def _slow(self, client: Client, data: bytes, pos: int, now: float) -> int:
@@ -186,9 +196,11 @@ class Lane:
         queue = client.queue
         while queue and (queue[0].parts or not queue[0].want):
             slot = queue[0]
-            if slot.emits:
-                client.out.extend(slot.parts)
-            slot.parts.clear()
+            if slot.parts:
+                client.held -= sum(map(len, slot.parts))
+                if slot.emits:
+                    client.out.extend(slot.parts)
+                slot.parts.clear()
             if slot.want:
                 break
             queue.popleft()
@@ -221,11 +233,30 @@ class Lane:
             self.touched_clients.append(client)
         self._ran_empty(client)
 
+    def move(self, client: Client, line: int) -> None:
+        """Have the client use other shared connections once everything before is answered: on two at a time, commands
+        could overtake one another."""
+        if client.line == line:
+            return
+        if not client.queue:
+            client.line = line
+            return
+
+        def start() -> None:
+            client.line = line
+            self.done(client)
+
+        client.waiting = start
+
     def push(self, client: Client, raw: bytes) -> None:
         """Write something that answers no command, between whole replies."""
         if client.closed:
             return
-        (client.withheld if client.streaming else client.out).append(raw)
+        if client.streaming:
+            client.withheld.append(raw)
+            client.held += len(raw)
+        else:
+            client.out.append(raw)
         if not client.touched:
             client.touched = True
             self.touched_clients.append(client)
@@ -239,9 +270,8 @@ class Lane:
 
     def abort(self, client: Client) -> None:
         """Close the client at once, without another byte."""
-        client.closing = True
+        client.closing = client.cut = True
         client.out.clear()
-        client.out_size = 0
         if not client.touched:
             client.touched = True
             self.touched_clients.append(client)
@@ -303,8 +333,8 @@ class Lane:
         fifo, find, lengths, touched = up.fifo, data.find, LENGTHS, self.touched_clients
         while pos < size:
             if not fifo:
-                self._unasked(up, data, pos)
-                return
+                pos = self._unasked(up, data, pos)
+                continue
             slot = fifo[0]
             start, want = pos, slot.want
             most = want - 1 if slot.special else 0  # special slots get one reply at a time
@@ -363,11 +393,17 @@ class Lane:
                                 self.settle(client)
                     else:
                         slot.parts.append(data[start:pos])
+                        client.held += pos - start
+                        if client.held > BUFFERED_REPLY and not client.touched:  # the driver looks at its limits
+                            client.touched = True
+                            touched.append(client)
                         if not want:
                             fifo.popleft()
                             client.inflight_bytes -= len(slot.frames)
             if want and pos < size and want > most:
                 pos = self._unusual(up, data, pos, now)
+        if up.held and not (fifo and up.is_sent(fifo[0])):
+            self.to_drop.append((up, f"store {up.name} is a replica now, or lost its master"))
 
     def _unusual(self, up: Upstream, data: bytes, pos: int, now: float) -> int:
         """What stands at `pos` is a push, a store's word to the gate, or the beginning of a reply that is not whole yet."""
@@ -380,17 +416,24 @@ class Lane:
             if end > 0:
                 self._store_error(up, data[pos:end], now)
                 return end
+        return self._unfinished(up, data, pos)
+
+    def _unfinished(self, up: Upstream, data: bytes, pos: int) -> int:
+        """From `pos` to the end of `data` stands the beginning of something."""
         up.measurer = Measurer()
         up.aside = data[pos] in (_PUSH, _MINUS)
+        up.unasked = not up.fifo
         if up.measurer.feed(data, pos) >= 0:
             raise ProtocolError("Protocol error: a reply ends where it should not")
         self._hold(up, data[pos:])
         return len(data)
 
-    def _unasked(self, up: Upstream, data: bytes, pos: int) -> None:
-        """Bytes while nobody waits: a push or an error that announces the end is dropped, the rest is out of step."""
+    def _unasked(self, up: Upstream, data: bytes, pos: int) -> int:
+        """What comes while nobody waits: a push or an error that announces the end is dropped, the rest is out of step."""
         if data[pos] not in (_PUSH, _MINUS):
             raise ProtocolError(f"Protocol error: {up.name} sent a reply that nobody asked for")
+        end = measure(data, pos)
+        return end if end >= 0 else self._unfinished(up, data, pos)
 
     def _go_on(self, up: Upstream, measurer: Measurer, data: bytes) -> int:
         """Follow the reply that was unfinished; the position after it, or -1."""
@@ -398,33 +441,38 @@ class Lane:
         if end < 0:
             self._hold(up, data)
             return -1
-        slot, piece = up.fifo[0], b"".join(up.partial) + data[:end]
+        piece = b"".join(up.partial) + data[:end]
         up.measurer = None
         up.partial.clear()
         up.partial_size = 0
+        if up.unasked or (up.aside and piece[0] == _PUSH):
+            return end
         if up.aside and piece.startswith(STORE_ERRORS):
             self._store_error(up, piece, up.last_read)
             return end
-        if up.aside and piece[0] == _PUSH:
-            return end
+        slot = up.fifo[0]
         client = slot.client
         streamed = _streams(slot)
         self._deliver(up, slot, piece, 1)
         if streamed and client is not None:
             client.streaming = False
+            client.held -= sum(map(len, client.withheld))
             client.out.extend(client.withheld)
             client.withheld.clear()
         return end
 
     def _hold(self, up: Upstream, data: bytes) -> None:
         """Keep a part of an unfinished reply; a large one is passed on when it is its client's turn."""
+        if up.aside:
+            up.partial.append(data)
+            return
         slot = up.fifo[0]
         client = slot.client
-        if client is None and not slot.special and not up.aside:
+        if client is None and not slot.special:
             return
         up.partial.append(data)
         up.partial_size += len(data)
-        if up.aside or slot.special or up.partial_size <= BUFFERED_REPLY:
+        if slot.special or up.partial_size <= BUFFERED_REPLY:
             return
         if client is not None and client.queue[0] is slot:
             client.streaming = True
@@ -445,6 +493,7 @@ class Lane:
             client.inflight -= replies
             if piece:
                 slot.parts.append(piece)
+                client.held += len(piece)
         if not slot.want:
             up.fifo.popleft()
             if client is not None:
@@ -456,7 +505,7 @@ class Lane:
         client = slot.client
         if slot.want == replies:
             up.fifo.popleft()
-        slot.receive(piece, replies)
+        self._tell(slot, piece, replies)
         if client is not None:
             client.inflight -= replies
             if not slot.want:
@@ -470,18 +519,25 @@ class Lane:
             self._deliver(up, slot, upstream_refused(raw[1:-2].decode("utf-8", "replace")).reply, 1)
             return
         up.held = True  # send nothing more to it; when what was sent is answered, connect anew and resolve the name again
-        why = f"store {up.name} is a replica now, or lost its master"
-        others = list(up.fifo)[1:]
-        last = slot.want == 1 and not any(_owner(other) == _owner(slot) for other in others)
-        if _awaited(slot) and last and now - slot.started < self.budget:
+        if _is_last(slot) and now - slot.started < self.budget:
             up.fifo.popleft()
             _keep_unanswered(slot)
             up.put(slot)
             self.retries += 1
         else:
-            self._deliver(up, slot, try_again(why).reply, 1)
-        if not up.fifo or not up.is_sent(up.fifo[0]):
-            self.to_drop.append((up, why))
+            self._deliver(up, slot, try_again(f"store {up.name} is a replica now, or lost its master").reply, 1)
+
+    def _tell(self, slot: Slot, piece: bytes, replies: int) -> None:
+        """Hand replies to a special slot. What it fails at is its own client's affair, and not that of all who share the
+        connection."""
+        try:
+            slot.receive(piece, replies)
+        except Exception:
+            self.failures += 1
+            log.exception("reply_failed", extra={"do": "report this"})
+            owner = slot.owner if isinstance(slot, Call) else slot.client
+            if owner is not None and not owner.closed:
+                self.abort(owner)
 
     # ------------------------------------------------------------------ the end of a connection
 
@@ -547,13 +603,14 @@ class Lane:
         """Answer what is unanswered of a slot that stands in no FIFO any more."""
         client, want = slot.client, slot.want
         if slot.special:
-            slot_replies = [error] * want
-            for piece in slot_replies:
-                slot.receive(piece, 1)
+            for _ in range(want):
+                self._tell(slot, error, 1)
         else:
             slot.want = 0
             slot.parts.append(error * want)
         if client is not None:
+            if not slot.special:
+                client.held += len(error) * want
             client.inflight -= want
             client.inflight_bytes -= len(slot.frames)
             self.settle(client)
@@ -566,15 +623,17 @@ class Lane:
         client.queue.clear()
         client.out.clear()
         client.backlog.clear()
+        client.batch.clear()
+        client.withheld.clear()
         client.waiting = None
-        client.inflight = client.inflight_bytes = client.backlog_size = client.out_size = 0
+        client.inflight = client.inflight_bytes = client.backlog_size = client.out_size = client.held = 0
         self.gate.left(client)
 
     # ------------------------------------------------------------------ time
 
     def tick(self, now: float) -> None:
         """Look after time limits; called a few times in each budget."""
-        for up in self.upstreams:
+        for up in list(self.upstreams):
             fifo = up.fifo
             if not fifo:
                 continue
@@ -614,31 +673,29 @@ class Lane:
     def resume(self, now: float) -> None:
         """Let the clients go on whose queue ran empty. The driver calls it after serving sockets."""
         while self.resumable:
-            client = self.resumable.popleft()
-            if client.closed or client.busy:
-                continue
-            if client.waiting is not None:
-                if client.queue:
-                    continue  # another reply is awaited; it comes back here then
-                start, client.waiting = client.waiting, None
-                client.busy = True
-                start()
-            elif client.backlog:
-                data = b"".join(client.backlog)
-                client.backlog.clear()
-                client.backlog_size = 0
-                self.feed(client, data, now)
-                if not client.stalled:
-                    self._ran_empty_if_idle(client)
-            elif client.eof and not client.queue:
-                client.closing = True
-                if not client.touched:
-                    client.touched = True
-                    self.touched_clients.append(client)
+            self.go_on(self.resumable.popleft(), now)
 
-    def _ran_empty_if_idle(self, client: Client) -> None:
-        if client.eof and not client.queue:
-            self.resumable.append(client)
+    def go_on(self, client: Client, now: float) -> None:
+        """Let one client of `resumable` go on, by one portion of what it sent; it stands there again if there is more."""
+        if client.closed or client.busy:
+            return
+        if client.waiting is not None:
+            if client.queue:
+                return  # another reply is awaited; it comes back here then
+            start, client.waiting = client.waiting, None
+            client.busy = True
+            start()
+        elif client.backlog:
+            data = client.backlog.popleft()
+            client.backlog_size -= len(data)
+            self._take(client, data, now)
+            if not client.stalled and (client.backlog or (client.eof and not client.queue)):
+                self.resumable.append(client)
+        elif client.eof and not client.queue:
+            client.closing = True
+            if not client.touched:
+                client.touched = True
+                self.touched_clients.append(client)
 
     def ended(self, client: Client) -> None:
         """The client will send no more (half-close): what came is finished and flushed, then it is closed."""
@@ -646,6 +703,28 @@ class Lane:
         self.gate.half_closed(client)
         if not client.queue and not client.busy and not client.closed:
             self.resumable.append(client)
+
+
+def _put_off(client: Client, data: bytes) -> None:
+    """Keep bytes until the client's present command is answered; those of a client that was hung up on are dropped."""
+    if client.hung_up:
+        return
+    backlog = client.backlog
+    if backlog and len(backlog[-1]) + len(data) <= PORTION:
+        backlog[-1] += data
+    else:
+        backlog.append(data)
+    client.backlog_size += len(data)
+
+
+def _is_last(slot: Slot) -> bool:
+    """Whether one command is left of the slot, and its client has sent nothing after it. (One that sent something to
+    another store counts as one that has: to look through everything would take too long when thousands are refused.)"""
+    if slot.want != 1:
+        return False
+    if isinstance(slot, Call):
+        return slot.single and (slot.owner is None or len(slot.owner.queue) <= 1)
+    return slot.client is not None and slot.client.queue[-1] is slot
 
 
 def _awaited(slot: Slot) -> bool:

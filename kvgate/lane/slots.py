@@ -1,8 +1,9 @@
 """Reply slots: what stands in a client's queue, in the order of its commands, and in an upstream's FIFO, in the order sent.
 
 A plain `Slot` is a run of commands of one client that went to one upstream: it stands in both queues. The others are
-`special`: a `Pending` reply that a task will fill, a `Merged` reply that waits for its `Part` slots on several upstreams, a
-`Call` of a task that is no client, an `Exec` block, and a `Quiet` run whose replies the client does not want.
+`special`: a `Call` whose replies go to a function (a part of a split command, a block for EXEC, a task's question), and a
+`Quiet` run whose replies the client does not want. A `Pending` reply, which a task, a merge or the gate fills, stands in the
+client's queue alone, an `Expired` one in the FIFO alone.
 """
 
 from collections.abc import Callable
@@ -66,6 +67,7 @@ class Pending(Slot):
         if self.want and self.client is not None:
             self.want = 0
             self.parts.append(raw)
+            self.client.held += len(raw)
 
 
 class QuietPending(Pending):
@@ -92,7 +94,7 @@ class Call(Slot):
     `want` may be above 1 (MULTI … EXEC): `answer` gets every reply, in order.
     """
 
-    __slots__ = ("answer", "owner", "patience")
+    __slots__ = ("answer", "owner", "patience", "single")
     special = True
 
     def __init__(
@@ -111,6 +113,7 @@ class Call(Slot):
         super().__init__(None, want, frames, started, readonly=readonly)
         self.answer = answer
         self.owner = owner
+        self.single = want == 1
         self.patience = patience
 
     def receive(self, piece: bytes, replies: int) -> None:

@@ -44,6 +44,7 @@ class Upstream:
         "state",
         "touched",
         "transport",
+        "unasked",
         "unsent",
         "why_down",
     )
@@ -67,6 +68,7 @@ class Upstream:
         self.partial: list[bytes] = []
         self.partial_size = 0
         self.aside = False  # the unfinished reply is a push or an error: it may be meant for the gate
+        self.unasked = False  # nobody waited when it began: it is dropped at its end
         self.last_read = 0.0
         self.touched = False
         self.retired = False  # of a configuration that is served no more

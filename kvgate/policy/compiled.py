@@ -8,6 +8,9 @@ from typing import Any
 
 NO_COLON = b":"
 """Stands for the text before the first ":" of keys that have none; no such text can be equal to it."""
+MOST_ARGUMENTS = 998
+"""Arguments after the key up to which the number of all arguments has three digits, and a request's name begins within the
+first five bytes behind ``*n\\r\\n``: where the lane looks for its end."""
 HEADS_LIMIT = 4096
 """Spellings kept per user and backend: 240 commands in a few cases and lengths; beyond that the memory starts anew."""
 
@@ -44,7 +47,13 @@ class Route:
         self.slot_of = slot_of
 
     def learn(self, head: bytes, more: int, *, readonly: bool) -> None:
-        """Let the lane take requests that begin with `head` and have `more` arguments after their key."""
+        """Let the lane take requests that begin with `head` and have `more` arguments after their key.
+
+        A `head` without the name (``*1000``, what stands before the first ``\\r\\n$`` behind byte 5) would let every
+        command of that many arguments pass: it is not learned.
+        """
+        if not 0 <= more < MOST_ARGUMENTS:
+            return
         if len(self.plans) >= HEADS_LIMIT:
             self.plans.clear()
         self.plans[head] = more << 1 | readonly

@@ -14,6 +14,12 @@ LINE_LIMIT = 64 * 1024
 its own answer to a longer one depends on how the bytes arrived; here a longer one is refused always."""
 BULK_LIMIT = 512 * 1024 * 1024
 """Redis' default ``proto-max-bulk-len``."""
+REQUEST_LIMIT = BULK_LIMIT + 1024 * 1024
+"""Bytes that all arguments of a request may hold, `ARGUMENT` for each of them included: one of the longest, and others beside
+it. Redis ends a connection whose unread input exceeds 1 GB (client-query-buffer-limit); the gate holds a request up to three
+times while it passes it on."""
+ARGUMENT = 48
+"""What an argument costs beside its bytes: Python's object and its place in a list."""
 COUNT_LIMIT = 2**31 - 1
 UNAUTHENTICATED_COUNT = 10
 UNAUTHENTICATED_BULK = 16384
@@ -124,6 +130,7 @@ class RequestScanner:
         "_left",
         "_line",
         "_missing",
+        "_size",
         "args",
         "authenticated",
         "canonical",
@@ -141,6 +148,7 @@ class RequestScanner:
         self._args: list[bytes] = []
         self._left = 0  # arguments still to come; 0: between requests
         self._missing = -1  # bytes of the present bulk still to come, its line end included; -1: its header is to come
+        self._size = 0  # what the arguments of the present request hold, the one that is coming in counted whole
         self._dropping = False  # the present bulk is over `value_limit`
         self._chunks: list[bytes] = []
         self._line = b""  # the beginning of a line whose end has not come
@@ -149,6 +157,13 @@ class RequestScanner:
     def idle(self) -> bool:
         """Whether the scanner stands between two requests, with nothing half read."""
         return not self._left and not self._line
+
+    @property
+    def held(self) -> int:
+        """Bytes in memory for a request that is half read."""
+        if not self._left:
+            return len(self._line)
+        return self._size + len(self._line) - (self._missing if self._missing > 0 and not self._dropping else 0)
 
     def feed(self, data: bytes, pos: int) -> int:
         """Consume from `pos`; the position behind what was consumed.
@@ -194,7 +209,7 @@ class RequestScanner:
             self.canonical &= count == 0
             self.args = []
         else:
-            self._left = count
+            self._left, self._size = count, 0
         return pos
 
     def _inline(self, data: bytes, pos: int) -> int:
@@ -253,6 +268,11 @@ class RequestScanner:
         if length > self.value_limit:
             self.oversized = max(self.oversized, length)
             self._dropping = True
+            self._size += ARGUMENT
+        else:
+            self._size += length + ARGUMENT
+        if self._size > REQUEST_LIMIT:
+            raise ProtocolError("Protocol error: too big request")
         self._missing = length + 2
         return pos
 
