@@ -64,7 +64,7 @@ class LmdbBackend:
         self.swept = 0
         self.sweeping = False
         self._complaint = ""
-        self._groups = WriteGroups(self.engine)
+        self._groups = WriteGroups(self.engine, MAX_VALUE)
         self._reads = Reads(self.engine)
         self._sweeper = Sweeper(self.engine)
 

@@ -96,9 +96,10 @@ class _Job:
 class WriteGroups:
     """The queue, and the loop that empties it."""
 
-    def __init__(self, engine: LmdbEngine) -> None:
-        """Write into `engine`, once `run` runs."""
+    def __init__(self, engine: LmdbEngine, longest: int) -> None:
+        """Write into `engine`, once `run` runs. `longest`: bytes that a string may grow to."""
         self._engine = engine
+        self._longest = longest
         self._queue: deque[_Job] = deque()
         self._wake = trio.Event()
         self._turn = threading.Lock()  # between a job that is taken on the thread and one that is given up on trio's
@@ -219,7 +220,7 @@ class WriteGroups:
         if short and write.grows:
             return error_reply(GateError(f"ERR store refuses to grow: {short}"))
         txn = group.command()
-        reply = run_handler(write.handler, Transaction(txn, now), write.args)
+        reply = run_handler(write.handler, Transaction(txn, now, longest=self._longest), write.args)
         if not isinstance(reply, Error):
             group.take(txn)
         return reply

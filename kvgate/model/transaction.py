@@ -11,6 +11,7 @@ from kvgate.model import meta as records
 from kvgate.model.kv import KvTxn, TooLong
 from kvgate.model.meta import CHUNK, STRING, Meta, Outside
 from kvgate.wire.reply import Reply
+from kvgate.wire.request import BULK_LIMIT
 
 
 def wrong_type() -> GateError:
@@ -21,12 +22,14 @@ def wrong_type() -> GateError:
 class Transaction:
     """What a handler gets. It may run twice, so a handler has no effect but through this."""
 
-    __slots__ = ("_located", "_most", "_new_groups", "_seen", "kv", "now_ms")
+    __slots__ = ("_located", "_most", "_new_groups", "_seen", "kv", "longest", "now_ms")
 
-    def __init__(self, kv: KvTxn, now_ms: int, most: int = 0) -> None:
-        """Read and write through `kv`; every key expires by `now_ms`. `most` records may be read here, 0: any number."""
+    def __init__(self, kv: KvTxn, now_ms: int, most: int = 0, longest: int = BULK_LIMIT) -> None:
+        """Read and write through `kv`; every key expires by `now_ms`. `most` records may be read here, 0: any number. A string
+        may be lengthened to `longest` bytes (the backend's ``max_value``)."""
         self.kv = kv
         self.now_ms = now_ms
+        self.longest = longest
         self._most = most
         self._located: dict[bytes, tuple[bytes, bytes]] = {}
         self._seen: dict[bytes, Meta | None] = {}  # by place: the record that is there, dead ones too
@@ -137,6 +140,15 @@ class Transaction:
         long_key = key if len(key) > keyspace.TEXT_LIMIT else None
         self._seen[place] = meta
         self.kv.put(place, records.encode(meta, generation, self.kv.revision(), long_key))
+
+    async def move(self, source: bytes, meta: Meta, target: bytes) -> None:
+        """Let `target` be what `load` found under `source`, which is gone then. Elements stay as they are, under their id."""
+        await self.put(target, meta)
+        place = self._located[source][0]
+        if meta.expires:
+            self.kv.delete(keyspace.expiry_key(place, meta.expires))
+        self._seen[place] = None
+        self.kv.delete(place)
 
     async def remove(self, key: bytes) -> None:
         """Delete the key's record, whether alive or dead; no error when there is none."""
