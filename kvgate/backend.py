@@ -5,7 +5,7 @@ adapter can `execute` commands. It may also offer more, each in a Protocol of it
 `PassThrough` (clients' bytes may be forwarded by the lane), `InPlace` (reads that never wait), `Listing` (SCAN and its kin).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -104,6 +104,8 @@ class Topology:
     """slot → index into `shards`; its length is the number of slots. One shard: ``(0,)``."""
     slot_of: Callable[[bytes], int]
     """Of the key's hash text (its ``{tag}`` if it has one) → slot. Not called when there is one shard."""
+    is_crc32: bool = False
+    """Whether that is zlib's CRC-32 modulo the number of slots, which the lane then computes itself."""
     rename: Mapping[str, str] = attrs.field(factory=dict)
     """Upper-case command → its name on the store."""
 
@@ -168,6 +170,16 @@ class Introduced(Protocol):
 
     async def banner(self) -> str:
         """One line for the person who started the gate; takes well under a second."""
+
+
+@runtime_checkable
+class Located(Protocol):
+    """A backend of which a reload can tell whether another configuration would still find its keys. One that is neither
+    this nor `PassThrough` is taken to keep them in a place of its name."""
+
+    @property
+    def location(self) -> Hashable:
+        """Where the keys lie: equal for two backends of one type that find the same keys."""
 
 
 @runtime_checkable

@@ -10,14 +10,15 @@ order because a client keeps to one connection per shard, and because a command 
 
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol
+from zlib import crc32
 
 from kvgate.errors import GateError, ProtocolError, in_doubt, try_again, upstream_refused
 from kvgate.lane.client import Client
 from kvgate.lane.slots import Call, Expired, Pending, Quiet, QuietPending, Slot
 from kvgate.lane.upstream import State, Upstream
-from kvgate.policy.compiled import NO_COLON
+from kvgate.policy.compiled import NO_COLON, NOTHING, Route
 from kvgate.wire.measure import Measurer, measure
 from kvgate.wire.request import RequestScanner, encode_request
 
@@ -103,7 +104,8 @@ class Lane:
         """Walk over whole requests: a run of commands for one upstream becomes one slot; what is unknown goes up.
 
         A request is taken here only if it is spelled exactly like one that was checked before (see
-        kvgate.policy.compiled.Route); any doubt ends in `_slow`, which knows all the rules.
+        kvgate.policy.compiled.Route); any doubt ends in `_slow`, which knows all the rules. Most requests begin as the one
+        before them did, up to the ":" in their key: then one comparison stands for all that was looked up for that one.
         """
         pos, size = 0, len(data)
         find, startswith, lengths = data.find, data.startswith, LENGTHS
@@ -111,50 +113,81 @@ class Lane:
         run_start = run_count = run_readonly = 0
         if not client.scanner.idle:
             pos = self._slow(client, data, 0, now)
-        routes, line, going = client.routes, client.line, not client.stalled
-        while going and pos < size:
-            name_end = find(b"\r\n$", pos + 5, pos + LONGEST_HEAD)
-            key_start = find(b"\r\n", name_end + 3) + 2
-            length = lengths.get(data[name_end + 3 : key_start - 2])
-            if length is not None and key_start > name_end > 0:  # what is not found leaves a position near the beginning
-                key_end = end = key_start + length
-                colon = find(b":", key_start, end)
-                route = routes.get(data[key_start:colon] if colon >= 0 else NO_COLON)
-                plan = route.plans.get(data[pos:name_end]) if route is not None and length <= route.max_key else None
-                if route is not None and plan is not None:
-                    more = plan >> 1
-                    while more and startswith(b"\r\n$", end):
-                        at = find(b"\r\n", end + 3)
-                        length = lengths.get(data[end + 3 : at])
-                        if length is None or at < 0:
-                            text = data[end + 3 : at]
-                            if at < 0 or not text.isdigit() or text[0] == 0x30 or at - end > 12:
+            if client.stalled:
+                size = self._set_aside(client, data, pos)
+        routes, line = client.routes, client.line
+        begin: bytes | tuple[()] = NOTHING  # how the request before began, up to the ":" in its key
+        value_begin: bytes | tuple[()] = NOTHING
+        plan: int | None = None
+        route: Route | None = None
+        table: Sequence[Upstream] = ()
+        skip = key_length = quick = value_step = 0
+        while pos < size:
+            if not startswith(begin, pos):
+                begin, route, plan = NOTHING, None, None
+                name_end = find(b"\r\n$", pos + 5, pos + LONGEST_HEAD)
+                key_start = find(b"\r\n", name_end + 3) + 2
+                key_length = lengths.get(data[name_end + 3 : key_start - 2], -1)
+                if key_length >= 0 and key_start > name_end > 0:  # what is not found leaves a position near the beginning
+                    colon = find(b":", key_start, key_start + key_length)
+                    route = routes.get(data[key_start:colon] if colon >= 0 else NO_COLON)
+                    if route is not None and key_length <= route.max_key:
+                        plan = route.plans.get(data[pos:name_end])
+                        skip, table, quick = key_start - pos, route.tables[line], route.quick
+                        if colon >= 0 and plan is not None:  # a key without it says nothing of the next one
+                            begin = data[pos : colon + 1]
+            if plan is not None and route is not None:
+                more = plan >> 1
+                end = key_end = pos + skip + key_length
+                while more:
+                    if startswith(value_begin, end):
+                        end += value_step
+                    elif startswith(b"\r\n$", end):
+                        start = find(b"\r\n", end + 3) + 2
+                        text = data[end + 3 : start - 2]
+                        length = lengths.get(text)
+                        if length is None or start < end:  # what is not found leaves a position near the beginning
+                            if start < end or start - end > 14 or not text.isdigit() or text[0] == 0x30:
                                 break
                             length = int(text)
-                        end = at + 2 + length
-                        more -= 1
-                    end += 2
-                    if not more and end <= size and end - pos <= route.quick and data[end - 2 : end] == b"\r\n":
-                        shard = route.single or route.shards[route.slots[route.slot_of(data[key_start:key_end])]]
-                        up = shard.lines[line]
-                        if up is run_up and plan & 1 == run_readonly:
-                            run_count += 1
-                        else:
-                            if run_up is not None:
-                                self.forward(client, run_up, data[run_start:pos], now, run_count, readonly=run_readonly)
-                            run_up, run_start, run_count, run_readonly = up, pos, 1, plan & 1
-                        pos = end
-                        continue
+                        value_begin, value_step = data[end:start], start - end + length
+                        end = start + length
+                    else:
+                        break
+                    more -= 1
+                end += 2
+                if not more and end <= size and end - pos <= quick and data[end - 2 : end] == b"\r\n":
+                    if len(table) == 1:
+                        up = table[0]
+                    else:
+                        key = data[pos + skip : key_end]
+                        up = table[route.slot_of(key) if b"{" in key or not route.is_crc32 else crc32(key) % len(table)]
+                    if up is run_up and plan & 1 == run_readonly:
+                        run_count += 1
+                    else:
+                        if run_up is not None:
+                            self.forward(client, run_up, data[run_start:pos], now, run_count, readonly=run_readonly)
+                        run_up, run_start, run_count, run_readonly = up, pos, 1, plan & 1
+                    pos = end
+                    continue
             if run_up is not None:
                 self.forward(client, run_up, data[run_start:pos], now, run_count, readonly=run_readonly)
                 run_up = None
             pos = self._slow(client, data, pos, now)
-            routes, line, going = client.routes, client.line, not client.stalled
+            if client.stalled:
+                size = self._set_aside(client, data, pos)
+            routes, line = client.routes, client.line
+            begin = NOTHING
         if run_up is not None:
             self.forward(client, run_up, data[run_start:pos], now, run_count, readonly=run_readonly)
-        if pos < size and not client.hung_up:
+
+    @staticmethod
+    def _set_aside(client: Client, data: bytes, pos: int) -> int:
+        """What a stalled client sent further waits; the position where scanning ends."""
+        if pos < len(data) and not client.hung_up:
             client.backlog.appendleft(data[pos:])  # before what came later
-            client.backlog_size += size - pos
+            client.backlog_size += len(data) - pos
+        return pos
 
     def _slow(self, client: Client, data: bytes, pos: int, now: float) -> int:
         """Take at most one request by the scanner that knows all of Redis' rules, and ask the gate about it."""

@@ -8,6 +8,8 @@ from typing import Any
 
 NO_COLON = b":"
 """Stands for the text before the first ":" of keys that have none; no such text can be equal to it."""
+NOTHING: tuple[()] = ()
+"""For ``bytes.startswith``: no bytes begin so, whatever a client may send."""
 MOST_ARGUMENTS = 998
 """Arguments after the key up to which the number of all arguments has three digits, and a request's name begins within the
 first five bytes behind ``*n\\r\\n``: where the lane looks for its end."""
@@ -23,7 +25,7 @@ class Route:
     argument; so that one lookup answers every question about them.
     """
 
-    __slots__ = ("max_key", "namespace", "plans", "quick", "shards", "single", "slot_of", "slots")
+    __slots__ = ("is_crc32", "max_key", "namespace", "plans", "quick", "slot_of", "tables")
 
     def __init__(
         self,
@@ -32,19 +34,20 @@ class Route:
         *,
         max_key: int,
         max_value: int,
-        shards: Sequence[Any],
-        slots: Sequence[int],
+        tables: Sequence[Sequence[Any]],
         slot_of: Callable[[bytes], int],
+        is_crc32: bool = False,
     ) -> None:
-        """`shards` are the lane's; `slots` maps a slot to an index into them; sizes are in bytes."""
+        """`tables` give the upstream of each slot, one table for each line (kvgate.lane.client.Client.line); a table of one
+        needs no hash. `slot_of` takes a whole key; `is_crc32` says that it is zlib's, modulo the table's length, for keys
+        without a tag. Sizes are in bytes."""
         self.namespace = namespace
         self.plans = plans
         self.max_key = max_key
         self.quick = max_value  # a whole request up to this length has no value over the limit
-        self.shards = shards
-        self.single = shards[0] if len(shards) == 1 else None
-        self.slots = slots
+        self.tables = tables
         self.slot_of = slot_of
+        self.is_crc32 = is_crc32
 
     def learn(self, head: bytes, more: int, *, readonly: bool) -> None:
         """Let the lane take requests that begin with `head` and have `more` arguments after their key.

@@ -206,4 +206,4 @@ def parse_resp_store(
         raise ConfigurationError(mistakes)
     if len(shards) == 1:
         table, slots = [0], 1
-    return Topology(shards=tuple(shards), slots=tuple(table), slot_of=crc32_slot(slots), rename=rename)
+    return Topology(shards=tuple(shards), slots=tuple(table), slot_of=crc32_slot(slots), rename=rename, is_crc32=True)

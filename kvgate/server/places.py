@@ -8,7 +8,7 @@ import attrs
 
 from kvgate.backend import INTERNAL_PREFIX, Backend, PassThrough, Topology
 from kvgate.errors import no_namespace, no_perm_key
-from kvgate.lane.upstream import Shard
+from kvgate.lane.upstream import Shard, Upstream
 from kvgate.policy.compiled import NO_COLON, Route
 from kvgate.policy.users import User
 from kvgate.routing.configuration import Configuration
@@ -55,6 +55,7 @@ class Places:
         self.topologies: dict[str, Topology] = {}
         self.shards: dict[str, tuple[Shard, ...]] = {}
         self._slot_of_key: dict[str, Callable[[bytes], int]] = {}
+        self._tables: dict[str, list[list[Upstream]]] = {}
         for name, backend in backends.items():
             if isinstance(backend, PassThrough):
                 topology = self.topologies[name] = backend.topology
@@ -119,15 +120,25 @@ class Places:
                 compiled.plans.setdefault(name, {}),
                 max_key=LONGEST_KEY if namespace.max_key is None else namespace.max_key,
                 max_value=most,
-                shards=self.shards[name],
-                slots=topology.slots,
+                tables=self._tables_of(name),
                 slot_of=self._slot_of_key[name],
+                is_crc32=topology.is_crc32,
             )
         route.learn(head, more, readonly=readonly)
         colon = key.find(b":")
         if len(compiled.routes) >= MOST_ROUTES:
             compiled.routes.clear()
         compiled.routes[key[:colon] if colon >= 0 else NO_COLON] = route
+
+    def _tables_of(self, name: str) -> list[list[Upstream]]:
+        """For each line of clients the upstream of each slot; shared by all routes to the backend."""
+        found = self._tables.get(name)
+        if found is None:
+            shards, topology = self.shards[name], self.topologies[name]
+            spread = topology.slots if len(shards) > 1 else (0,)
+            found = [[shards[index].lines[line] for index in spread] for line in range(len(shards[0].lines))]
+            self._tables[name] = found
+        return found
 
     def visible(self, user: User) -> list[Backend]:
         """The backends that hold a namespace of which the user may see at least a part, in the configuration's order."""

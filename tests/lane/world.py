@@ -101,7 +101,7 @@ class World:
         self.slot_of: Callable[[bytes], int] = lambda key: crc32(_hashed(key)) % shards
         self.route = Route(
             None, {}, max_key=max_key, max_value=quick,
-            shards=self.shards, slots=tuple(range(shards)), slot_of=self.slot_of,
+            tables=[[shard.lines[line] for shard in self.shards] for line in range(4)], slot_of=self.slot_of, is_crc32=True,
         )
         self.max_key = max_key
         self.routes: dict[bytes, Route] = {}
