@@ -683,7 +683,7 @@ class Dispatcher:
             session.multi.aborted = True
         self._fit(client)
         limit = client.scanner.value_limit
-        self.reply(client, Error(b"ERR value of %d bytes is over the limit of %d bytes of every backend" % (size, limit)))
+        self.reply(client, Error(b"ERR value of %d bytes is over the limit of %d bytes, the largest of any namespace" % (size, limit)))
 
     # ------------------------------------------------------------------ what the gate's own commands ask for (Site)
 
