@@ -24,6 +24,7 @@ from kvgate.model.elements import (
 )
 from kvgate.model.meta import CHUNK, HASH, Meta, Outside
 from kvgate.model.transaction import Transaction
+from kvgate.wire.reply import Bulks
 
 SMALL_FIELDS: Final = 128
 """A hash of more fields than this moves out of its meta, as Redis leaves its compact form (hash-max-listpack-entries)."""
@@ -164,21 +165,49 @@ async def _read(
     return found
 
 
-async def names(tx: Transaction, meta: Meta) -> list[bytes]:
-    """All fields, in the order of `pairs`; the values are not read (but for fields that are too long for a key).
+async def all_bulks(tx: Transaction, meta: Meta, *, names: bool, values: bool) -> Bulks:
+    """All names, or values, or both in turn, as the strings of a reply, in the order of `pairs`.
 
     Raises:
         GateError: they are too much for one reply.
     """
+    count = length(meta) * (names + values)
     if meta.outside is None:
-        return list(decode_small(meta.payload))
-    volume, found = Volume(), []
-    for key in await element_keys(tx, meta.outside):
+        return Bulks(count, [_strings(decode_small(meta.payload).items(), names=names, values=values)], names and values)
+    tx.expects(meta.outside.size)
+    identity, volume = meta.outside.identity, Volume()
+    start, end = keyspace.fields_from(identity, 0), keyspace.fields_from(identity, keyspace.PLACES)
+    limit = PAGE if values else NAMES_PAGE
+    pieces: list[bytes] = []
+    while True:
+        if values:
+            page = await tx.kv.scan(start, end, limit)
+            pieces.append(_strings(await _read(tx, identity, page, volume), names=names, values=True))
+            keys = [key for key, _ in page]
+        else:
+            keys = await tx.kv.scan_keys(start, end, limit)
+            pieces.append(_strings(await _names(tx, keys, volume), names=True, values=False))
+        if len(keys) < limit:
+            return Bulks(count, pieces, names and values)
+        start = keys[-1] + b"\x00"
+
+
+def _strings(found: Iterable[tuple[bytes, bytes]], *, names: bool, values: bool) -> bytes:
+    """Names, or values, or both in turn, as bulk strings."""
+    if names and values:
+        return b"".join([b"$%d\r\n%b\r\n$%d\r\n%b\r\n" % (len(name), name, len(value), value) for name, value in found])
+    return b"".join([b"$%d\r\n%b\r\n" % (len(pair[values]), pair[values]) for pair in found])
+
+
+async def _names(tx: Transaction, keys: Sequence[bytes], volume: Volume) -> list[tuple[bytes, bytes]]:
+    """Names of elements, with nothing for their values, which are read only where the name is too long for a key."""
+    found = []
+    for key in keys:
         name = keyspace.field_in(key)
         if name is None:
             name = _name(key, await tx.kv.get(key) or b"")
         volume.add(len(name))
-        found.append(name)
+        found.append((name, b""))
     return found
 
 

@@ -133,19 +133,19 @@ async def hlen(tx: Transaction, args: list[bytes]) -> Reply:
 async def hgetall(tx: Transaction, args: list[bytes]) -> Reply:
     """``HGETALL key``."""
     meta = await _hash(tx, args[1])
-    return Map([] if meta is None else [*await fields.pairs(tx, meta)])
+    return Map([]) if meta is None else await fields.all_bulks(tx, meta, names=True, values=True)
 
 
 async def hkeys(tx: Transaction, args: list[bytes]) -> Reply:
     """``HKEYS key``."""
     meta = await _hash(tx, args[1])
-    return [] if meta is None else [*await fields.names(tx, meta)]
+    return [] if meta is None else await fields.all_bulks(tx, meta, names=True, values=False)
 
 
 async def hvals(tx: Transaction, args: list[bytes]) -> Reply:
     """``HVALS key``."""
     meta = await _hash(tx, args[1])
-    return [] if meta is None else [value for _, value in await fields.pairs(tx, meta)]
+    return [] if meta is None else await fields.all_bulks(tx, meta, names=False, values=True)
 
 
 async def hrandfield(tx: Transaction, args: list[bytes]) -> Reply:

@@ -49,6 +49,19 @@ class PairsOf:
 
 
 @attrs.frozen(slots=True)
+class Bulks:
+    """Bulk strings in an array, encoded as they were read: a reply of a million of them would hold up every other thread
+    while as many small objects are made one string, and freed."""
+
+    count: int
+    """Of strings."""
+    pieces: "list[bytes]"
+    """One or more whole strings each."""
+    pairs: bool = False
+    """Whether they are a map's keys and values."""
+
+
+@attrs.frozen(slots=True)
 class SetOf:
     """``~n`` in RESP3, an array in RESP2."""
 
@@ -101,7 +114,22 @@ NULL_ARRAY: Final = NullArray()
 OK: Final = Simple(b"OK")
 
 Reply = Union[
-    None, int, bytes, "list[Reply]", Simple, Error, Map, PairsOf, SetOf, Push, Double, Boolean, BigNumber, Verbatim, NullArray
+    None,
+    int,
+    bytes,
+    "list[Reply]",
+    Simple,
+    Error,
+    Map,
+    PairsOf,
+    Bulks,
+    SetOf,
+    Push,
+    Double,
+    Boolean,
+    BigNumber,
+    Verbatim,
+    NullArray,
 ]
 
 
@@ -142,6 +170,10 @@ def _write(reply: Reply, proto: int, put: "Callable[[bytes], None]") -> None:
             _write_items(b"*", [list(pair) for pair in reply.pairs], proto, put)
         else:
             _write_items(b"*", [word for pair in reply.pairs for word in pair], proto, put)
+    elif isinstance(reply, Bulks):
+        put(b"%%%d\r\n" % (reply.count // 2) if reply.pairs and proto == 3 else b"*%d\r\n" % reply.count)
+        for piece in reply.pieces:
+            put(piece)
     elif isinstance(reply, SetOf):
         _write_items(b"*" if proto == 2 else b"~", reply.items, proto, put)
     elif isinstance(reply, Push):
