@@ -22,7 +22,7 @@ from kvgate.model.transaction import Transaction
 from kvgate.policy.options import Options
 from kvgate.wire.reply import OK, Error, Raw, Reply
 from kvgate_lmdb.engine import LmdbEngine
-from kvgate_lmdb.groups import Block, Write, WriteGroups, error_reply, revisions
+from kvgate_lmdb.groups import MOST_WORDS, Block, Write, WriteGroups, error_reply, revisions
 from kvgate_lmdb.reads import Reads
 
 log = logging.getLogger("kvgate.lmdb")
@@ -67,6 +67,11 @@ class LmdbBackend:
         self._groups = WriteGroups(self.engine, MAX_VALUE)
         self._reads = Reads(self.engine)
         self._sweeper = Sweeper(self.engine)
+
+    @property
+    def location(self) -> str:
+        """As `kvgate.backend.Located`: the folder, whatever way leads to it."""
+        return str(self.path.resolve())
 
     @property
     def durability(self) -> str:
@@ -121,12 +126,23 @@ class LmdbBackend:
         try:
             if all(command.spec.readonly for command in commands):
                 return await self._reads.run(commands, call)
-            writes = [
-                Write(HANDLERS[command.spec.name], command.args, "denyoom" in command.spec.flags) for command in commands
-            ]
-            return await self._groups.submit(writes, call.deadline)
+            return await self._mixed(commands, call)
         except GateError as error:
             return [error_reply(error)] * len(commands)
+
+    async def _mixed(self, commands: Sequence[Command], call: CallContext) -> list[Raw | Reply]:
+        """Run writes, and the reads between them, a portion in each group; a long read by itself, between two groups."""
+        replies: list[Raw | Reply] = []
+        while len(replies) < len(commands):
+            portion = _portion(commands[len(replies) :])
+            try:
+                told = await self._groups.submit([_write(command) for command in portion], call.deadline)
+                if not told:
+                    told = [*await self._reads.run(portion[:1], call)]
+            except GateError as error:
+                told = [error_reply(error)] * len(portion)
+            replies += told
+        return replies
 
     # Transactional
 
@@ -147,10 +163,8 @@ class LmdbBackend:
         self, commands: Sequence[Command], watched: Mapping[bytes, int], call: CallContext
     ) -> Sequence[Raw | Reply] | None:
         """As `Transactional.execute_block`: one part of one group of writes."""
-        writes = [
-            Write(HANDLERS[command.spec.name], command.args, "denyoom" in command.spec.flags) for command in commands
-        ]
-        (reply,) = await self._groups.submit([Block(writes, watched)], call.deadline)
+        block = Block([_write(command) for command in commands], watched)
+        (reply,) = await self._groups.submit([block], call.deadline)
         if isinstance(reply, Error):
             raise GateError(reply.text.decode("utf-8", "surrogateescape"))
         return reply if isinstance(reply, list) else None
@@ -266,6 +280,21 @@ class LmdbBackend:
         if what != self._complaint:
             log.warning("%s: %s", self.path, what)
         self._complaint = what
+
+
+def _write(command: Command) -> Write:
+    spec = command.spec
+    return Write(HANDLERS[spec.name], command.args, "denyoom" in spec.flags, spec.readonly)
+
+
+def _portion(commands: Sequence[Command]) -> Sequence[Command]:
+    """The first commands of a pipeline, as many as one group of writes takes."""
+    words = 0
+    for number, command in enumerate(commands):
+        words += len(command.args)
+        if number and words > MOST_WORDS:
+            return commands[:number]
+    return commands
 
 
 _NULL2: Final = Raw(b"$-1\r\n")

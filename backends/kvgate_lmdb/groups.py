@@ -23,9 +23,14 @@ from kvgate_lmdb.environment import nearly_full
 
 log = logging.getLogger("kvgate.lmdb")
 
-MOST_COMMANDS: Final = 1024
+MOST_WORDS: Final = 4096
+"""Words of the commands in one group, about 15 ms of Python: who comes next waits for it. A single command may have more."""
 MOST_BYTES: Final = 16 << 20
 """Of arguments in one group, unless a single command has more; with `RESERVE` it keeps room for deletes."""
+
+
+MOST_SHORT: Final = 5000
+"""Records of a read that runs beside any number of others, or between writes: about 10 ms of Python."""
 
 
 def error_reply(error: GateError) -> Error:
@@ -60,6 +65,13 @@ class Write:
     args: list[bytes]
     grows: bool
     """Whether it is refused while the store is nearly full (Redis' flag ``denyoom``)."""
+    reads: bool = False
+    """Whether it only reads: then up to `MOST_SHORT` records, since other clients' writes wait meanwhile."""
+
+    @property
+    def words(self) -> int:
+        """Its arguments, its name included."""
+        return len(self.args)
 
     @property
     def size(self) -> int:
@@ -76,6 +88,11 @@ class Block:
     """Key → revision; 0: missing."""
 
     @property
+    def words(self) -> int:
+        """All arguments."""
+        return sum(write.words for write in self.writes)
+
+    @property
     def size(self) -> int:
         """Bytes of all arguments."""
         return sum(write.size for write in self.writes)
@@ -87,6 +104,8 @@ class _Job:
 
     writes: Sequence[Write | Block]
     replies: list[Reply] = attrs.field(factory=list)
+    answered: bool = False
+    """Its replies are those to be sent: what they tell is committed."""
     taken: bool = False
     """A group has begun to run it."""
     given_up: bool = False
@@ -108,7 +127,8 @@ class WriteGroups:
         self.commands = 0
 
     async def submit(self, writes: Sequence[Write | Block], deadline: float) -> list[Reply]:
-        """Run the commands in order, in one group; their replies once they are committed.
+        """Run the commands in order, in one group; their replies once they are committed. When there are fewer replies than
+        commands, the next one would read for too long here: nothing from it on was run.
 
         Raises:
             GateError: at `deadline` (trio's clock): ``TRYAGAIN`` when nothing was begun, else ``INDOUBT``.
@@ -144,12 +164,12 @@ class WriteGroups:
             self._queue.clear()
 
     def _take(self) -> list[_Job]:
-        jobs, commands, size = [self._queue.popleft()], 0, 0
-        commands, size = len(jobs[0].writes), sum(write.size for write in jobs[0].writes)
+        jobs, words, size = [self._queue.popleft()], 0, 0
+        words, size = sum(write.words for write in jobs[0].writes), sum(write.size for write in jobs[0].writes)
         while self._queue:
-            commands += len(self._queue[0].writes)
+            words += sum(write.words for write in self._queue[0].writes)
             size += sum(write.size for write in self._queue[0].writes)
-            if commands > MOST_COMMANDS or size > MOST_BYTES:
+            if words > MOST_WORDS or size > MOST_BYTES:
                 break
             jobs.append(self._queue.popleft())
         return jobs
@@ -164,7 +184,7 @@ class WriteGroups:
             log.exception("a group of writes failed")
         finally:
             for job in jobs:
-                if not job.replies:  # not committed for certain
+                if not job.answered:  # not committed for certain
                     job.replies = [reply] * len(job.writes)
                 job.done.set()
 
@@ -193,34 +213,49 @@ class WriteGroups:
         now = self._engine.now_ms()
         group = Group(self._engine.env)
         try:
-            replies = [[self._command(group, write, now, short) for write in writes] for _, writes in parts]
+            replies = [self._commands(group, writes, now, short) for _, writes in parts]
             group.commit()
         finally:
             group.abort()
         for (job, _), own in zip(parts, replies, strict=True):
             job.replies += own
+            job.answered = True
         self.groups += 1
         self.commands += sum(map(len, replies))
 
     def _one_by_one(self, job: _Job, short: str) -> None:
-        for write in job.writes:
+        for number, write in enumerate(job.writes):
             try:
                 self._attempt([(job, [write])], short)
             except lmdb.Error as error:
                 if self._engine.broken():
-                    job.replies.clear()  # some of its commands are done, the rest never will be
+                    job.answered = False  # some of its commands are done, the rest never will be
                     raise
                 job.replies.append(error_reply(self._engine.told(error)))
+                job.answered = True
+            if len(job.replies) <= number:  # it would read for too long here
+                return
 
-    def _command(self, group: Group, write: Write | Block, now: int, short: str) -> Reply:
+    def _commands(self, group: Group, writes: Sequence[Write | Block], now: int, short: str) -> list[Reply]:
+        """Replies up to the first command that would read for too long."""
+        replies: list[Reply] = []
+        for write in writes:
+            try:
+                replies.append(self._command(group, write, now, short, MOST_SHORT))
+            except TooLong:
+                break
+        return replies
+
+    def _command(self, group: Group, write: Write | Block, now: int, short: str, most: int) -> Reply:
         if isinstance(write, Block):
             if revisions(group.command(), write.watched, now) != list(write.watched.values()):
                 return NULL_ARRAY
-            return [self._command(group, each, now, short) for each in write.writes]
+            return [self._command(group, each, now, short, 0) for each in write.writes]  # atomic, however long
         if short and write.grows:
             return error_reply(GateError(f"ERR store refuses to grow: {short}"))
         txn = group.command()
-        reply = run_handler(write.handler, Transaction(txn, now, longest=self._longest), write.args)
+        tx = Transaction(txn, now, most if write.reads else 0, self._longest)
+        reply = run_handler(write.handler, tx, write.args)
         if not isinstance(reply, Error):
             group.take(txn)
         return reply

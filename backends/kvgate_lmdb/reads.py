@@ -13,12 +13,11 @@ from kvgate.model.kv import TooLong
 from kvgate.model.transaction import Transaction
 from kvgate.wire.reply import Error, Raw, encode
 from kvgate_lmdb.engine import LmdbEngine
-from kvgate_lmdb.groups import run_handler
+from kvgate_lmdb.groups import MOST_SHORT, run_handler
 
-MOST_SHORT: Final = 5000
-"""Records of a read that runs beside any number of others, about 10 ms of Python. Those that need more (HGETALL of a huge
-hash) run `LONG_AT_ONCE` at a time: each may hold a reply of 256 MiB and keep a snapshot's pages from being used again."""
 LONG_AT_ONCE: Final = 2
+"""Reads of more than `MOST_SHORT` records (HGETALL of a huge hash) at a time: each may hold a reply of 256 MiB, and keeps a
+snapshot's pages from being used again."""
 
 
 class Reads:
