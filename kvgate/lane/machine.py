@@ -552,7 +552,9 @@ class Lane:
             self._deliver(up, slot, upstream_refused(raw[1:-2].decode("utf-8", "replace")).reply, 1)
             return
         up.held = True  # send nothing more to it; when what was sent is answered, connect anew and resolve the name again
-        if _is_last(slot) and now - slot.started < self.budget:
+        if _runs_script(slot):
+            self._deliver(up, slot, raw, 1)  # the script may have said so itself, and have written before: never twice
+        elif _is_last(slot) and now - slot.started < self.budget:
             up.fifo.popleft()
             _keep_unanswered(slot)
             up.put(slot)
@@ -769,6 +771,11 @@ def _streams(slot: Slot) -> bool:
     """Whether its client has the beginning of its reply: that can only be the client's oldest slot."""
     client = slot.client
     return client is not None and client.streaming and client.queue[0] is slot
+
+
+def _runs_script(slot: Slot) -> bool:
+    """Whether it is a script or a function; these are forwarded one by one."""
+    return slot.frames.split(b"\r\n", 3)[2].upper().startswith((b"EVAL", b"FCALL"))
 
 
 def _owner(slot: Slot) -> int:
