@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import attrs
 import lmdb
 import trio
 
@@ -131,10 +132,13 @@ class LmdbBackend:
             return [error_reply(error)] * len(commands)
 
     async def _mixed(self, commands: Sequence[Command], call: CallContext) -> list[Raw | Reply]:
-        """Run writes, and the reads between them, a portion in each group; a long read by itself, between two groups."""
+        """Run writes, and the reads between them, a portion in each group; a long read by itself, between two groups. Each has
+        the time that the first one has, since a deep pipeline waits for itself."""
         replies: list[Raw | Reply] = []
+        budget = call.deadline - trio.current_time()
         while len(replies) < len(commands):
             portion = _portion(commands[len(replies) :])
+            call = attrs.evolve(call, deadline=trio.current_time() + budget) if replies else call
             try:
                 told = await self._groups.submit([_write(command) for command in portion], call.deadline)
                 if not told:
