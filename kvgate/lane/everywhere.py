@@ -36,8 +36,9 @@ def _all_true(replies: Sequence[Reply]) -> Reply:
     return [min(_number(row[at]) for row in rows) for at in range(len(rows[0]))]
 
 
-def _sum(replies: Sequence[Reply]) -> Reply:
-    return sum(map(_number, replies))
+def _most(replies: Sequence[Reply]) -> Reply:
+    """PUBSUB NUMPAT: a pattern is listened to on every process, and is one."""
+    return max(map(_number, replies))
 
 
 def _sum_pairs(replies: Sequence[Reply]) -> Reply:
@@ -102,7 +103,7 @@ EVERYWHERE: Final[Mapping[str, Callable[[Sequence[Reply]], Reply]]] = MappingPro
         "PUBSUB|SHARDCHANNELS": _union,
         "PUBSUB|NUMSUB": _sum_pairs,
         "PUBSUB|SHARDNUMSUB": _sum_pairs,
-        "PUBSUB|NUMPAT": _sum,
+        "PUBSUB|NUMPAT": _most,
     }
 )
 """Command → how its replies are merged."""

@@ -115,9 +115,9 @@ class Own:
         if self._doubtful or self._unread:
             self.close()
         elif self._pool.background is not None:
-            self._pool.background.start_soon(self._prove)
+            self._pool.background.start_soon(self._prove, self._pool.proof())
         else:
-            await self._prove()
+            await self._prove(self._pool.proof())
 
     def close(self) -> None:
         """End it at once, whatever its state; idempotent. Whoever waits in `send` or `receive` gets BrokenUpstream."""
@@ -156,7 +156,7 @@ class Own:
     def _unread(self) -> bool:
         return self._pos < len(self._data) or bool(self._parts)
 
-    async def _prove(self) -> None:
+    async def _prove(self, ended: trio.Event) -> None:
         """Put it back when it is clean, else close it."""
         clean, marker = False, self._pool.marker()
         try:
@@ -166,10 +166,12 @@ class Own:
         except BrokenUpstream:
             clean = False
         finally:
+            self._pool.proving.remove(ended)
             if clean and not self._doubtful:
                 self._pool.keep(self)
             else:
                 self.close()
+            ended.set()
 
     def _whole(self) -> bytes | None:
         """The reply that the buffer completes; None (and an empty buffer) when more is wanted."""
@@ -211,6 +213,8 @@ class OwnConnections:
         self.limit = limit
         self.failures: dict[int, str] = {}
         """shard → why the last try to connect failed, for those whose last try did."""
+        self.proving: list[trio.Event] = []
+        """Of each connection that was given back and is not proved clean yet: set when it is, or is closed."""
         self.background: trio.Nursery | None = None
         """Of `run`, while it runs."""
         self._topology = topology
@@ -243,12 +247,16 @@ class OwnConnections:
                 refuses the gate.
         """
         endpoint = self._topology.shards[shard]
-        spare = self._idle.get((shard, 3 if proto == 3 and endpoint.resp3 else 2))
-        while spare:
-            own = spare.pop()  # the one used last: the others may become idle for long enough to be closed
-            if own.still_good():
-                return own
-            own.close()
+        while True:
+            spare = self._idle.get((shard, 3 if proto == 3 and endpoint.resp3 else 2))
+            while spare:
+                own = spare.pop()  # the one used last: the others may become idle for long enough to be closed
+                if own.still_good():
+                    return own
+                own.close()
+            if not self.proving or self.idle or self.size < self.limit:
+                break
+            await self.proving[0].wait()  # one that was just given back will be free in a moment, or closed
         self._make_room()
         self._connecting += 1
         try:
@@ -298,6 +306,12 @@ class OwnConnections:
         spare = self._idle.get((own.shard, own.proto))
         if spare and own in spare:
             spare.remove(own)
+
+    def proof(self) -> trio.Event:
+        """A connection is going to be proved clean (`Own.give_back` calls this)."""
+        ended = trio.Event()
+        self.proving.append(ended)
+        return ended
 
     def marker(self) -> bytes:
         """Bytes that no earlier command of any client can be answered with."""

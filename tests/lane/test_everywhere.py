@@ -15,7 +15,7 @@ from kvgate.wire.reply import OK, Error, Map, Reply, Simple
         ("SCRIPT|EXISTS", [[1, 1, 0, 0], [1, 0, 1, 0]], [1, 0, 0, 0]),
         ("SCRIPT|FLUSH", [OK, OK], OK),
         ("FUNCTION|DELETE", [OK, Error(b"ERR Library not found")], Error(b"ERR Library not found")),
-        ("PUBSUB|NUMPAT", [2, 3, 0], 5),
+        ("PUBSUB|NUMPAT", [2, 3, 0], 3),
         ("PUBSUB|NUMSUB", [[b"a", 1, b"b", 0, b"a", 1], [b"a", 2, b"b", 5, b"a", 2]], [b"a", 3, b"b", 5, b"a", 3]),
         ("PUBSUB|NUMSUB", [[], []], []),
         ("PUBSUB|CHANNELS", [[b"x", b"y"], [b"y", b"z"], []], [b"x", b"y", b"z"]),

@@ -51,6 +51,10 @@ def namespaces(**backends: str) -> str:
     return "[namespaces]\n" + "\n".join(lines) + "\n"
 
 
+ALL_IN_A = namespaces(default="a")
+"""Every key lies in backend ``a``."""
+
+
 def shard_of(key: str, shards: int) -> int:
     """Which of the equal ranges of `sharded` a key lies in."""
     return min(crc32_slot(SLOTS)(hash_text(key.encode())) // (SLOTS // shards), shards - 1)

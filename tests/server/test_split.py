@@ -1,0 +1,134 @@
+"""Commands cut by shard, store and embedded store: merged in order, one request per store, and in order with all others."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.server.settings import Setting, keys_on, namespaces, redis, serving, sharded, stores
+from tests.support.servers import NO_REDIS, RedisServer, redis_binary
+
+pytestmark = pytest.mark.skipif(redis_binary is None, reason=NO_REDIS)
+
+LMDB = '[backends.local]\ntype = "lmdb"\npath = "data"\ndurability = "no"\n'
+PLACES = namespaces(Ads_P="a", Ads_Q="b", Ads_L="local", default="b")
+
+
+@pytest.fixture(scope="module")
+def setting() -> Iterator[Setting]:
+    with stores(3) as (one, two, three):
+        config = sharded("a", one, two) + redis("b", three) + LMDB + PLACES
+        with serving(config, one, two, three) as setting:
+            yield setting
+
+
+@pytest.fixture(autouse=True)
+def _empty(setting: Setting) -> None:
+    setting.gate.cmd("FLUSHALL")
+
+
+def everywhere(count: int = 2) -> list[str]:
+    """Keys on both shards, the other store and the embedded one, mixed."""
+    columns = [keys_on(0, 2, count), keys_on(1, 2, count), *[[f"Ads.{x}:{n}" for n in range(count)] for x in "QL"]]
+    return [column[row] for row in range(count) for column in columns]
+
+
+@pytest.mark.parametrize("proto", [2, 3])
+def test_over_all_places(setting: Setting, proto: int) -> None:
+    keys = everywhere()
+    null = b"_\r\n" if proto == 3 else b"$-1\r\n"
+    with setting.gate.client(proto=proto) as client:
+        assert client.raw_reply("MSET", *[word for key in keys for word in (key, "v" + key)]) == b"+OK\r\n"
+        wanted = b"".join(b"$%d\r\nv%s\r\n" % (len(key) + 1, key.encode()) for key in keys)
+        assert client.raw_reply("MGET", *keys) == b"*%d\r\n" % len(keys) + wanted
+        assert client.cmd("EXISTS", *keys, *keys) == 2 * len(keys)
+        assert client.cmd("TOUCH", *keys[:3], "Ads.P:none", "Ads.Q:none") == 3
+        assert client.cmd("DEL", keys[0], keys[3], keys[3]) == 2
+        assert client.cmd("UNLINK", *keys[1:3], "Ads.L:none") == 2
+        assert client.raw_reply("MGET", *keys[:4], *keys[:4]) == b"*8\r\n" + 8 * null
+
+
+def test_duplicates(setting: Setting) -> None:
+    """Of one key, in one command: the last value stays, each place is answered."""
+    (a,), (b,) = keys_on(0, 2, 1), keys_on(1, 2, 1)
+    with setting.gate.client() as client:
+        client.cmd("MSET", a, 1, b, 2, a, 3, "Ads.L:x", 4, "Ads.L:x", 5)
+        assert client.cmd("MGET", a, b, a, "Ads.L:x", a, "Ads.L:x") == [b"3", b"2", b"3", b"5", b"3", b"5"]
+        assert client.cmd("EXISTS", a, a, b, "Ads.L:x", "Ads.L:x") == 5
+
+
+def test_wrong_types_and_arity(setting: Setting) -> None:
+    (a,), (b,) = keys_on(0, 2, 1), keys_on(1, 2, 1)
+    with setting.gate.client() as client:
+        client.cmd("RPUSH", a, "x")
+        client.cmd("SET", b, "v")
+        assert client.cmd("MGET", a, b) == [None, b"v"]
+        assert client.raw_reply("MSET", a, 1, b) == b"-ERR wrong number of arguments for 'mset' command\r\n"
+        assert client.raw_reply("MSETNX", a, 1, b, 2).startswith(b"-CROSSSLOT")
+        assert client.raw_reply("RENAME", a, "Ads.Q:1").startswith(b"-CROSSSLOT")
+        assert client.raw_reply("SINTER", a, "Ads.L:1").startswith(b"-ERR command 'sinter' is not supported by backend")
+
+
+def test_one_request_for_each_store(setting: Setting) -> None:
+    keys = [f"Ads.P:{n}" for n in range(5000)] + [f"Ads.Q:{n}" for n in range(5000)]
+    before = [(store.calls("mget"), store.calls("mset"), store.calls("del")) for store in setting.stores]
+    with setting.gate.client(timeout=60) as client:
+        client.cmd("MSET", *[word for key in keys for word in (key, key)])
+        assert client.cmd("MGET", *keys) == [key.encode() for key in keys]
+        assert client.cmd("DEL", *keys) == 10_000
+    after = [(store.calls("mget"), store.calls("mset"), store.calls("del")) for store in setting.stores]
+    assert after == [tuple(number + 1 for number in numbers) for numbers in before]
+
+
+@pytest.mark.parametrize("proto", [2, 3])
+def test_pipelines_mix_them_with_plain_commands(setting: Setting, proto: int) -> None:
+    """Each step of a counter is seen by the MGET behind it and by no earlier one, on every kind of place."""
+    (a,), (b,) = keys_on(0, 2, 1), keys_on(1, 2, 1)
+    keys = [a, b, "Ads.Q:n", "Ads.L:n"]
+    requests: list[tuple[object, ...]] = []
+    wanted: list[object] = []
+    for step in range(200):
+        text = str(step).encode()
+        requests += [("SET", key, step) for key in keys]
+        requests += [("MGET", *keys), ("GET", "Ads.L:n"), ("MSET", a, "m", "Ads.L:n", "m"), ("GET", "Ads.L:n"), ("GET", a)]
+        wanted += [b"OK"] * 4 + [[text] * 4, text, b"OK", b"m", b"m"]
+    with setting.gate.client(proto=proto, timeout=30) as client:
+        assert client.pipeline(requests) == wanted  # type: ignore[arg-type]  # words of a request
+
+
+def test_one_store_down() -> None:
+    """One error, in its place; what comes before and behind is as ever."""
+    with (
+        stores(2) as (one, two),
+        serving(redis("a", one) + redis("b", two) + LMDB + PLACES, one, two) as setting,
+        setting.gate.client() as client,
+    ):
+        client.cmd("MSET", "Ads.P:1", 1, "Ads.Q:1", 2, "Ads.L:1", 3)
+        two.kill()
+        replies = client.pipeline(
+            [
+                ("GET", "Ads.P:1"),
+                ("MGET", "Ads.L:1", "Ads.Q:1", "Ads.P:1"),
+                ("GET", "Ads.L:1"),
+                ("EXISTS", "Ads.Q:1", "Ads.P:1"),
+                ("DEL", "Ads.P:1", "Ads.Q:1"),
+                ("GET", "Ads.P:1"),
+                ("MGET", "Ads.L:1", "Ads.P:1"),
+            ]
+        )
+        assert [replies[0], replies[2], replies[5], replies[6]] == [b"1", b"3", None, [b"3", None]]
+        assert all(str(replies[at]).startswith(("TRYAGAIN", "INDOUBT")) for at in (1, 3, 4)), replies
+
+
+def test_renamed_commands() -> None:
+    hidden = ["--rename-command", "MGET", "MANY", "--rename-command", "XINFO", "XHIDDEN"]
+    with RedisServer(config=hidden) as one, RedisServer() as two:
+        renamed = redis("a", one, 'rename = { MGET = "MANY", XINFO = "XHIDDEN" }')
+        config = renamed + redis("b", two) + namespaces(Ads_P="a", default="b")
+        with serving(config, one, two) as setting, setting.gate.client() as client:
+            client.cmd("MSET", "Ads.P:1", 1, "x", 2)
+            assert client.cmd("MGET", "Ads.P:1", "x") == [b"1", b"2"]
+            assert client.cmd("MGET", "Ads.P:1") == [b"1"]
+            client.cmd("XADD", "Ads.P:s", "1-1", "f", "v")
+            assert client.cmd("XINFO", "GROUPS", "Ads.P:s") == []
+            client.pipeline([("MULTI",), ("MGET", "Ads.P:1"), ("XINFO", "GROUPS", "Ads.P:s")])
+            assert client.cmd("EXEC") == [[b"1"], []]
