@@ -2,13 +2,19 @@
 
 from typing import Final
 
+from kvgate.model.bits import BITS
+from kvgate.model.bits_field import BIT_FIELDS
+from kvgate.model.dump import DUMPS
 from kvgate.model.expire import EXPIRY
 from kvgate.model.generic import GENERIC
+from kvgate.model.generic_object import OBJECTS
 from kvgate.model.hashes import HASHES
 from kvgate.model.strings import STRINGS
+from kvgate.model.strings_lcs import STRINGS_LCS
+from kvgate.model.strings_ranges import STRING_RANGES
 from kvgate.model.transaction import Handler
 
-HANDLERS: Final[dict[str, Handler]] = {
-    name: handler for table in (STRINGS, GENERIC, EXPIRY, HASHES) for name, handler in table
-}
+_TABLES: Final = (STRINGS, STRING_RANGES, STRINGS_LCS, BITS, BIT_FIELDS, GENERIC, OBJECTS, DUMPS, EXPIRY, HASHES)
+
+HANDLERS: Final[dict[str, Handler]] = {name: handler for table in _TABLES for name, handler in table}
 """By the command table's names: upper case."""

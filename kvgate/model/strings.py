@@ -6,17 +6,13 @@ from typing import Final
 import attrs
 
 from kvgate.errors import GateError, wrong_arity
-from kvgate.model.meta import STRING, Meta
+from kvgate.model.floats import parse_float80
+from kvgate.model.meta import STRING
 from kvgate.model.numbers import INT64_MAX, INT64_MIN, parse_int64
 from kvgate.model.options import expiry, getex_options, set_options
+from kvgate.model.strings_edit import length, string
 from kvgate.model.transaction import Handler, Transaction, wrong_type
 from kvgate.wire.reply import OK, Reply
-
-
-def _string(meta: Meta | None) -> Meta | None:
-    if meta is not None and meta.type != STRING:
-        raise wrong_type()
-    return meta
 
 
 async def get(tx: Transaction, args: list[bytes]) -> Reply:
@@ -35,7 +31,7 @@ async def set_(tx: Transaction, args: list[bytes]) -> Reply:
     expires = options.expires("set", tx.now_ms)
     meta = await tx.load(args[1])
     before: Reply = None
-    if options.get and _string(meta) is not None and meta is not None:
+    if options.get and string(meta) is not None and meta is not None:
         before = await tx.text(meta)
     if (options.nx and meta is not None) or (options.xx and meta is None):
         return before
@@ -67,7 +63,7 @@ async def psetex(tx: Transaction, args: list[bytes]) -> Reply:
 
 async def getset(tx: Transaction, args: list[bytes]) -> Reply:
     """``GETSET key value``."""
-    meta = _string(await tx.load(args[1]))
+    meta = string(await tx.load(args[1]))
     before = None if meta is None else await tx.text(meta)
     await tx.put_string(args[1], args[2])
     return before
@@ -75,7 +71,7 @@ async def getset(tx: Transaction, args: list[bytes]) -> Reply:
 
 async def getdel(tx: Transaction, args: list[bytes]) -> Reply:
     """``GETDEL key``."""
-    meta = _string(await tx.load(args[1]))
+    meta = string(await tx.load(args[1]))
     if meta is None:
         return None
     before = await tx.text(meta)
@@ -86,7 +82,7 @@ async def getdel(tx: Transaction, args: list[bytes]) -> Reply:
 async def getex(tx: Transaction, args: list[bytes]) -> Reply:
     """``GETEX key [EX s | PX ms | EXAT s | PXAT ms | PERSIST]``."""
     options = getex_options(args)
-    meta = _string(await tx.load(args[1]))
+    meta = string(await tx.load(args[1]))
     if meta is None:
         return None
     expires = options.expires("getex", tx.now_ms)
@@ -113,16 +109,25 @@ async def mset(tx: Transaction, args: list[bytes]) -> Reply:
     return OK
 
 
+async def msetnx(tx: Transaction, args: list[bytes]) -> Reply:
+    """``MSETNX key value [key value …]``: all or none."""
+    if len(args) % 2 == 0:
+        raise wrong_arity("msetnx")
+    pairs = dict(zip(args[1::2], args[2::2], strict=True))
+    if any(meta is not None for meta in await tx.load_many(list(pairs))):
+        return 0
+    for key, value in pairs.items():
+        await tx.put_string(key, value)
+    return 1
+
+
 async def strlen(tx: Transaction, args: list[bytes]) -> Reply:
     """``STRLEN key``."""
-    meta = _string(await tx.load(args[1]))
-    if meta is None:
-        return 0
-    return len(meta.payload) if meta.outside is None else meta.outside.size
+    return length(string(await tx.load(args[1])))
 
 
 async def _increment(tx: Transaction, key: bytes, step: int) -> Reply:
-    meta = _string(await tx.load(key))
+    meta = string(await tx.load(key))
     before = 0 if meta is None else parse_int64(await tx.text(meta))
     after = before + step
     if not INT64_MIN <= after <= INT64_MAX:
@@ -154,6 +159,21 @@ async def decrby(tx: Transaction, args: list[bytes]) -> Reply:
     return await _increment(tx, args[1], -step)
 
 
+async def incrbyfloat(tx: Transaction, args: list[bytes]) -> Reply:
+    """``INCRBYFLOAT key increment``."""
+    meta = string(await tx.load(args[1]))
+    before = parse_float80(b"0" if meta is None else await tx.text(meta))
+    step = parse_float80(args[2])
+    if before is None or step is None:
+        raise GateError("ERR value is not a valid float")
+    after = before + step
+    if after is None:
+        raise GateError("ERR increment would produce NaN or Infinity")
+    text = after.human()
+    await tx.put_string(args[1], text, 0 if meta is None else meta.expires)
+    return text
+
+
 STRINGS: Final[Sequence[tuple[str, Handler]]] = (
     ("GET", get),
     ("SET", set_),
@@ -165,9 +185,11 @@ STRINGS: Final[Sequence[tuple[str, Handler]]] = (
     ("GETEX", getex),
     ("MGET", mget),
     ("MSET", mset),
+    ("MSETNX", msetnx),
     ("STRLEN", strlen),
     ("INCR", incr),
     ("DECR", decr),
     ("INCRBY", incrby),
     ("DECRBY", decrby),
+    ("INCRBYFLOAT", incrbyfloat),
 )

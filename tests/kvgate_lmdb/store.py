@@ -8,7 +8,7 @@ from typing import Any
 import trio
 
 from kvgate.backend import CallContext, Command, View
-from kvgate.commands.table import TABLE
+from kvgate.commands.table import lookup
 from kvgate.wire.reply import Raw, Reply, encode
 from kvgate.wire.request import encode_request
 from kvgate_lmdb import LmdbBackend
@@ -28,7 +28,9 @@ class Clock:
 
 def command(*args: bytes) -> Command:
     """A checked command; keys are left to the gate, the store does not look at them."""
-    return Command(args=list(args), spec=TABLE[args[0].upper()], keys=(), frame=encode_request(args))
+    spec = lookup(args)
+    assert spec is not None, args
+    return Command(args=list(args), spec=spec, keys=(), frame=encode_request(args))
 
 
 def context(proto: int = 2, seconds: float = 20.0) -> CallContext:

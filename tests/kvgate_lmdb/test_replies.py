@@ -2,73 +2,18 @@
 
 import itertools
 import random
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from kvgate.commands.table import TABLE
+from kvgate.commands.table import every_command, lookup
 from kvgate.model.handlers import HANDLERS
-from tests.kvgate_lmdb.store import Store, running
-from tests.support.resp import Resp
+from tests.kvgate_lmdb.replies import FUTURE, FUTURE_MS, MAX, MIN, compare, read_script, read_scripts, same
+from tests.kvgate_lmdb.store import running
 from tests.support.servers import RedisServer
 
-TOLERANCE = {b"TTL": 5, b"EXPIRETIME": 5, b"PTTL": 5000, b"PEXPIRETIME": 5000}
-"""How far positive replies may differ: the two stores are asked one after the other. In the reply's unit, 5 s."""
-
-MAX = b"9223372036854775807"
-MIN = b"-9223372036854775808"
-BIG = bytes(range(256)) * 400
-FUTURE = int(time.time()) + 100_000
-FUTURE_MS = FUTURE * 1000 + 123
-
-SCRIPTS = [line for line in Path(__file__).with_name("replies.txt").read_text("ascii").splitlines() if line[:1] != "#"]
-WORDS = {
-    "{max}": MAX,
-    "{min}": MIN,
-    "{big}": BIG,
-    "{empty}": b"",
-    "{space}": b" ",
-    "{noise}": b"\xff\r\n",
-    "{longkey}": b"Ads.Profile:" + b"k" * 1000,
-    "{at}": b"%d" % FUTURE,
-    "{at_ms}": b"%d" % FUTURE_MS,
-}
-
-
-def read_word(word: str) -> bytes:
-    return WORDS.get(word, word.replace("{nul}", "\x00").encode())
-
-
-def read_script(script: str) -> list[list[bytes]]:
-    return [[read_word(word) for word in line.split(" ")] for line in script.split("; ")]
-
-
-def same(name: bytes, ours: bytes, theirs: bytes) -> bool:
-    if ours == theirs:
-        return True
-    tolerance = TOLERANCE.get(name.upper(), 0)
-    if not tolerance or ours[:1] != b":" or theirs[:1] != b":" or int(theirs[1:]) <= 0:
-        return False
-    return abs(int(ours[1:]) - int(theirs[1:])) <= tolerance
-
-
-async def compare(store: Store, redis: Resp, commands: list[list[bytes]], proto: int) -> None:
-    """Run each on both; replies, and then the state of every key that the command may have touched, must be equal."""
-    redis.cmd("FLUSHALL")
-    for key in await store.keys():
-        await store.ask(b"DEL", key)
-    done: list[list[bytes]] = []
-    for args in commands:
-        done.append([arg[:60] for arg in args])
-        ours, theirs = await store.ask(*args, proto=proto), redis.raw_reply(*args)
-        assert same(args[0], ours, theirs), (done, ours[:200], theirs[:200])
-        for probe in (b"TYPE", b"PTTL", b"GET"):
-            for key in set(args[1:]):
-                ours, theirs = await store.ask(probe, key, proto=proto), redis.raw_reply(probe, key)
-                assert same(probe, ours, theirs), (done, probe, key[:60], ours[:200], theirs[:200])
-    assert sorted(await store.keys()) == sorted(redis.cmd("KEYS", "*"))
+SCRIPTS = read_scripts("replies.txt")
 
 
 @pytest.mark.parametrize("proto", [2, 3])
@@ -80,12 +25,16 @@ async def test_scripts(proto: int, module_redis: RedisServer, tmp_path: Path) ->
 
 
 def test_scripts_name_every_command() -> None:
-    named = {args[0].decode().upper() for script in SCRIPTS for args in read_script(script)}
-    assert named == set(NAMES)
+    """Those of this file and those of its neighbours, hash commands aside (test_hash_replies.py)."""
+    named = set()
+    for path in Path(__file__).parent.glob("*.txt"):
+        commands = [args for script in read_scripts(path.name) for args in read_script(script)]
+        named |= {spec.name for spec in map(lookup, commands) if spec is not None}
+    specs = [spec for spec in every_command() if spec.name in HANDLERS]
+    assert named >= {spec.name for spec in specs if spec.group != "hash"}
 
 
-NAMES = sorted(name for name in HANDLERS if TABLE[name.encode()].group != "hash")
-"""Hash commands are compared in test_hash_replies.py."""
+NAMES = sorted({args[0].upper() for script in SCRIPTS for args in read_script(script)})
 KEYS = [b"a", b"b", b"Ads.T:a", b"Ads.T:b", b"Ads.U:" + b"l" * 500]
 FRESH = b"a time by itself"  # GT and LT would hang on single ms if two commands said the same relative time
 TIMES = [FRESH] * 3 + [b"0", b"-1", MAX, MIN, b"x", b"", b"%d" % FUTURE, b"%d" % FUTURE_MS]
@@ -111,7 +60,7 @@ def _by_lot(dice: random.Random) -> list[bytes]:
     def time_() -> bytes:
         return dice.choice(TIMES)
 
-    name = dice.choice(NAMES).encode()
+    name = dice.choice(NAMES)
     some = [dice.choice(SET_WORDS) for _ in range(dice.choice([0, 0, 1, 2, 2, 3, 4]))]
     conditions = [dice.choice([b"NX", b"XX", b"GT", b"lt", b"no"]) for _ in range(dice.choice([0, 0, 1, 1, 2, 3]))]
     if name == b"SET":

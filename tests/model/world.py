@@ -1,6 +1,7 @@
 """Handlers over an engine in memory with a clock of its own."""
 
 from kvgate.backend import View
+from kvgate.commands.table import lookup
 from kvgate.errors import GateError
 from kvgate.model import listing
 from kvgate.model.handlers import HANDLERS
@@ -26,7 +27,9 @@ class World:
         """The reply; an error as its text."""
 
         async def body(txn: KvTxn) -> Reply:
-            return await HANDLERS[args[0].decode()](Transaction(txn, self.now), list(args))
+            spec = lookup(args)
+            assert spec is not None, args
+            return await HANDLERS[spec.name](Transaction(txn, self.now), list(args))
 
         try:
             return await transact(self.engine, body)
