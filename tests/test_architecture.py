@@ -1,6 +1,7 @@
 """Reads every import of the packages and holds the order of rooms in docs/architecture.md: imports go to the left only."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -194,3 +195,14 @@ def test_no_input_or_output(area: str) -> None:
 def test_every_file_says_what_lives_there() -> None:
     silent = [name for name, path in NAMES.items() if not ast.get_docstring(ast.parse(path.read_text("utf-8")))]
     assert not silent, silent
+
+
+def test_the_document_names_what_is_there() -> None:
+    """docs/architecture.md: each module, package and file that it names exists."""
+    text = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    modules_named = set(re.findall(r"`(kvgate\.[a-z_.0-9]+)`", text)) - {"kvgate.backends"}  # that is an entry-point group
+    assert len(modules_named) > 20
+    known = set(NAMES) | {".".join(name.split(".")[:2]) for name in NAMES}
+    assert not modules_named - known
+    files = set(re.findall(r"`((?:backends|tests|kvgate)/[a-z_./0-9*]+)`", text))
+    assert [name for name in sorted(files) if not list(ROOT.glob(name.rstrip("/")))] == []
