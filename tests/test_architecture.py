@@ -37,6 +37,7 @@ TRIO = {
     "kvgate.server.reload": "one reload at a time, the file parsed in a thread",
     "kvgate.server.supervisor": "the parent waits for connections, signals and workers",
     "kvgate.server.surroundings": "waits until balancers look away",
+    "kvgate.server.switching": "waits for what is under way, adopts clients in portions",
     "kvgate.server.worker": "one worker from start to end",
     "kvgate.server.listing": "pages of several stores side by side, within a deadline",
     "kvgate.server.subscriptions": "a task for each feed",

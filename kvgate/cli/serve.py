@@ -62,5 +62,6 @@ def run(arguments: argparse.Namespace) -> int:
     """Serve until SIGTERM or SIGINT."""
     come_from = source(arguments)
     app = importlib.import_module("kvgate.server.app")  # late: the other commands start without the server and trio
-    worker = [sys.executable, "-m", "kvgate.cli.worker", come_from.to_json()]
+    # -P: modules are not looked for in the folder that the gate happens to be started from.
+    worker = [sys.executable, "-P", "-m", "kvgate.cli.worker", come_from.to_json()]
     return int(app.serve(come_from.build, worker))

@@ -18,9 +18,9 @@ from typing import Any
 import attrs
 import trio
 
-from kvgate.errors import GateError, ProtocolError
+from kvgate.errors import GateError, ProtocolError, try_again
 from kvgate.lane.client import Client
-from kvgate.lane.connect import ConnectFailed, away, connect
+from kvgate.lane.connect import Connected, ConnectFailed, away, connect
 from kvgate.lane.machine import Lane
 from kvgate.lane.proxy_protocol import BadProxyHeader, parse
 from kvgate.lane.tls import TlsError, TlsTransform
@@ -35,6 +35,8 @@ HANDED = struct.Struct("!IQ")
 RECEIVE = 64 * 1024
 ACCEPTS = 64
 """Connections accepted from one listener in a row."""
+BACKLOGS = 128
+"""Times that many may wait when a listener is closed: twice the longest queue that the gate asks the kernel for."""
 PAUSE_LOOK, PAUSE_LOOK_COMMANDS = 1024 * 1024, 1000
 """In flight below which no limit of a client can be near."""
 SEND = 256 * 1024
@@ -155,7 +157,7 @@ class Driver:
             for fd, mask in events:
                 transport = transports.get(fd)
                 if transport is None:
-                    self._accept(fd)
+                    self._accept_some(fd)
                     continue
                 try:
                     if mask & _OUT:
@@ -231,55 +233,81 @@ class Driver:
         self._epoll.register(handoff.fileno(), _IN)
 
     def stop_listening(self) -> None:
-        """Accept nobody any more."""
+        """Accept nobody any more, but for those that the kernel or the parent has accepted already."""
         for fd, (sock, _) in self._listeners.items():
+            self._accept_rest(fd)
             self._epoll.unregister(fd)
             sock.close()
         self._listeners.clear()
         if self._handoff is not None:
-            while self._accept_handed(self._handoff):
-                pass  # what the parent accepted before it stopped
+            self._accept_rest(self._handoff.fileno())
             self._epoll.unregister(self._handoff.fileno())
             self._handoff.close()
             self._handoff = None
 
+    def _accept_rest(self, fd: int) -> None:
+        """Take all that wait at a listener before it is closed: the kernel has told them that they are connected."""
+        for _ in range(BACKLOGS):
+            if not self._accept_some(fd):
+                return
+
+    def _accept_some(self, fd: int) -> bool:
+        """Serve a few that wait at a listener, or at the parent's hand; whether there may be more."""
+        try:
+            if self._handoff is not None and fd == self._handoff.fileno():
+                return self._accept_handed(self._handoff)
+            return self._accept(fd)
+        except Exception as error:
+            self.failures += 1
+            log.exception("accept_failed", extra={"error": repr(error), "do": "report this"})
+            return True
+
     def _accept_handed(self, handoff: socket.socket) -> bool:
-        """Take what the parent has accepted, so many at most; whether there may be more."""
+        """Take a few that the parent has accepted; whether there may be more."""
         for _ in range(ACCEPTS):
             try:
                 data, descriptors, _, _ = socket.recv_fds(handoff, HANDED.size, 1)
             except OSError:
                 return False
-            if not descriptors:  # the parent is gone; its channel tells, too
+            if not data:  # the parent is gone; its channel tells, too
                 return False
+            if not descriptors:
+                self._tell_ended()
+                log.warning("accept_failed", extra={"error": "too many open files", "do": "raise the open-files limit"})
+                continue
             index, ident = HANDED.unpack(data)
             sock = socket.socket(fileno=descriptors[0])
             try:
                 peer = sock.getpeername()
-            except OSError:
+            except OSError:  # it has left already
                 sock.close()
                 self._tell_ended()
                 continue
-            self._accepted(sock, peer, self._handed_by[index], ident)
+            try:
+                self._accepted(sock, peer, self._handed_by[index], ident)
+            except BaseException:
+                self._tell_ended()
+                raise
         return True
 
-    def _accept(self, fd: int) -> None:
-        if self._handoff is not None and fd == self._handoff.fileno():
-            self._accept_handed(self._handoff)
-            return
+    def _accept(self, fd: int) -> bool:
+        """Take a few from a listener; whether there may be more."""
         listening, listener = self._listeners.get(fd, (None, None))
         if listening is None or listener is None:
-            return
+            return False
         for _ in range(ACCEPTS):
             try:
                 sock, peer = listening.accept()
             except BlockingIOError:
-                return
-            except OSError as error:  # no more descriptors, or the client is gone already
+                return False
+            except ConnectionAbortedError:  # it has left already
+                continue
+            except OSError as error:  # no more descriptors
                 facts = {"listener": listener.name, "error": str(error), "do": "raise the open-files limit"}
                 log.warning("accept_failed", extra=facts)
-                return
+                return False
             self._accepted(sock, peer, listener)
+        return True
 
     def _accepted(self, sock: socket.socket, peer: object, listener: Listener, ident: int = 0) -> None:
         sock.setblocking(False)  # noqa: FBT003 - the method takes it so
@@ -536,6 +564,19 @@ class Driver:
             if client.idle and not client.subscribed and now - client.last_fed > self.limits.idle:
                 self.close_client(client)
 
+    def close_idle(self, client: Client) -> bool:
+        """End a client's connection if nothing of it is unanswered, in the kernel neither; whether it has ended."""
+        if not client.closed:
+            try:
+                if client.transport.sock.recv(1, socket.MSG_PEEK):
+                    return False  # a command came meanwhile: the lane is about to see it
+            except BlockingIOError:
+                pass
+            except OSError:
+                pass  # it is gone
+            self.close_client(client)
+        return True
+
     def close_client(self, client: Client) -> None:
         """End a client's connection now; idempotent."""
         if client.closed:
@@ -585,7 +626,13 @@ class Driver:
                 await trio.sleep(delay * random.uniform(0.5, 1.0))  # noqa: S311
                 delay = min(2 * delay, self.limits.reconnect_longest)
             else:
-                break
+                if not up.retired:
+                    self._connected(up, connected)
+                else:
+                    connected.stream.close()
+                return
+
+    def _connected(self, up: Upstream, connected: Connected) -> None:
         if up.state is State.DOWN:
             log.warning("store_up", extra={"store": up.name})
         transport = Transport(connected.sock, self._upstream_readable, up)
@@ -656,8 +703,11 @@ class Driver:
             up.unsent = b""
 
     def retire(self, up: Upstream) -> None:
-        """End a shared connection that is served no more: nothing is unanswered on it, and nothing new comes."""
+        """End a shared connection that is served no more: nothing is unanswered on it. Whoever asks it all the same is told
+        to ask again."""
         up.retired = True
+        up.state = State.DOWN
+        up.refusal = try_again(f"store {up.name} is served no more").reply
         self.lane.upstreams.discard(up)
         if up.transport is not None:
             self._forget(up.transport)

@@ -9,10 +9,10 @@ import trio
 from kvgate.errors import ConfigurationError
 from kvgate.server import logs
 from kvgate.server.listeners import Bound, bind, close, doors, remove_files
-from kvgate.server.process import Process
+from kvgate.server.process import Process, mistakes
 from kvgate.server.reload import Build, Reloader
 from kvgate.server.supervisor import Supervisor
-from kvgate.server.surroundings import leave_rotation, raise_file_limit, write_banner
+from kvgate.server.surroundings import Ending, leave_rotation, raise_file_limit, write_banner
 
 log = logging.getLogger("kvgate")
 
@@ -35,10 +35,10 @@ def serve(build: Build, worker: Sequence[str]) -> int:
     try:
         if gate.workers > 1:
             return run(Supervisor(build, text, configuration, backends, bound, worker).serve)
-        return run(_serve_alone, build, Process(build, configuration, backends), bound)
+        return run(_serve_alone, build, text, Process(build, configuration, backends), bound)
     finally:
         close(bound)
-        remove_files(gate.listen)
+        remove_files(bound)
 
 
 def run(main: Callable[..., Awaitable[int]], *args: object) -> int:
@@ -49,37 +49,28 @@ def run(main: Callable[..., Awaitable[int]], *args: object) -> int:
         _, others = group.split(ConfigurationError)
         if others is not None:
             raise
-        raise ConfigurationError(_mistakes(group)) from None
+        raise ConfigurationError(mistakes(group)) from None
 
 
-def _mistakes(group: BaseExceptionGroup[BaseException]) -> list[str]:
-    found: list[str] = []
-    for each in group.exceptions:
-        if isinstance(each, BaseExceptionGroup):
-            found += _mistakes(each)
-        elif isinstance(each, ConfigurationError):
-            found += each.mistakes
-    return found
-
-
-async def _serve_alone(build: Build, process: Process, bound: Sequence[Bound]) -> int:
-    dispatcher, driver = process.dispatcher, process.driver
-    gate = dispatcher.configuration.gate
-    reloader = Reloader(build, dispatcher.configuration, dispatcher.backends, lambda: [process])
-
+async def _serve_alone(build: Build, text: bytes, process: Process, bound: Sequence[Bound]) -> int:
+    dispatcher, driver, ending = process.dispatcher, process.driver, Ending()
+    reloader = Reloader(build, text, dispatcher.configuration, dispatcher.backends, lambda: [process])
     dispatcher.reload = reloader.reload
+
+    async def drain() -> None:
+        await leave_rotation(dispatcher.configuration.gate, ending.number)
+        await process.drain(dispatcher.configuration.gate.drain_finish)
+
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
         async with trio.open_nursery() as nursery:
+            await nursery.start(reloader.run)
+            nursery.start_soon(ending.listen, signals, reloader.quietly)
             await nursery.start(process.run)
-            for each, door in zip(bound, doors(gate, [(b.name, b.listen.kind) for b in bound]), strict=True):
+            names = [(each.name, each.listen.kind) for each in bound]
+            for each, door in zip(bound, doors(dispatcher.configuration.gate, names), strict=True):
                 driver.listen(each.sock, door)
             write_banner(dispatcher.configuration, bound, await process.introduction())
-            async for number in signals:
-                if number == signal.SIGHUP:
-                    nursery.start_soon(reloader.quietly)
-                    continue
-                await leave_rotation(gate, number)
-                await process.drain(dispatcher.configuration.gate.drain_finish)
-                break
+            await ending.asked.wait()
+            await ending.unless_hurried(drain)
             nursery.cancel_scope.cancel()
     return 0

@@ -13,6 +13,7 @@ from kvgate.commands.keys import integer
 from kvgate.commands.spec import CommandSpec
 from kvgate.errors import NOT_AN_INTEGER, GateError, cross_slot, in_doubt, not_supported, refused, try_again, upstream_refused
 from kvgate.lane.client import Client
+from kvgate.server.session import MOVED
 from kvgate.wire.reply import NULL_ARRAY, Error, Raw, Reply
 from kvgate.wire.request import encode_request
 
@@ -84,7 +85,7 @@ async def _wait_on(gate: "Dispatcher", client: Client, place: "Place", frame: by
 async def _wait_once(gate: "Dispatcher", client: Client, place: "Place", frame: bytes) -> Raw:
     session: Session = client.session
     watch = session.watch
-    session.waits_on = place.backend
+    session.waits_on = place
     if watch is not None and (watch.place.backend is not place.backend or watch.place.shard is not place.shard):
         watch = None
     watched = None if watch is None else watch.connection
@@ -123,6 +124,9 @@ def unblocked(session: "Session") -> Raw | Reply:
     """What CLIENT UNBLOCK makes a blocked command answer."""
     if session.unblocked_by == "ERROR":
         return Error(b"UNBLOCKED client unblocked via CLIENT UNBLOCK")
+    if session.unblocked_by == MOVED:
+        error = try_again if session.last_command == "xread" else in_doubt
+        return Error(error("the namespace was moved to another store while the command was waiting").reply[1:-2])
     if session.last_command == "wait":
         return 0
     return NULL_ARRAY  # whatever the command's own timeout answers: Redis does not look at it here

@@ -8,13 +8,16 @@ another path. Every refusal comes before anything is sent to a store.
 import logging
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
+import attrs
 import trio
 
 from kvgate.admin.answers import ANSWERS
+from kvgate.admin.client import NO_SUCH_CLIENT
 from kvgate.backend import INTERNAL_PREFIX, Backend, CallContext, Command, InPlace, PassThrough
 from kvgate.commands.keys import channels, fixed_keys, hidden_patterns, key_indices, needs_own_connection
 from kvgate.commands.resp3 import in_resp3
@@ -41,12 +44,13 @@ from kvgate.policy.users import User
 from kvgate.routing.configuration import Configuration
 from kvgate.routing.namespaces import Namespace, notification
 from kvgate.routing.slots import hash_text
-from kvgate.server import blocking, listing, reloading, scripts, subscriptions, transactions, watch
+from kvgate.server import blocking, listing, reloading, scripts, subscriptions, switching, transactions, watch
+from kvgate.server.difference import Difference
 from kvgate.server.fleet import FOR_ALL, Fleet
 from kvgate.server.places import Place, Places
-from kvgate.server.reload import Difference
 from kvgate.server.session import Answer, Emulated, Session
 from kvgate.server.split import merge, part
+from kvgate.server.switching import Hold, Moving
 from kvgate.wire.reply import Error, Raw, Reply, decode, encode
 from kvgate.wire.request import encode_request
 
@@ -60,8 +64,8 @@ WHILE_SUBSCRIBED: Final = frozenset(
 )
 NEVER_QUEUED: Final = frozenset({"EXEC", "DISCARD", "MULTI", "WATCH", "QUIT", "RESET"})
 """What Redis runs at once inside MULTI."""
-HOLD_LOOK: Final = 0.002
-"""Seconds between looks whether what was in flight is answered, while a reload holds commands back."""
+HELD_PORTION: Final = 64
+"""Commands that a pause held back and that are looked at in a row, before the lane has its turn."""
 BEFORE_AUTH: Final = frozenset({"AUTH", "HELLO", "QUIT", "RESET"})
 
 WAYS: Final[Mapping[str, Way]] = {
@@ -88,16 +92,16 @@ class Dispatcher:
         self.places = Places(configuration, backends)
         self.started = time.time()
         self.run_id = secrets.token_hex(20)
-        self._largest_value = max((self.largest_of(rule) for rule in configuration.namespaces.rules), default=0)
+        self.find_largest_value()
         self.paused_until = 0.0
         self.connections = 0
         self.commands = 0
         self.driver: Driver
         self._present: Client | None = None  # whose request is being looked at
         self._paused_writes_only = False
-        self._holding = False
-        self._backoff = configuration.users.backoff
-        self._unpaused = trio.Event()
+        self.hold: Hold | None = None  # while a reload moves keys
+        self.moving: Moving | None = None  # what the last switch moved, until every client knows of it
+        self._held: deque[_Held] = deque()  # commands that wait for the end of a pause or a hold
         self._next_id = 1
         self._nursery: trio.Nursery
         self.fleet: Fleet | None = None  # the other workers; None: there are none
@@ -133,8 +137,10 @@ class Dispatcher:
         if not ident:
             ident = self._next_id
             self._next_id += 1
-        client = Client(ident, Session(transport.address, host, listener.name, user), transport)
-        client.scanner.value_limit = self._largest_value
+        session = Session(transport.address, host, listener.name, user)
+        session.places = self.places
+        client = Client(ident, session, transport)
+        self.fit_limits(client)
         self.connections += 1
         self._fit(client)
         return client
@@ -153,11 +159,19 @@ class Dispatcher:
         if session.blocked or session.subscriptions is not None:
             self.driver.close_client(client)
 
+    def find_largest_value(self) -> None:
+        """Look for the largest value that any namespace allows: what is larger is not even gathered."""
+        self._largest_value = max((self.largest_of(rule) for rule in self.configuration.namespaces.rules), default=0)
+
+    def fit_limits(self, client: Client) -> None:
+        """Tell the client's scanner how large a value may be."""
+        client.scanner.value_limit = self._largest_value
+
     def _fit(self, client: Client) -> None:
         """Tell the lane what it may do for this client now."""
         session: Session = client.session
         client.scanner.authenticated = session.user is not None
-        if session.user is not None and session.plain and not self.paused_until and not self._holding:
+        if session.user is not None and session.plain and not self.paused_until:
             client.routes = self.places.compiled(session.user, session.proto).routes
         else:
             client.routes = NO_ROUTES
@@ -182,6 +196,10 @@ class Dispatcher:
     def _look(self, client: Client, args: list[bytes], frame: bytes, now: float) -> None:
         """All the gates; of a command that had to wait, again."""
         session: Session = client.session
+        if session.places is not self.places:
+            switching.adopt(self, client)
+            if client.closed:
+                return
         spec: CommandSpec | None = None
         try:
             spec = self._known(client, args)
@@ -192,7 +210,7 @@ class Dispatcher:
             if not user.allows(spec):
                 raise no_perm_command(spec.lower, user.name)
             _possible_now(session, spec, args)
-            if (self.paused_until or self._holding) and self._has_to_wait(session, spec):
+            if (self.paused_until or self.hold) and self._has_to_wait(session, spec, args):
                 self._later(client, args, frame)
             elif session.multi is not None and spec.name not in NEVER_QUEUED:
                 transactions.queue(self, client, user, spec, args, frame)
@@ -241,19 +259,27 @@ class Dispatcher:
     async def _for_all(self, client: Client, spec: CommandSpec, args: list[bytes], now: float) -> Raw | Reply:
         """A command that speaks for all workers: this one's reply and those of the others, as one."""
         session: Session = client.session
-        own = self.answer(spec, client, args, now)
+        own: Raw | Reply
+        self._present = client
+        try:
+            own = self.answer(spec, client, args, now)
+        except GateError as error:
+            if error.text != NO_SUCH_CLIENT:  # that may be another worker's
+                raise
+            own = Error(error.reply[1:-2])
         replies: list[Reply] = [decode(own) if isinstance(own, Raw) else own]
-        if self.fleet is not None and session.user is not None and not isinstance(replies[0], Error):
+        if self.fleet is not None and session.user is not None:
             words = [arg.decode("latin-1") for arg in args]
             others = await self.fleet.others("answer", words, session.user.name, client.id, session.proto)
             replies += [decode(other.encode("latin-1")) for other in others]
-        return FOR_ALL[spec.name](replies)
+        return FOR_ALL[spec.name](replies, args)
 
     async def answer_for_other(self, words: list[str], user: str, ident: int, proto: int) -> str:
         """The same, asked by another worker for its client `ident`."""
         args = [word.encode("latin-1") for word in words]
         session = Session("", "", "", self.configuration.users.get(user))
         session.proto = proto
+        self._present = None
         try:
             reply = self.answer(resolve(args), Client(ident, session), args, time.monotonic())
         except GateError as error:
@@ -498,7 +524,9 @@ class Dispatcher:
                 batch: list[Emulated] = []
                 while session.batches and session.batches[0].backend is backend:
                     batch.append(session.batches.popleft())
+                session.in_batch = backend
                 replies = await self.execute(backend, [each.command for each in batch], session)
+                session.in_batch = None
                 for each, reply in zip(batch, replies, strict=True):
                     each.slot.fill(reply)
                 self.lane.settle(client)
@@ -527,78 +555,41 @@ class Dispatcher:
             deadline=trio.current_time() + self.configuration.gate.command_timeout,
         )
 
-    # ------------------------------------------------------------------ another configuration
+    # ------------------------------------------------------------------ pauses and holds
 
-    def switch(
-        self, configuration: Configuration, backends: Mapping[str, Backend], places: Places, moved: Collection[str]
-    ) -> None:
-        """Serve another configuration from the next command of every connection on. Users that it does not have, and
-        addresses that its users may not come from, are cut; a transaction on what moved will not be executed."""
-        self.configuration, self.backends, self.places = configuration, backends, places
-        configuration.users.backoff = self._backoff  # who guessed wrong is not forgiven by a reload
-        self._largest_value = max((self.largest_of(rule) for rule in configuration.namespaces.rules), default=0)
-        self.loaded, self.reload_error = time.time(), ""
-        for client in list(self.driver.clients.values()):
-            session: Session = client.session
-            client.scanner.value_limit = self._largest_value
-            if session.user is not None:
-                session.user = configuration.users.get(session.user.name)
-                if session.user is None or not session.user.from_address(session.host):
-                    self.driver.close_client(client)
-                    continue
-            if self._abort_moved(session, moved):
-                self.driver.close_client(client)
-            else:
-                self._fit(client)
+    def begin_hold(self, moving: Moving) -> Hold:
+        """Let new commands on what moves wait until `end_hold`; the lane forgets how it would take them by itself."""
+        self.places.unlearn(moving.key)
+        self.hold = Hold(self, moving)
+        return self.hold
 
-    def _abort_moved(self, session: Session, moved: Collection[str]) -> bool:
-        """Whether the client has to be closed: it listens to a store that is served no more."""
-
-        def stays(place: Place) -> bool:
-            shards = self.places.shards.get(place.backend.name, ())
-            return place.namespace.rule not in moved and any(place.shard is shard for shard in shards)
-
-        if session.multi is not None and session.multi.target is not None and not stays(session.multi.target):
-            session.multi.aborted = True
-        if session.watch is not None and not stays(session.watch.place):
-            session.watch.broken = True
-        feeds = () if session.subscriptions is None else session.subscriptions.feeds.values()
-        return not all(stays(feed.place) for feed in feeds)
-
-    def uses(self, backend: Backend) -> bool:
-        """Whether a client has a connection of its own to the backend, or commands under way in it."""
-        for client in self.driver.clients.values():
-            session: Session = client.session
-            if session.waits_on is backend or any(each.backend is backend for each in session.batches) or session.batching:
-                return True
-            if session.watch is not None and session.watch.place.backend is backend:
-                return True
-        return False
-
-    async def hold(self) -> None:
-        """Let new commands wait, and return when those in flight are answered, or their time is over. `release` ends it."""
-        self._holding = True
-        self._shut()
-        with trio.move_on_after(self.lane.budget):
-            while any(map(_in_flight, self.driver.clients.values())):  # noqa: ASYNC110 - the lane counts no such event
-                await trio.sleep(HOLD_LOOK)
-
-    def release(self) -> None:
-        """Let commands go on."""
-        self._holding = False
-        self._open()
-
-    def _shut(self) -> None:
-        if self._unpaused.is_set():
-            self._unpaused = trio.Event()
-        for client in self.driver.clients.values():
-            self._fit(client)
+    def end_hold(self) -> None:
+        """Let commands go on, on whatever way is theirs now."""
+        self.hold = None
+        self._go_on()
 
     def _open(self) -> None:
-        if not self.paused_until and not self._holding:
-            self._unpaused.set()
-            for client in self.driver.clients.values():
-                self._fit(client)
+        """The end of a pause."""
+        for client in self.driver.clients.values():
+            self._fit(client)
+        self._go_on()
+
+    def _go_on(self) -> None:
+        if self._held:
+            self.spawn(self._look_again)
+
+    async def _look_again(self) -> None:
+        """Look at what was held back, a portion at a time; what has to wait again stays."""
+        for _ in range(-(-len(self._held) // HELD_PORTION)):
+            for _ in range(min(HELD_PORTION, len(self._held))):
+                held = self._held.popleft()
+                try:
+                    self._again(held)
+                except Exception as error:
+                    log.exception("command_failed", extra={"error": repr(error), "do": "report this"})
+                    self.driver.close_client(held.client)
+            self.driver.kick()
+            await trio.lowlevel.checkpoint()
 
     # ------------------------------------------------------------------ tasks and replies
 
@@ -736,7 +727,8 @@ class Dispatcher:
         """CLIENT PAUSE; a longer pause in force is not shortened, as in Redis."""
         self._paused_writes_only = writes_only if not self.paused_until else self._paused_writes_only and writes_only
         self.paused_until = max(self.paused_until, until)
-        self._shut()
+        for client in self.driver.clients.values():
+            self._fit(client)
         self.spawn(self._end_pause)
 
     async def _end_pause(self) -> None:
@@ -751,33 +743,40 @@ class Dispatcher:
         self.paused_until = 0.0
         self._open()
 
-    def _has_to_wait(self, session: Session, spec: CommandSpec) -> bool:
+    def _has_to_wait(self, session: Session, spec: CommandSpec, args: list[bytes]) -> bool:
         """Whether a pause, or the switch to another configuration, holds the command back."""
-        if self._holding:
+        if self.hold is not None and self.hold.stops(session, spec, args):
             return True
+        if not self.paused_until:
+            return False
         return (not self._paused_writes_only or _may_write(session, spec)) and spec.name not in _DURING_PAUSE
 
     def _later(self, client: Client, args: list[bytes], frame: bytes) -> None:
         """Look at the command again when the pause is over."""
         session: Session = client.session
-        quiet = session.quiet
+        held = _Held(client, args, frame, quiet=session.quiet)
         session.paused = True
 
-        async def again() -> None:
-            await self._unpaused.wait()
-            session.paused = False
-            if not client.closed:
-                client.busy = False
-                session.quiet = quiet
-                self._present = client
-                self._look(client, args, frame, time.monotonic())
-                if client.batch:
-                    self.run_batch(client)
-                if not client.busy:
-                    self.lane.done(client)
-                self.driver.kick()
+        def start() -> None:
+            self._held.append(held)
+            if not self.paused_until and self.hold is None:  # over while the client's earlier commands were awaited
+                self._go_on()
 
-        self.lane.alone(client, lambda: self.spawn(again))
+        self.lane.alone(client, start)
+
+    def _again(self, held: "_Held") -> None:
+        client, session = held.client, held.client.session
+        if client.closed:
+            return
+        session.paused = False
+        client.busy = False
+        session.quiet = held.quiet
+        self._present = client
+        self._look(client, held.args, held.frame, time.monotonic())
+        if client.batch:
+            self.run_batch(client)
+        if not client.busy:
+            self.lane.done(client)
 
     def unblock(self, client: Client, how: str) -> bool:
         """CLIENT UNBLOCK."""
@@ -788,6 +787,17 @@ class Dispatcher:
         session.blocked = False  # a second CLIENT UNBLOCK finds it unblocked
         session.running.cancel()
         return True
+
+
+@attrs.frozen(slots=True, eq=False)
+class _Held:
+    """A command that waits for the end of a pause or a hold."""
+
+    client: Client
+    args: list[bytes]
+    frame: bytes
+    quiet: bool = attrs.field(kw_only=True)
+    """Whether its reply is wanted."""
 
 
 class _Shared:
@@ -823,14 +833,6 @@ _DURING_PAUSE: Final = frozenset(
     {"CLIENT|UNPAUSE", "CLIENT|PAUSE", "CLIENT|KILL", "CLIENT|LIST", "QUIT", "RESET", "AUTH", "HELLO"}
 )
 """What a paused gate still answers: the ways out of the pause."""
-
-
-def _in_flight(client: Client) -> bool:
-    """Whether a command of the client is unanswered that does not wait for the present hold, or for others' doing."""
-    session: Session = client.session
-    if session.blocked:
-        return False
-    return len(client.queue) > 0 or (client.busy and not session.paused)
 
 
 def _authenticated(session: Session, spec: CommandSpec) -> User:

@@ -3,9 +3,14 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
+from kvgate.admin.info import human
+from kvgate.errors import GateError
 from kvgate.server.control import Channel, Gone
-from kvgate.server.reload import Difference
+from kvgate.server.difference import Difference
 from kvgate.wire.reply import Error, Reply, Verbatim
+
+RELOAD: Final = 60.0
+"""Seconds that GATE RELOAD waits for all workers; longer than each of them is given."""
 
 
 class Fleet(Protocol):
@@ -31,34 +36,46 @@ class Behind:
         """See `Fleet`."""
         try:
             found: list[Any] = await self._channel.call("others", name, list(arguments), self._own)
-        except Gone:
+        except (Gone, GateError):  # the parent is ending
             return []
         return found
 
     async def reload(self, dry_run: bool) -> Difference:  # noqa: FBT001 - the form of Dispatcher.reload
         """Have the parent do it for all workers."""
-        lines, moves, moved, restart = await self._channel.call("reload", dry_run, patience=60.0)
+        try:
+            lines, moves, moved, restart = await self._channel.call("reload", dry_run, patience=RELOAD)
+        except Gone:
+            raise GateError(f"ERR the reload goes on after {RELOAD:.0f} s; INFO gate will show its end") from None
         return Difference(tuple(lines), tuple(moves), frozenset(moved), tuple(restart))
 
 
-def _together(replies: Sequence[Reply]) -> Reply:
-    """CLIENT LIST: one text after the other, by client id."""
+def _together(replies: Sequence[Reply], args: Sequence[bytes]) -> Reply:
+    """CLIENT LIST: one text after the other, by client id; ``ID 3 1 3`` in the order that was asked for, as in Redis."""
     texts = [reply.text if isinstance(reply, Verbatim) else reply for reply in replies]
-    lines = [line for text in texts if isinstance(text, bytes) for line in text.splitlines()]
-    lines.sort(key=lambda line: int(line[3 : line.index(b" ")]))
+    lines = [line for text in texts if isinstance(text, bytes) for line in text.split(b"\n") if line]
+    lines.sort(key=_id)
+    if len(args) > 3 and args[2].upper() == b"ID":
+        by_id = {_id(line): line for line in lines}
+        lines = [by_id[int(ident)] for ident in args[3:] if int(ident) in by_id]
     text = b"".join(line + b"\n" for line in lines)
     return Verbatim(text) if isinstance(replies[0], Verbatim) else text
 
 
-def _sum(replies: Sequence[Reply]) -> Reply:
+def _id(line: bytes) -> int:
+    return int(line[3 : line.index(b" ")])
+
+
+def _sum(replies: Sequence[Reply], args: Sequence[bytes]) -> Reply:
     """Counts are added; where it is OK or an error (old CLIENT KILL), one OK is enough."""
+    del args
     numbers = [reply for reply in replies if isinstance(reply, int)]
     if numbers:
         return sum(numbers)
     return next((reply for reply in replies if not isinstance(reply, Error)), replies[0])
 
 
-def _first(replies: Sequence[Reply]) -> Reply:
+def _first(replies: Sequence[Reply], args: Sequence[bytes]) -> Reply:
+    del args
     return replies[0]
 
 
@@ -69,8 +86,14 @@ SUMMED: Final = frozenset(
         b"pubsub_clients",
         b"clients",
         b"clients_output_bytes",
+        b"maxclients",
         b"used_memory",
         b"used_memory_rss",
+        b"used_memory_peak",
+        b"used_cpu_sys",
+        b"used_cpu_user",
+        b"used_cpu_sys_children",
+        b"used_cpu_user_children",
         b"total_connections_received",
         b"total_commands_processed",
         b"instantaneous_ops_per_sec",
@@ -80,38 +103,57 @@ SUMMED: Final = frozenset(
         b"lane_turns",
         b"lane_failures",
         b"slow_tasks",
+        b"upstream_connections",
         b"pubsub_channels",
         b"pubsub_patterns",
     }
 )
-"""Fields of INFO that are counts of one process."""
+"""Fields of INFO that count what one process has or has done."""
 LARGEST: Final = frozenset({b"lane_turn_max_usec"})
+_HUMAN: Final = b"_human"
 
 
-def _info(replies: Sequence[Reply]) -> Reply:
+def _added(values: Sequence[bytes]) -> bytes:
+    """Whole numbers, seconds with six decimals, or counts by name: ``up=4,down=0``."""
+    if b"=" in values[0]:
+        counts: dict[bytes, int] = {}
+        for value in values:
+            for part in value.split(b","):
+                name, _, number = part.partition(b"=")
+                counts[name] = counts.get(name, 0) + int(number)
+        return b",".join(b"%b=%d" % item for item in counts.items())
+    if b"." in values[0]:
+        return b"%.6f" % sum(map(float, values))
+    return b"%d" % sum(map(int, values))
+
+
+def _info(replies: Sequence[Reply], args: Sequence[bytes]) -> Reply:
     """INFO: counts of all workers are added, the rest is that of the one that was asked."""
+    del args
     texts = [reply.text if isinstance(reply, Verbatim) else reply for reply in replies]
-    found: dict[bytes, list[int]] = {}
+    found: dict[bytes, list[bytes]] = {}
     for text in texts:
         for line in text.split(b"\r\n") if isinstance(text, bytes) else ():
             name, _, value = line.partition(b":")
-            if name in SUMMED | LARGEST and value.isdigit():
-                found.setdefault(name, []).append(int(value))
+            if name in SUMMED | LARGEST and value:
+                found.setdefault(name, []).append(value)
     first = texts[0]
     if not isinstance(first, bytes):
         return replies[0]
+    merged = {name: b"%d" % max(map(int, values)) if name in LARGEST else _added(values) for name, values in found.items()}
     lines = []
     for line in first.split(b"\r\n"):
         name = line.partition(b":")[0]
-        numbers = found.get(name)
-        if numbers is not None:
-            line = b"%b:%d" % (name, max(numbers) if name in LARGEST else sum(numbers))
+        if name in merged:
+            line = b"%b:%b" % (name, merged[name])
+        elif name.endswith(_HUMAN) and name.removesuffix(_HUMAN) in merged:
+            line = b"%b:%b" % (name, human(int(merged[name.removesuffix(_HUMAN)])).encode())
         lines.append(line)
-    merged = b"\r\n".join(lines)
-    return Verbatim(merged) if isinstance(replies[0], Verbatim) else merged
+    whole = b"\r\n".join(lines)
+    return Verbatim(whole) if isinstance(replies[0], Verbatim) else whole
 
 
-FOR_ALL: Final[Mapping[str, Callable[[Sequence[Reply]], Reply]]] = {
+FOR_ALL: Final[Mapping[str, Callable[[Sequence[Reply], Sequence[bytes]], Reply]]] = {
     "CLIENT|LIST": _together,
     "CLIENT|KILL": _sum,
     "CLIENT|UNBLOCK": _sum,

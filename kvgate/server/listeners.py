@@ -25,6 +25,8 @@ class Bound:
 
     sock: socket.socket
     listen: Listen
+    file: tuple[int, int] | None = None
+    """Device and inode of a unix socket's file."""
 
     @property
     def name(self) -> str:
@@ -48,7 +50,7 @@ def bind(gate: GateSettings) -> list[Bound]:
                 sockets = _unix(listen) if listen.kind == "unix" else _tcp(listen)
             except OSError as error:
                 raise ConfigurationError([f'gate.listen: "{listen}" cannot be bound: {error.strerror or error}']) from None
-            bound += [Bound(sock, listen) for sock in sockets]
+            bound += [Bound(sock, listen, _file(listen)) for sock in sockets]
     except BaseException:
         close(bound)
         raise
@@ -115,12 +117,20 @@ def _served(path: str) -> bool:
         return True
 
 
-def remove_files(listeners: Sequence[Listen]) -> None:
-    """Take away the unix sockets' files at the end."""
-    for listen in listeners:
-        if listen.kind == "unix":
+def remove_files(bound: Sequence[Bound]) -> None:
+    """Take away the unix sockets' files at the end, but not one that another gate has put in their place."""
+    for each in bound:
+        if each.file is not None and _file(each.listen) == each.file:
             with contextlib.suppress(OSError):
-                os.unlink(listen.path)
+                os.unlink(each.listen.path)
+
+
+def _file(listen: Listen) -> tuple[int, int] | None:
+    try:
+        found = os.stat(listen.path) if listen.kind == "unix" else None
+    except OSError:
+        return None
+    return None if found is None else (found.st_dev, found.st_ino)
 
 
 def _tls(settings: TlsSettings) -> Callable[[], TlsTransform]:

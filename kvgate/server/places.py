@@ -140,6 +140,14 @@ class Places:
             self._tables[name] = found
         return found
 
+    def unlearn(self, gone: Callable[[bytes], bool]) -> None:
+        """Forget the routes of keys for which `gone` is true: the lane hands their commands up again, for every client."""
+        for compiled in (*self._compiled.values(), *self._compiled3.values()):
+            for text, route in list(compiled.routes.items()):
+                if gone(b"" if text == NO_COLON else text + b":"):
+                    del compiled.routes[text]
+                    compiled.by_namespace.pop(route.namespace.name, None)
+
     def visible(self, user: User) -> list[Backend]:
         """The backends that hold a namespace of which the user may see at least a part, in the configuration's order."""
         names = {rule.backend for rule in self.namespaces.rules if user.sees_some(rule)}

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import attrs
@@ -14,9 +14,13 @@ from kvgate.lane.driver import Driver, Limits
 from kvgate.lane.upstream import Shard
 from kvgate.policy.settings import GateSettings
 from kvgate.routing.configuration import Configuration
+from kvgate.server import switching
+from kvgate.server.difference import kept_open, location
 from kvgate.server.dispatch import Dispatcher
 from kvgate.server.places import Places
-from kvgate.server.reload import Build, compare, location
+from kvgate.server.reload import Build, in_effect
+from kvgate.server.surroundings import raise_file_limit
+from kvgate.server.switching import Moving
 
 log = logging.getLogger("kvgate")
 
@@ -26,15 +30,18 @@ RETIRE_LOOK: Final = 0.25
 """Seconds between looks whether a backend that is served no more has answered everything."""
 DRAIN_STEP: Final = 0.05
 """Seconds between looks for clients that can be closed while draining."""
-HERD: Final = 0.02
-"""The share of the clients that is closed in one step, so that they do not all come back at once elsewhere."""
+DRAIN_SHARE: Final = 0.75
+"""Of the time for draining, in which idle clients are closed evenly: they do not all come back elsewhere at once, and what
+is left of the time is for those that were busy at their turn."""
 
 
 @attrs.frozen(slots=True)
 class _Prepared:
     configuration: Configuration
+    """With what is in effect of its ``[gate]``."""
     backends: Mapping[str, Backend]
     places: Places
+    moving: Moving
     fresh: tuple[str, ...]
     """Names of backends that were started for it."""
 
@@ -95,6 +102,7 @@ class Process:
             _, configuration, made = await trio.to_thread.run_sync(self._build, text)
         except ConfigurationError as error:
             raise GateError("ERR " + "; ".join(error.mistakes)) from None
+        configuration = attrs.evolve(configuration, gate=in_effect(self.dispatcher.configuration.gate, configuration.gate))
         await self.discard()
         now = self.dispatcher
         backends: dict[str, Backend] = {}
@@ -102,20 +110,25 @@ class Process:
         for name, backend in made.items():
             present = now.backends.get(name)
             same = present is not None and now.configuration.backends[name] == configuration.backends[name]
-            if present is not None and (same or not isinstance(backend, PassThrough)):
-                backends[name] = present  # an embedded store cannot be open twice: its other options wait for a restart
+            if present is not None and (same or kept_open(present, backend)):
+                backends[name] = present
                 continue
-            if not isinstance(backend, PassThrough) and location(backend) in map(location, now.backends.values()):
+            if not isinstance(backend, PassThrough) and location(backend) in map(location, self._scopes):
                 raise GateError(f"ERR backends.{name}: this store is open under another name; that needs a restart")
             backends[name] = backend
             fresh.append(name)
         places = Places(configuration, backends, now.places)
         now.attach(places, fresh)
-        self._prepared = _Prepared(configuration, backends, places, tuple(fresh))
-        for name in fresh:
-            await self._start(name, backends[name])
+        self._prepared = _Prepared(configuration, backends, places, Moving(now.places, places), tuple(fresh))
+        try:
+            for name in fresh:
+                await self._start(name, backends[name])
+        except GateError:
+            await self.discard()
+            raise
 
     async def _start(self, name: str, backend: Backend) -> None:
+        """Run a backend; what it finds out about its configuration before it has started becomes a GateError."""
         failure: list[str] = []
 
         async def guarded(*, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -132,18 +145,23 @@ class Process:
             except Exception as error:
                 if started:
                     raise
-                failure.append(str(error))
+                failure.append("; ".join(mistakes(error)))
                 task_status.started()
 
         with trio.move_on_after(START) as scope:
             await self._nursery.start(guarded)
         if failure or scope.cancelled_caught:
-            await self.discard()
             raise GateError(f"ERR backends.{name}: {failure[0] if failure else 'it did not start in time'}")
+
+    async def hold(self) -> None:
+        """See `Target`."""
+        if self._prepared is not None:
+            await self.dispatcher.begin_hold(self._prepared.moving).settled(self.dispatcher.lane.budget)
 
     async def discard(self) -> None:
         """See `Target`."""
         prepared, self._prepared = self._prepared, None
+        self.dispatcher.end_hold()
         if prepared is not None:
             for name in prepared.fresh:
                 self._stop(prepared.backends[name])
@@ -158,37 +176,37 @@ class Process:
         self.dispatcher.reload_error = why
 
     async def switch(self) -> None:
-        """See `Target`. Commands in flight finish on the old way; where keys move, new ones wait for them."""
+        """See `Target`. Commands under way finish on the old way; where keys move, new ones have waited for them."""
         prepared, self._prepared = self._prepared, None
         if prepared is None:
             raise GateError("ERR there is nothing prepared to switch to")
-        dispatcher = self.dispatcher
+        dispatcher, gate = self.dispatcher, prepared.configuration.gate
         old = dispatcher.backends
-        moved = compare(dispatcher.configuration, old, prepared.configuration, prepared.backends).moved
-        if moved:
-            await dispatcher.hold()
         gone = [shard for name, shards in dispatcher.places.shards.items() for shard in shards
                 if shards is not prepared.places.shards.get(name)]  # fmt: skip
-        self.driver.limits = limits(prepared.configuration.gate)
-        dispatcher.switch(prepared.configuration, prepared.backends, prepared.places, moved)
-        if moved:
-            dispatcher.release()
-        self.driver.kick()
-        logging.getLogger().setLevel(prepared.configuration.gate.log_level.upper())
         retired = [backend for backend in old.values() if backend not in prepared.backends.values()]
+        used = {backend: switching.users_of(dispatcher, backend) for backend in retired}
+        raise_file_limit(gate.max_clients)
+        self.driver.limits = limits(gate)
+        logging.getLogger().setLevel(gate.log_level.upper())
+        switching.switch(dispatcher, prepared.configuration, prepared.backends, prepared.places, prepared.moving)
+        await switching.adopt_all(dispatcher)
+        dispatcher.end_hold()
+        self.driver.kick()
+        dispatcher.moving = None
         if gone or retired:
-            self._nursery.start_soon(self._retire, gone, retired)
+            self._nursery.start_soon(self._retire, gone, used)
 
-    async def _retire(self, shards: Sequence[Shard], backends: Sequence[Backend]) -> None:
-        """End what is served no more, once nothing is unanswered there and no client has a connection of it."""
+    async def _retire(self, shards: Sequence[Shard], used: Mapping[Backend, Callable[[], bool]]) -> None:
+        """End what is served no more, once nobody uses it and nothing is unanswered there."""
+        while any(each() for each in used.values()):  # noqa: ASYNC110 - many places end a use
+            await trio.sleep(RETIRE_LOOK)
         while any(up.fifo for shard in shards for up in shard.lines):  # noqa: ASYNC110 - the lane tells nobody
             await trio.sleep(RETIRE_LOOK)
         for shard in shards:
             for up in shard.lines:
                 self.driver.retire(up)
-        for backend in backends:
-            while self.dispatcher.uses(backend):  # noqa: ASYNC110 - many places end a use
-                await trio.sleep(RETIRE_LOOK)
+        for backend in used:
             self._stop(backend)
             log.info("backend_retired", extra={"backend": backend.name})
 
@@ -202,15 +220,23 @@ class Process:
         driver = self.driver
         driver.ready = False
         driver.stop_listening()
-        until = time.monotonic() + seconds
-        while driver.clients and time.monotonic() < until:
-            most = max(1, int(len(driver.clients) * HERD))
+        begun = time.monotonic()
+        while driver.clients and (left := begun + seconds - time.monotonic()) > 0:
+            steps = int((left - (1 - DRAIN_SHARE) * seconds) / DRAIN_STEP)
+            most = -(-len(driver.clients) // max(1, steps))
             idle = [client for client in driver.clients.values() if client.idle or client.session.blocked]
             for client in idle[:most]:
-                driver.close_client(client)
+                driver.close_idle(client)
             if driver.clients:
-                await trio.sleep(DRAIN_STEP)
+                await trio.sleep(min(DRAIN_STEP, left))
         log.info("drained", extra={"clients_cut": len(driver.clients)})
+
+
+def mistakes(error: BaseException) -> list[str]:
+    """What an exception says, or each of those in a group: of a ConfigurationError all that it has found, once each."""
+    if isinstance(error, BaseExceptionGroup):
+        return list(dict.fromkeys(text for each in error.exceptions for text in mistakes(each)))
+    return error.mistakes if isinstance(error, ConfigurationError) else [str(error) or repr(error)]
 
 
 def limits(gate: GateSettings) -> Limits:

@@ -1,18 +1,18 @@
-"""Changing the configuration of a running gate: what would change, what may not, and the switch in one process."""
+"""Changing the configuration of a running gate: in all processes or in none, one reload after the other."""
 
 import contextlib
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final, Protocol
 
 import attrs
 import trio
 
-from kvgate.backend import Backend, PassThrough
+from kvgate.backend import Backend
 from kvgate.errors import ConfigurationError, GateError
-from kvgate.policy.users import User
-from kvgate.routing.configuration import Configuration
-from kvgate.routing.namespaces import DEFAULT, Namespace
+from kvgate.policy.settings import GateSettings
+from kvgate.routing.configuration import BackendSettings, Configuration
+from kvgate.server.difference import Difference, compare, kept_open
 
 log = logging.getLogger("kvgate.reload")
 
@@ -26,107 +26,9 @@ NEED_RESTART: Final = ("listen", "tls", "workers", "metrics", "proxy_protocol", 
 """Keys of ``[gate]`` that are read at the start only; what they say elsewhere is left to the next start, and named."""
 
 
-@attrs.frozen(slots=True)
-class Difference:
-    """What a new configuration changes."""
-
-    lines: tuple[str, ...]
-    """For people, one change each."""
-    moves: tuple[str, ...]
-    """Namespaces whose existing keys would be looked for elsewhere, each with from and to."""
-    moved: frozenset[str]
-    """Their names, as ``accept_moves`` has to give them."""
-    restart: tuple[str, ...]
-    """Keys that changed and take effect at the next start only."""
-
-
-def location(backend: Backend) -> object:
-    """Where a backend keeps its keys: equal for two that find a key in the same place."""
-    if isinstance(backend, PassThrough):
-        topology = backend.topology
-        places = [(each.host, each.port, each.path, each.database) for each in topology.shards]
-        return (backend.type, tuple(places), topology.slots)
-    return (backend.type, getattr(backend, "location", backend.name))
-
-
-def compare(
-    old: Configuration, old_backends: Mapping[str, Backend], new: Configuration, new_backends: Mapping[str, Backend]
-) -> Difference:
-    """What changes from `old` to `new`."""
-    lines: list[str] = []
-    moves: list[str] = []
-    moved: set[str] = set()
-    old_rules = {rule.name: rule for rule in old.namespaces.rules}
-    new_rules = {rule.name: rule for rule in new.namespaces.rules}
-    for name in dict.fromkeys([*old_rules, *new_rules]):
-        before, after = _serving(old, name), _serving(new, name)
-        if name not in old_rules:
-            lines.append(f"namespace {name} added: backend {new_rules[name].backend}")
-        elif name not in new_rules:
-            lines.append(f"namespace {name} removed")
-        elif before is not None and after is not None and before != after:
-            lines.append(f"namespace {name} changed: {_fields(before, after)}")
-        if before is None:
-            continue  # its keys were refused: there are none
-        here = location(old_backends[before.backend])
-        there = None if after is None else location(new_backends[after.backend])
-        if here != there:
-            to = "served no more" if after is None else f"backend {after.backend}"
-            moves.append(f"{name}: backend {before.backend} -> {to}")
-            moved.add(name)
-    lines += _backends(old, new)
-    old_users, new_users = old.users.by_name, new.users.by_name
-    lines += [f"user {name} added" for name in new_users if name not in old_users]
-    lines += [f"user {name} removed: its clients are closed" for name in old_users if name not in new_users]
-    lines += [
-        f"user {name} changed" for name, user in new_users.items() if name in old_users and _differ(user, old_users[name])
-    ]
-    restart = []
-    for field in attrs.fields(type(old.gate)):
-        if getattr(old.gate, field.name) != getattr(new.gate, field.name):
-            lines.append(f"gate.{field.name}: {getattr(old.gate, field.name)} -> {getattr(new.gate, field.name)}")
-            if field.name in NEED_RESTART:
-                restart.append(f"gate.{field.name}")
-    restart += [
-        f"backends.{name}"
-        for name in old_backends
-        if name in new_backends
-        and not isinstance(old_backends[name], PassThrough)
-        and old.backends[name] != new.backends[name]
-    ]
-    return Difference(tuple(lines), tuple(moves), frozenset(moved), tuple(restart))
-
-
-def _serving(configuration: Configuration, name: str) -> Namespace | None:
-    """The rule that keys of the namespace `name` fall under."""
-    spaces = configuration.namespaces
-    if name == DEFAULT:
-        return spaces.default
-    return spaces.of_name(name) or spaces.default
-
-
-def _fields(before: Namespace, after: Namespace) -> str:
-    return ", ".join(
-        f"{field.name} {getattr(before, field.name)} -> {getattr(after, field.name)}"
-        for field in attrs.fields(Namespace)
-        if field.name not in ("name", "rule") and getattr(before, field.name) != getattr(after, field.name)
-    )
-
-
-def _backends(old: Configuration, new: Configuration) -> list[str]:
-    lines = [f"backend {name} added" for name in new.backends if name not in old.backends]
-    lines += [f"backend {name} removed" for name in old.backends if name not in new.backends]
-    for name, settings in new.backends.items():
-        if name in old.backends and old.backends[name] != settings:
-            lines.append(f"backend {name} changed: its connections are made anew")
-    return lines
-
-
-def _differ(one: User, other: User) -> bool:
-    """Whether two users differ in what the file says; they compare by identity."""
-    return any(
-        getattr(one, field.name) != getattr(other, field.name) for field in attrs.fields(User) if field.init
-    )
+def in_effect(running: GateSettings, new: GateSettings) -> GateSettings:
+    """What of ``[gate]`` is served after a reload: the new one, but for what is read at the start only."""
+    return attrs.evolve(new, **{name: getattr(running, name) for name in NEED_RESTART})
 
 
 class Target(Protocol):
@@ -135,14 +37,27 @@ class Target(Protocol):
     async def prepare(self, text: bytes) -> None:
         """Make everything that `switch` needs; changes nothing that is served. Raises GateError."""
 
+    async def hold(self) -> None:
+        """Let new commands on what is prepared to move wait, and return when those under way are answered, or their time is
+        over. `switch` and `discard` end it. Raises GateError."""
+
     async def switch(self) -> None:
-        """Serve what was prepared, from the next command of every connection on."""
+        """Serve what was prepared, from the next command of every connection on. Does not fail."""
 
     async def discard(self) -> None:
-        """Forget what was prepared."""
+        """Forget what was prepared. Raises GateError when the process cannot be reached."""
 
     async def failed(self, why: str) -> None:
-        """A reload was refused: INFO shows why."""
+        """A reload was refused: INFO shows why. Raises GateError when the process cannot be reached."""
+
+
+@attrs.define
+class _Outcome:
+    """Of one reload, for whoever waits for it."""
+
+    difference: Difference | None = None
+    refused: str = ""
+    over: trio.Event = attrs.field(factory=trio.Event)
 
 
 class Reloader:
@@ -151,16 +66,32 @@ class Reloader:
     def __init__(
         self,
         build: Build,
+        text: bytes,
         configuration: Configuration,
         backends: Mapping[str, Backend],
         targets: Callable[[], Sequence[Target]],
     ) -> None:
-        """`configuration` and `backends` are what is served now; `targets` who serves it."""
+        """`text`, `configuration` and `backends` are what is served now; `targets` who serves it. `run` has to run."""
         self._build = build
         self._targets = targets
-        self._one_at_a_time = trio.Lock()
+        self._nursery: trio.Nursery
+        self._started_with = configuration.gate
+        self._opened_with: Mapping[str, BackendSettings] = configuration.backends
+        self.quiet_time = trio.Lock()
+        """Held while a configuration is taken into service: who starts meanwhile waits for its end."""
+        self.first_text = text
+        """What the gate was started with: some keys are in effect as it says them."""
+        self.text = text
         self.configuration = configuration
         self.backends = backends
+        self.error = ""
+        """Why the last reload was refused; empty when it was not."""
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Own the reloads until cancelled: one that has begun is brought to its end, whoever asked for it and has left."""
+        async with trio.open_nursery() as self._nursery:
+            task_status.started()
+            await trio.sleep_forever()
 
     async def quietly(self) -> None:
         """A reload that nobody waits for (SIGHUP): why it was refused is in the log, and in INFO."""
@@ -173,26 +104,47 @@ class Reloader:
         Raises:
             GateError: with every mistake, or with the moves that the file does not accept; nothing has changed.
         """
-        async with self._one_at_a_time:
-            try:
-                difference = await self._reload(dry_run=dry_run)
-            except (GateError, ConfigurationError) as error:
-                text = error.text if isinstance(error, GateError) else "ERR " + "; ".join(error.mistakes)
-                log.error("reload_refused", extra={"why": text, "do": "correct the file and reload again"})
-                if not dry_run:
-                    for target in self._targets():
-                        await target.failed(text)
-                raise GateError(text) from None
+        outcome = _Outcome()
+        self._nursery.start_soon(self._one, dry_run, outcome)
+        await outcome.over.wait()
+        if outcome.difference is None:
+            raise GateError(outcome.refused)
+        return outcome.difference
+
+    async def _one(self, dry_run: bool, outcome: _Outcome) -> None:  # noqa: FBT001 - start_soon takes no keywords
+        try:
+            async with self.quiet_time:
+                outcome.difference = await self._reload(dry_run=dry_run)
+        except GateError as error:
+            outcome.refused = error.text
+        except ConfigurationError as error:
+            outcome.refused = "ERR " + "; ".join(error.mistakes)
+        except Exception as error:
+            log.exception("reload_failed", extra={"error": repr(error), "do": "report this"})
+            outcome.refused = f"ERR the gate failed to read the configuration: {error!r}"
         if not dry_run:
-            facts = {"changes": len(difference.lines), "sha256": self.configuration.sha256}
-            if difference.restart:
-                facts["need_restart"] = ", ".join(difference.restart)
-            log.warning("reloaded", extra=facts)
-        return difference
+            await self._tell(outcome)
+        outcome.over.set()
+
+    async def _tell(self, outcome: _Outcome) -> None:
+        """The log and, of a failure, INFO of every process."""
+        self.error = outcome.refused
+        if outcome.difference is None:
+            log.error("reload_refused", extra={"why": outcome.refused, "do": "correct the file and reload again"})
+            with contextlib.suppress(GateError):
+                await _each(self._targets(), lambda target: target.failed(outcome.refused))
+            return
+        for warning in self.configuration.warnings:
+            log.warning("configuration", extra={"mistake": warning})
+        facts: dict[str, object] = {"changes": len(outcome.difference.lines), "sha256": self.configuration.sha256}
+        if outcome.difference.restart:
+            facts["need_restart"] = ", ".join(outcome.difference.restart)
+        log.warning("reloaded", extra=facts)
 
     async def _reload(self, *, dry_run: bool) -> Difference:
         text, configuration, backends = await trio.to_thread.run_sync(self._build, None)
         difference = compare(self.configuration, self.backends, configuration, backends)
+        difference = attrs.evolve(difference, restart=self._need_restart(configuration, backends))
         refused = difference.moved - configuration.accept_moves
         if refused:
             raise GateError(
@@ -204,13 +156,45 @@ class Reloader:
             return difference
         targets = self._targets()
         try:
-            for target in targets:
-                await target.prepare(text)
+            await _each(targets, lambda target: target.prepare(text))
+            if difference.moved:
+                await _each(targets, lambda target: target.hold())
         except GateError:
-            for target in targets:
-                await target.discard()
+            with contextlib.suppress(GateError):
+                await _each(targets, lambda target: target.discard())
             raise
-        for target in targets:
-            await target.switch()
-        self.configuration, self.backends = configuration, backends
+        await _each(targets, lambda target: target.switch())
+        self._opened_with = {
+            name: self._opened_with[name] if kept_open(self.backends.get(name), backends[name]) else settings
+            for name, settings in configuration.backends.items()
+        }
+        self.text, self.configuration, self.backends = text, configuration, backends
+        logging.getLogger().setLevel(configuration.gate.log_level.upper())
         return difference
+
+    def _need_restart(self, new: Configuration, backends: Mapping[str, Backend]) -> tuple[str, ...]:
+        """Keys that differ from what is in effect and stays so until the next start."""
+        gate = [f"gate.{name}" for name in NEED_RESTART if getattr(self._started_with, name) != getattr(new.gate, name)]
+        stores = [
+            f"backends.{name}"
+            for name, settings in new.backends.items()
+            if kept_open(self.backends.get(name), backends[name]) and settings != self._opened_with[name]
+        ]
+        return (*gate, *stores)
+
+
+async def _each(targets: Sequence[Target], call: Callable[[Target], Awaitable[None]]) -> None:
+    """Call all side by side; the first GateError is raised when all have ended."""
+    errors: list[GateError] = []
+
+    async def one(target: Target) -> None:
+        try:
+            await call(target)
+        except GateError as error:
+            errors.append(error)
+
+    async with trio.open_nursery() as nursery:
+        for target in targets:
+            nursery.start_soon(one, target)
+    if errors:
+        raise errors[0]

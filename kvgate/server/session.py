@@ -3,7 +3,7 @@
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
@@ -14,8 +14,13 @@ if TYPE_CHECKING:
     from kvgate.commands.spec import CommandSpec
     from kvgate.lane.slots import Pending
     from kvgate.policy.users import User
+    from kvgate.server.places import Place, Places
     from kvgate.server.subscriptions import Subscriptions
     from kvgate.server.watch import Watch
+
+
+MOVED: Final = "MOVED"
+"""In `Session.unblocked_by`: what the client waits for will not come where it waits."""
 
 
 @attrs.frozen(slots=True)
@@ -54,6 +59,8 @@ class Multi:
     """Bytes of all frames."""
     aborted: bool = False
     """A command was refused when it was to be queued: EXEC answers EXECABORT."""
+    places: Any = None
+    """The kvgate.server.places.Places that the commands were checked with; None while there are none."""
     target: Any = None
     """The kvgate.server.targets.Target that all keys lie on; None while no command had keys."""
 
@@ -71,6 +78,7 @@ class Session:
         "created",
         "database",
         "host",
+        "in_batch",
         "last_command",
         "lib_name",
         "lib_ver",
@@ -79,6 +87,7 @@ class Session:
         "name",
         "no_evict",
         "paused",
+        "places",
         "proto",
         "quiet",
         "running",
@@ -117,7 +126,9 @@ class Session:
         self.running: trio.CancelScope | None = None  # of the command that runs alone
         self.blocked = False  # that command waits for others' doing (BLPOP, WAIT …): a client that leaves ends it
         self.blocked_since = 0.0
-        self.waits_on: Backend | None = None  # where the command that runs alone has a connection for itself
+        self.in_batch: Backend | None = None  # where the commands are now that the task runs
+        self.waits_on: Place | None = None  # where the command that runs alone has a connection for itself
+        self.places: Places | None = None  # the routing that all of this belongs to
         self.unblocked_by = ""  # CLIENT UNBLOCK's word: TIMEOUT or ERROR
         self.paused = False  # its command waits for the end of a pause or a reload
 

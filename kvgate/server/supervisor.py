@@ -4,40 +4,50 @@ Each worker has a control channel (kvgate.server.control), a socket through whic
 connections in shared memory; connections handed over less those ended is what a worker has. The parent serves no client.
 """
 
+import contextlib
 import errno
 import logging
 import mmap
 import os
+import secrets
 import signal
 import socket
 import struct
-from collections.abc import Mapping, Sequence
-from functools import partial
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 from typing import Any, Final
 
 import trio
 
 from kvgate.backend import Backend
-from kvgate.errors import GateError
+from kvgate.errors import ConfigurationError, GateError
 from kvgate.lane.driver import HANDED
 from kvgate.routing.configuration import Configuration
 from kvgate.server.control import Channel, Gone
 from kvgate.server.listeners import Bound, close
 from kvgate.server.reload import Build, Reloader
-from kvgate.server.surroundings import leave_rotation, write_banner
+from kvgate.server.surroundings import Ending, leave_rotation, write_banner
 
 log = logging.getLogger("kvgate.supervisor")
 
 COUNTER: Final = struct.Struct("=Q")
 ACCEPTS: Final = 64
 """Connections accepted in a row before other tasks have their turn."""
-START: Final = 10.0
+START: Final = 30.0
 """Seconds that a worker may take until it serves."""
-RELOAD: Final = 60.0
-"""Seconds that a worker may take to prepare a configuration."""
-AGAIN: Final = 0.5
-"""Seconds before a worker is replaced whose forerunner died before it served: it would die again."""
+PREPARE, HOLD, SWITCH = 20.0, 5.0, 5.0
+"""Seconds that a worker may take for each part of a reload; a start of backends may take 10, a command 1.5."""
+ANSWER: Final = 2.0
+"""Seconds that a worker may take to answer for its share; who waits for all waits 5."""
+FREE: Final = 3
+"""Deaths in a row, each within `STEADY` seconds of the start, after which the worker is replaced at once all the same."""
+STEADY: Final = 5.0
+AGAIN, LONGEST = 0.5, 10.0
+"""Seconds before further replacements, doubled each time, and before those of workers that died before they served."""
+NO_DESCRIPTORS: Final = 0.1
+"""Seconds before the parent tries again to accept, when it may open no more files."""
 GRACE: Final = 2.0
 """Seconds beyond the time for draining after which a worker is killed."""
 _FULL: Final = (errno.EAGAIN, errno.ENOBUFS, errno.ETOOMANYREFS)
@@ -53,6 +63,9 @@ class Worker:
         self.channel = channel
         self.handoff = handoff
         self.serves = False
+        self.has_served = False
+        self.failure = ""
+        """Why it could not start."""
         self._handed = 0
         self._ended = ended
 
@@ -72,28 +85,45 @@ class Worker:
         self._handed += 1
         return True
 
+    def close(self) -> None:
+        """It has ended, or is ended now."""
+        self.serves = False
+        self.handoff.close()
+        self._ended.close()
+        if self.process.returncode is None:
+            self.process.kill()
+
     async def prepare(self, text: bytes) -> None:
         """See `Target`."""
-        await self._call("prepare", text.decode("utf-8", "surrogateescape"))
+        await self._call("prepare", text.decode("utf-8", "surrogateescape"), patience=PREPARE)
+
+    async def hold(self) -> None:
+        """See `Target`."""
+        await self._call("hold", patience=HOLD)
 
     async def switch(self) -> None:
-        """See `Target`."""
-        await self._call("switch")
+        """See `Target`. One that cannot is replaced by one that begins with the new configuration."""
+        try:
+            await self._call("switch", patience=SWITCH)
+        except GateError as error:
+            log.error("worker_not_switched", extra={"worker": self.number, "why": error.text, "do": "report this"})
+            self.serves = False
+            self.process.kill()
 
     async def discard(self) -> None:
         """See `Target`."""
-        await self._call("discard")
+        await self._call("discard", patience=SWITCH)
 
     async def failed(self, why: str) -> None:
         """See `Target`."""
-        await self._call("failed", why)
+        await self._call("failed", why, patience=SWITCH)
 
-    async def _call(self, name: str, *arguments: Any) -> None:
+    async def _call(self, name: str, *arguments: Any, patience: float) -> None:
         try:
-            await self.channel.call(name, *arguments, patience=RELOAD)
+            await self.channel.call(name, *arguments, patience=patience)
         except Gone:
             if self.process.returncode is None and not self.channel.gone.is_set():
-                raise GateError(f"ERR worker {self.number} did not answer within {RELOAD:.0f} s") from None
+                raise GateError(f"ERR worker {self.number} did not answer within {patience:.0f} s") from None
             # it died: whoever replaces it starts with the configuration that is served then
 
 
@@ -112,38 +142,55 @@ class Supervisor:
         """`text` is the configuration that is served; `command` starts a worker, its descriptors' numbers follow."""
         self._bound = bound
         self._command = command
-        self._text = text
         self._size = configuration.gate.workers
         self._workers: list[Worker] = []
         self._numbers = count(1)
         self._ids = count(1)
-        self._draining = False
+        self._ending = Ending()
         self._someone_serves = trio.Event()
-        self._reloader = Reloader(build, configuration, backends, lambda: [each for each in self._workers if each.serves])
+        self._run_id = secrets.token_hex(20)
+        self._started = time.time()
+        self._reloader = Reloader(build, text, configuration, backends, self._serving)
+
+    def _serving(self) -> list[Worker]:
+        return [each for each in self._workers if each.serves]
 
     async def serve(self) -> int:
-        """Until SIGTERM or SIGINT; the exit code."""
+        """Until SIGTERM or SIGINT; the exit code.
+
+        Raises:
+            ConfigurationError: a worker cannot start, in an exception group.
+        """
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
             async with trio.open_nursery() as nursery:
-                async with trio.open_nursery() as starting:
-                    for _ in range(self._size):
-                        starting.start_soon(nursery.start, self._keep_one)
-                first = self._workers[0]
-                write_banner(self._reloader.configuration, self._bound, await first.channel.call("introduction"))
+                await nursery.start(self._reloader.run)
+                nursery.start_soon(self._ending.listen, signals, self._reloader.quietly)
                 async with trio.open_nursery() as accepting:
+                    accepting.start_soon(self._until_asked, accepting.cancel_scope)
+                    async with trio.open_nursery() as starting:
+                        for _ in range(self._size):
+                            starting.start_soon(nursery.start, self._keep_one)
+                    write_banner(self._reloader.configuration, self._bound, await self._introduction())
                     for index, bound in enumerate(self._bound):
                         accepting.start_soon(self._accept, index, bound.sock)
-                    async for number in signals:
-                        if number != signal.SIGHUP:
-                            break
-                        nursery.start_soon(self._reloader.quietly)
-                    await leave_rotation(self._reloader.configuration.gate, number)
-                    accepting.cancel_scope.cancel()
-                self._draining = True
-                close(self._bound)
-                await self._drain()
+                await self._ending.unless_hurried(self._drain)
                 nursery.cancel_scope.cancel()
         return 0
+
+    async def _until_asked(self, accepting: trio.CancelScope) -> None:
+        await self._ending.asked.wait()
+        if self._serving():
+            await leave_rotation(self._reloader.configuration.gate, self._ending.number)
+        accepting.cancel()
+
+    async def _introduction(self) -> list[str]:
+        for worker in self._serving():
+            try:
+                found: list[str] = await worker.channel.call("introduction")
+            except (Gone, GateError):
+                continue
+            return found
+        return []
 
     # ------------------------------------------------------------------ connections
 
@@ -155,9 +202,11 @@ class Supervisor:
                     sock, _ = listening.accept()
                 except BlockingIOError:
                     break
+                except ConnectionAbortedError:  # it has left already
+                    continue
                 except OSError as error:
                     log.warning("accept_failed", extra={"error": str(error), "do": "raise the open-files limit"})
-                    await trio.sleep(AGAIN)
+                    await trio.sleep(NO_DESCRIPTORS)
                     break
                 with sock:
                     await self._place(sock, index)
@@ -165,91 +214,139 @@ class Supervisor:
     async def _place(self, sock: socket.socket, index: int) -> None:
         """Hand a connection to the worker with the fewest; wait when none takes it."""
         ident = next(self._ids)
-        while True:
-            for worker in sorted(self._workers, key=lambda worker: worker.clients):
-                if worker.serves and worker.hand_over(sock, index, ident):
-                    return
-            if not any(worker.serves for worker in self._workers):
-                self._someone_serves = trio.Event()
-                await self._someone_serves.wait()
-            else:
+        while not self._hand_over(sock, index, ident):
+            if self._serving():
                 await trio.sleep(0.01)  # all of them have connections to take up still
+            else:
+                if self._someone_serves.is_set():
+                    self._someone_serves = trio.Event()
+                await self._someone_serves.wait()
+
+    def _hand_over(self, sock: socket.socket, index: int, ident: int) -> bool:
+        return any(each.hand_over(sock, index, ident) for each in sorted(self._serving(), key=lambda each: each.clients))
+
+    def _hand_over_rest(self) -> None:
+        """Those that the kernel has accepted already: they are served before the end."""
+        for index, bound in enumerate(self._bound):
+            with contextlib.suppress(OSError):  # BlockingIOError at the end, or no descriptors
+                while True:
+                    sock, _ = bound.sock.accept()
+                    with sock:
+                        self._hand_over(sock, index, next(self._ids))
 
     # ------------------------------------------------------------------ workers
 
     async def _keep_one(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Run a worker, and another one when it has died, until draining."""
-        told = False
+        """Run a worker, and another one when it has died, until the end."""
+        serves, early_deaths = trio.Event(), 0
 
         def served() -> None:
-            nonlocal told
-            if not told:
-                told = True
+            if not serves.is_set():
+                serves.set()
                 task_status.started()
 
-        while not self._draining:
-            had_served = await self._run_one(served)
-            if self._draining:
+        while True:
+            begun = trio.current_time()
+            worker = await self._run_one(served)
+            if self._ending.asked.is_set():
                 return
-            if not told:
-                raise SystemExit(1)  # the log says why it could not start
-            if not had_served:
-                await trio.sleep(AGAIN)
+            if not serves.is_set():
+                code = worker.process.returncode
+                why = worker.failure or f"a worker ended with {code} before it served; what it wrote is above"
+                raise ConfigurationError([why.removeprefix("ERR ")])
+            if worker.failure:
+                log.error("worker_not_started", extra={"worker": worker.number, "why": worker.failure})
+            early_deaths = early_deaths + 1 if trio.current_time() - begun < STEADY else 0
+            early = early_deaths - FREE if worker.has_served else early_deaths
+            if early > 0:
+                await trio.sleep(min(LONGEST, AGAIN * 2 ** (early - 1)))
 
-    async def _run_one(self, served: Any) -> bool:
-        number = next(self._numbers)
+    async def _run_one(self, served: Callable[[], None]) -> Worker:
+        """Start a worker and wait for its end."""
+        worker = await self._spawn()
+        self._workers.append(worker)
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._keep_in_touch, worker)
+                nursery.start_soon(self._start, worker, served)
+                await worker.process.wait()
+                nursery.cancel_scope.cancel()
+        finally:
+            self._workers.remove(worker)
+            worker.close()
+        if not self._ending.asked.is_set():
+            facts = {"worker": worker.number, "pid": worker.process.pid, "exit": worker.process.returncode}
+            log.error("worker_died", extra=facts | {"do": "it is replaced; its clients connect again"})
+        return worker
+
+    async def _spawn(self) -> Worker:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         handing, handed = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         memory = os.memfd_create("kvgate-ended")
         os.ftruncate(memory, mmap.PAGESIZE)
         descriptors = (theirs.fileno(), handed.fileno(), memory)
-        process = await trio.lowlevel.open_process(
-            [*self._command, *map(str, descriptors)], pass_fds=descriptors, start_new_session=False
-        )
-        theirs.close()
-        handed.close()
-        handing.setblocking(False)  # noqa: FBT003 - the method takes it so
-        ended = mmap.mmap(memory, mmap.PAGESIZE)
-        os.close(memory)
-        channel = Channel(
-            trio.SocketStream(trio.socket.from_stdlib_socket(ours)),
-            {"others": self._others, "reload": self._reload},
-        )
-        worker = Worker(number, process, channel, handing, ended)
-        self._workers.append(worker)
-        was_serving = False
         try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(channel.run)
-                nursery.start_soon(self._start, worker, served)
-                await process.wait()
-                was_serving = worker.serves
-                nursery.cancel_scope.cancel()
-        finally:
-            self._workers.remove(worker)
-            worker.serves = False
+            # A session of its own: what a terminal sends to all (Ctrl-C, also while the worker starts) goes to the parent.
+            process = await trio.lowlevel.open_process(
+                [*self._command, *map(str, descriptors)],
+                pass_fds=descriptors,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+            handing.setblocking(False)  # noqa: FBT003 - the method takes it so
+            ended = mmap.mmap(memory, mmap.PAGESIZE)
+        except BaseException:
+            ours.close()
             handing.close()
-            ended.close()
-            if process.returncode is None:
-                process.kill()
-        if not self._draining:
-            facts = {"worker": number, "pid": process.pid, "exit": process.returncode, "do": "its clients connect again"}
-            log.error("worker_died", extra=facts)
-        return was_serving
+            raise
+        finally:
+            theirs.close()
+            handed.close()
+            os.close(memory)
+        stream = trio.SocketStream(trio.socket.from_stdlib_socket(ours))
+        channel = Channel(stream, {"others": self._others, "reload": self._reload})
+        return Worker(next(self._numbers), process, channel, handing, ended)
 
-    async def _start(self, worker: Worker, served: Any) -> None:
-        names = [(each.name, each.listen.kind) for each in self._bound]
-        start = {"text": self._text.decode("utf-8", "surrogateescape"), "listeners": names, "workers": self._size}
-        try:
-            with trio.fail_after(START):
-                await worker.channel.call("start", start, patience=START)
-        except (Gone, GateError, trio.TooSlowError) as error:
-            log.error("worker_not_started", extra={"worker": worker.number, "why": str(error)})
-            worker.process.kill()
+    async def _keep_in_touch(self, worker: Worker) -> None:
+        """A worker that cannot be spoken to any more cannot be told to end, either."""
+        await worker.channel.run()
+        with trio.move_on_after(GRACE):
+            await worker.process.wait()
             return
-        worker.serves = True
-        self._someone_serves.set()
-        served()
+        worker.process.kill()
+
+    async def _start(self, worker: Worker, served: Callable[[], None]) -> None:
+        """Have it serve what all serve now."""
+        names = [(each.name, each.listen.kind) for each in self._bound]
+        reloader = self._reloader
+        text = reloader.text
+        start = {
+            "first_text": reloader.first_text.decode("utf-8", "surrogateescape"),
+            "text": text.decode("utf-8", "surrogateescape"),
+            "listeners": names,
+            "workers": self._size,
+            "run_id": self._run_id,
+            "started": self._started,
+            "error": reloader.error,
+        }
+        try:
+            await worker.channel.call("start", start, patience=START)
+            async with reloader.quiet_time:
+                if reloader.text is not text:  # a reload came between
+                    await worker.channel.call("prepare", reloader.text.decode("utf-8", "surrogateescape"), patience=PREPARE)
+                    await worker.channel.call("switch", patience=SWITCH)
+                worker.serves = worker.has_served = True
+        except Gone:
+            if not worker.channel.gone.is_set():
+                worker.failure = f"ERR worker {worker.number} did not start within {START:.0f} s"
+        except GateError as error:
+            worker.failure = error.text
+        if worker.serves:
+            self._someone_serves.set()
+            served()
+            return
+        if worker.failure:
+            worker.process.kill()
 
     async def _others(self, name: str, arguments: list[Any], asking: int) -> list[Any]:
         """What all workers but the asking one answer; who does not is left out."""
@@ -257,13 +354,13 @@ class Supervisor:
 
         async def ask(worker: Worker) -> None:
             try:
-                answers.append(await worker.channel.call(name, *arguments))
+                answers.append(await worker.channel.call(name, *arguments, patience=ANSWER))
             except (Gone, GateError) as error:
                 log.warning("worker_did_not_answer", extra={"worker": worker.number, "call": name, "error": str(error)})
 
         async with trio.open_nursery() as nursery:
-            for worker in self._workers:
-                if worker.serves and worker.process.pid != asking:
+            for worker in self._serving():
+                if worker.process.pid != asking:
                     nursery.start_soon(ask, worker)
         return answers
 
@@ -274,15 +371,18 @@ class Supervisor:
         return [list(difference.lines), list(difference.moves), sorted(difference.moved), list(difference.restart)]
 
     async def _drain(self) -> None:
+        self._hand_over_rest()
+        close(self._bound)
         seconds = self._reloader.configuration.gate.drain_finish
         with trio.move_on_after(seconds + GRACE):
             async with trio.open_nursery() as nursery:
                 for worker in list(self._workers):
-                    nursery.start_soon(partial(self._drain_one, worker, seconds))
+                    nursery.start_soon(self._drain_one, worker, seconds)
 
     async def _drain_one(self, worker: Worker, seconds: float) -> None:
-        try:
-            await worker.channel.call("drain", seconds, patience=seconds + GRACE)
-        except (Gone, GateError):
+        """Wait for its end; it is killed when that takes too long."""
+        if not worker.serves:
             return
+        with contextlib.suppress(Gone, GateError):
+            await worker.channel.call("drain", seconds, patience=seconds + GRACE)
         await worker.process.wait()

@@ -4,7 +4,7 @@ import logging
 import resource
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 import trio
 
@@ -17,6 +17,43 @@ log = logging.getLogger("kvgate")
 
 SPARE_FILES = 256
 """Descriptors beyond those of clients: stores, files, listeners."""
+
+
+class Ending:
+    """What the process is told by signals: SIGTERM and SIGINT ask it to end, SIGINT once more to cut the wait short, SIGHUP
+    to read its configuration again."""
+
+    def __init__(self) -> None:
+        """Nothing was said yet."""
+        self.asked = trio.Event()
+        self.hurry = trio.Event()
+        self.number = 0
+
+    async def listen(self, signals: AsyncIterator[int], reload: Callable[[], Awaitable[None]]) -> None:
+        """Hear signals until cancelled, also while the process drains: one that nobody takes would end it."""
+        async with trio.open_nursery() as nursery:
+            async for number in signals:
+                if number == signal.SIGHUP:
+                    if not self.asked.is_set():
+                        nursery.start_soon(reload)
+                elif not self.asked.is_set():
+                    self.number = number
+                    self.asked.set()
+                elif number == signal.SIGINT:
+                    self.hurry.set()
+
+    async def unless_hurried(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Do what the end asks for, as far as the wait for it is not cut short."""
+        async with trio.open_nursery() as nursery:
+
+            async def cut_short() -> None:
+                await self.hurry.wait()
+                log.warning("draining_cut_short", extra={"clients": "closed at once"})
+                nursery.cancel_scope.cancel()
+
+            nursery.start_soon(cut_short)
+            await work()
+            nursery.cancel_scope.cancel()
 
 
 async def leave_rotation(gate: GateSettings, number: int) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from kvgate.backend import Command, Transactional
 from kvgate.commands.resp3 import in_resp3
 from kvgate.commands.spec import Action, CommandSpec
-from kvgate.errors import GateError, cross_slot, not_supported, refused
+from kvgate.errors import GateError, cross_slot, no_perm_command, not_supported, refused
 from kvgate.lane.client import Client
 from kvgate.lane.slots import Call
 from kvgate.policy.users import User
@@ -54,11 +54,13 @@ def queue(
     multi = session.multi
     if multi is None:
         return
+    _check_again(gate, user, session, multi)
     if spec.action is Action.REFUSE:
         raise refused(spec.lower, spec.why)
     if (spec.action is Action.GATE and spec.name not in HARMLESS) or spec.name in _NOT_IN_BLOCKS:
         raise refused(spec.lower, "inside MULTI; the gate answers it itself, or for several stores")
     located = gate.located(user, spec, args)
+    multi.places = gate.places
     keys, found = tuple(index for index, _ in located), [place for _, place in located]
     if spec.capability in ("script", "function"):
         found = [scripts.place(gate, user, spec, args, found)]
@@ -69,7 +71,7 @@ def queue(
             multi.target = place
         if place.backend is not multi.target.backend or place.shard is not multi.target.shard:
             raise cross_slot()
-    if session.watch is not None and multi.target is not None:
+    if session.watch is not None and multi.target is not None and not session.watch.broken:
         session.watch.must_hold(multi.target)
     if multi.target is not None:
         frame = gate.renamed(multi.target, spec, args, frame)
@@ -79,6 +81,24 @@ def queue(
     multi.size += len(frame)
     multi.commands.append(Queued(spec, args, frame, keys))
     gate.reply(client, Simple(b"QUEUED"))
+
+
+def _check_again(gate: "Dispatcher", user: User, session: Session, multi: Multi) -> None:
+    """After a reload: what was queued before must still be allowed, and lie where it lay. A broken WATCH makes EXEC answer
+    nil, which clients know to begin again after."""
+    unchanged = multi.places is gate.places or multi.places is None
+    if unchanged or multi.aborted or (session.watch is not None and session.watch.broken):
+        return
+    multi.places = gate.places
+    try:
+        for queued in multi.commands:
+            if not user.allows(queued.spec):
+                raise no_perm_command(queued.spec.lower, user.name)
+            for _, place in gate.located(user, queued.spec, queued.args):
+                if place.backend is not multi.target.backend or place.shard is not multi.target.shard:
+                    multi.aborted = True
+    except GateError:
+        multi.aborted = True
 
 
 _NOT_IN_BLOCKS: Final = frozenset(
@@ -112,6 +132,8 @@ def _exec(gate: "Dispatcher", client: Client, spec: CommandSpec, args: list[byte
     if multi is None:
         raise GateError("ERR EXEC without MULTI")
     session.multi = None
+    if session.user is not None:
+        _check_again(gate, session.user, session, multi)
     if multi.aborted:
         _unwatch_after(gate, client)
         gate.reply(client, Raw(EXECABORT))

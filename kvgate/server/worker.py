@@ -5,9 +5,9 @@ import mmap
 import os
 import signal
 import socket
-from collections.abc import Callable
 from typing import Any
 
+import attrs
 import trio
 
 from kvgate.errors import ConfigurationError, GateError
@@ -15,8 +15,8 @@ from kvgate.server import logs
 from kvgate.server.control import Channel, Handler
 from kvgate.server.fleet import Behind
 from kvgate.server.listeners import doors
-from kvgate.server.process import Process
-from kvgate.server.reload import Build
+from kvgate.server.process import Process, mistakes
+from kvgate.server.reload import Build, in_effect
 from kvgate.server.supervisor import COUNTER
 from kvgate.server.surroundings import raise_file_limit
 
@@ -54,6 +54,7 @@ class _Work:
             "introduction": self._introduction,
             "answer": self._answer,
             "prepare": self._prepare,
+            "hold": self._hold,
             "switch": self._switch,
             "discard": self._discard,
             "failed": self._failed,
@@ -82,26 +83,40 @@ class _Work:
     async def _start(self, start: dict[str, Any]) -> None:
         text = start["text"].encode("utf-8", "surrogateescape")
         try:
+            _, first, _ = self._build(start["first_text"].encode("utf-8", "surrogateescape"))
             _, configuration, backends = self._build(text)
-            logs.start(configuration.gate.log_level)
-            raise_file_limit(configuration.gate.max_clients)
+            gate = in_effect(first.gate, configuration.gate)
+            configuration = attrs.evolve(configuration, gate=gate)
+            logs.start(gate.log_level)
+            raise_file_limit(gate.max_clients)
             process = Process(self._build, configuration, backends)
-            listeners = doors(configuration.gate, [(name, kind) for name, kind in start["listeners"]])
-            fleet = Behind(self._channel, start["workers"], os.getpid())
-            process.dispatcher.fleet = fleet
-            process.dispatcher.reload = fleet.reload
-            started = trio.Event()
-            self._nursery.start_soon(self._serve, process, started.set)
-            await started.wait()
+            listeners = doors(gate, [(name, kind) for name, kind in start["listeners"]])
         except ConfigurationError as error:
             raise GateError("ERR " + "; ".join(error.mistakes)) from None
+        dispatcher = process.dispatcher
+        dispatcher.fleet = fleet = Behind(self._channel, start["workers"], os.getpid())
+        dispatcher.reload = fleet.reload
+        dispatcher.run_id, dispatcher.started, dispatcher.reload_error = start["run_id"], start["started"], start["error"]
+        await self._run(process)
         process.driver.take_over(self._handoff, listeners, self._count_ended)
         self._process = process
 
-    async def _serve(self, process: Process, started: Callable[[], None]) -> None:
-        async with trio.open_nursery() as nursery:
-            await nursery.start(process.run)
-            started()
+    async def _run(self, process: Process) -> None:
+        """Return when it serves. Raises GateError when it cannot."""
+        failure: list[str] = []
+
+        async def guarded(*, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+            try:
+                await process.run(task_status=task_status)
+            except Exception as error:
+                if self._process is not None or not _is_configuration(error):
+                    raise
+                failure.extend(mistakes(error))
+                task_status.started()
+
+        await self._nursery.start(guarded)
+        if failure:
+            raise GateError("ERR " + "; ".join(failure))
 
     def _count_ended(self) -> None:
         self._ended += 1
@@ -119,6 +134,9 @@ class _Work:
     async def _switch(self) -> None:
         await self.process.switch()
 
+    async def _hold(self) -> None:
+        await self.process.hold()
+
     async def _discard(self) -> None:
         await self.process.discard()
 
@@ -127,9 +145,11 @@ class _Work:
 
     async def _drain(self, seconds: float) -> None:
         await self.process.drain(seconds)
-        self._nursery.start_soon(self._end_soon)
-
-    async def _end_soon(self) -> None:
-        """After the answer to the parent went out."""
-        await trio.sleep(0.05)
         self._over.set()
+
+
+def _is_configuration(error: BaseException) -> bool:
+    """Whether it says what is wrong with the configuration, and nothing else."""
+    if isinstance(error, BaseExceptionGroup):
+        return error.split(ConfigurationError)[1] is None
+    return isinstance(error, ConfigurationError)

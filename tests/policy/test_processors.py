@@ -13,7 +13,7 @@ MACHINE = 16
 
 @pytest.fixture(autouse=True)
 def machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(MACHINE)))
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: set(range(MACHINE)))
 
 
 def processors(tmp_path: Path, own: str, files: Mapping[str, str]) -> int:
@@ -86,10 +86,10 @@ def test_what_cannot_be_read_limits_nothing(tmp_path: Path, own: str) -> None:
 
 
 def test_without_cgroups_the_affinity_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {3, 5})
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: {3, 5})
     assert available_processors(cgroup=tmp_path / "none", own=tmp_path / "none") == 2
 
 
 def test_the_affinity_is_below_the_quota(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {1})
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: {1})
     assert processors(tmp_path, "0::/\n", {"cpu.max": "800000 100000\n"}) == 1

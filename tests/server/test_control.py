@@ -175,7 +175,7 @@ async def test_the_end_of_the_other_end_is_told_at_once(autojump_clock: trio.tes
 
 async def test_answers_that_nobody_waits_for_are_dropped() -> None:
     async with one_end() as (channel, far):
-        for stray in (b"[7, 1]", b"[7, null, \"ERR no\"]"):
+        for stray in (b"[7, 1]", b'[7, null, "ERR no"]'):
             await far.send_all(HEADER.pack(len(stray)) + stray)
         request = b'[1, "unknown", []]'
         await far.send_all(HEADER.pack(len(request)) + request)
