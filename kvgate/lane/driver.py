@@ -480,6 +480,8 @@ class Driver:
             if transport.tls is not None:
                 data = transport.tls.send(data)
             self._send(transport, client, data)
+        if client.held > self.limits.out_hard and not client.closed:
+            self._too_slow(client)
         if client.closing and not transport.behind and not client.closed:
             self.close_client(client)
 
@@ -555,7 +557,7 @@ class Driver:
             self.close_client(greediest)
 
     def _too_slow(self, client: Client) -> None:
-        facts = {"client": client.id, "peer": client.transport.address, "unread": client.out_size}
+        facts = {"client": client.id, "peer": client.transport.address, "unread": client.out_size, "waiting": client.held}
         log.warning("client_too_slow", extra=facts)
         self.close_client(client)
 
