@@ -1,0 +1,41 @@
+"""Writing requests as lines that redis-cli reads back byte for byte."""
+
+from collections.abc import Sequence
+from typing import Final
+
+_PLAIN: Final = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._:/*-+=,@%#?[]^|<>$&!(){}~;")
+_NAMED: Final = {0x22: b'\\"', 0x5C: b"\\\\", 0x0A: b"\\n", 0x0D: b"\\r", 0x09: b"\\t"}
+WIDTH: Final = 400
+"""Letters of one argument that are shown to people; the file has all of them."""
+
+
+def quoted(arg: bytes) -> str:
+    """One argument as redis-cli takes it: bare, or in double quotes with ``\\xNN``."""
+    if arg and all(byte in _PLAIN for byte in arg):
+        return arg.decode("ascii")
+    shown = b"".join(_NAMED.get(byte) or (bytes([byte]) if 0x20 <= byte < 0x7F else b"\\x%02x" % byte) for byte in arg)
+    return f'"{shown.decode("ascii")}"'
+
+
+def line(args: Sequence[bytes]) -> str:
+    """One request."""
+    return " ".join(map(quoted, args))
+
+
+def short_line(args: Sequence[bytes]) -> str:
+    """One request for people: a long argument is cut and its length said. Not to be pasted then."""
+    return " ".join(_short(arg, quoted(arg)) for arg in args)
+
+
+def _short(whole: bytes, text: str) -> str:
+    return text if len(text) <= WIDTH else f"{text[:WIDTH]}…({len(whole)} bytes)"
+
+
+def shown(reading: object) -> str:
+    """A reading or raw reply for people."""
+    if isinstance(reading, bytes):
+        return _short(reading, quoted(reading)) if reading else "nothing"
+    if isinstance(reading, tuple):
+        parts = [shown(part) for part in reading[:8]]
+        return "(" + ", ".join(parts) + (f", … {len(reading)} in all" if len(reading) > 8 else "") + ")"
+    return str(reading)

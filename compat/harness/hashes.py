@@ -1,0 +1,43 @@
+"""Generators of the hash commands, hashes that outgrow a small one included."""
+
+from hypothesis import strategies as st
+from hypothesis.strategies import SearchStrategy
+
+from compat.harness import pools
+from compat.harness.pools import field, integer, key, number, value
+from compat.harness.words import Args, any_of, maybe, option, seq, some
+
+_pairs = st.one_of(some(seq(field, value), most=5), some(seq(field, number), most=3))
+
+
+def _many(name: bytes, size: int) -> Args:
+    return [word for at in range(size) for word in (b"%b%d" % (name, at), b"%d" % at)]
+
+
+_crowd = st.builds(_many, st.sampled_from((b"m", b"f", b"")), st.sampled_from((127, 128, 129, 200, 600)))
+"""Fields in a row: around and over the sizes at which stores change how they keep a hash."""
+_how_many = st.sampled_from((b"1", b"2", b"5", b"100", b"1000", b"0", b"-1", b"-3", b"-10"))
+_no_number = st.sampled_from((b"x", b"", b"1.5", b"9223372036854775808", b"-9223372036854775808", b"-9223372036854775807"))
+
+HASHES: dict[str, SearchStrategy[Args]] = {
+    "HDEL": seq(key, st.one_of(some(field), some(field, least=4, most=9))),
+    "HEXISTS": seq(key, field),
+    "HGET": seq(key, field),
+    "HGETALL": seq(key),
+    "HINCRBY": seq(key, field, integer),
+    "HINCRBYFLOAT": seq(key, field, number),
+    "HKEYS": seq(key),
+    "HLEN": seq(key),
+    "HMGET": seq(key, some(field, most=6)),
+    "HMSET": seq(key, st.one_of(_pairs, _pairs, _crowd)),
+    "HRANDFIELD": seq(key, maybe(seq(st.one_of(_how_many, _how_many, _no_number), maybe(option("WITHVALUES"))))),
+    "HSCAN": seq(
+        key,
+        pools.cursor,
+        any_of(seq(option("MATCH"), pools.pattern), seq(option("COUNT"), pools.count), option("NOVALUES"), most=3),
+    ),
+    "HSET": seq(key, st.one_of(_pairs, _pairs, _pairs, _crowd)),
+    "HSETNX": seq(key, field, value),
+    "HSTRLEN": seq(key, field),
+    "HVALS": seq(key),
+}

@@ -1,0 +1,118 @@
+"""The hypothesis state machine: one rule for each command that both servers can do, and for what combines them."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+
+from compat.harness import pools
+from compat.harness.pair import Pair
+from compat.harness.readings import ASKING
+from compat.harness.steps import Block, Piped, Single
+from compat.harness.table import GENERATORS, specs
+from compat.harness.words import Payload, Request
+from kvgate.commands.spec import Action
+
+_FILL = ("SET", "HSET", "MSET", "APPEND", "SETEX", "RPUSH", "SADD", "ZADD", "EXPIRE")
+"""What an example begins with, so that commands meet data."""
+
+
+def _combinable(names: Sequence[str]) -> "st.SearchStrategy[Request] | None":
+    """Requests that may stand in pipelines and transactions: their replies are compared by themselves, and the gate lets
+    them into MULTI (what it answers itself, such as KEYS, is refused there: it would have to be run by the store)."""
+    known = specs()
+    able = [GENERATORS[name] for name in names if name not in ASKING | {"LCS"} and known[name].action is not Action.GATE]
+    if not able:
+        return None
+    return st.one_of(able).filter(_may_be_combined)
+
+
+def _may_be_combined(request: Request) -> bool:
+    if any(isinstance(arg, Payload) for arg in request.args):
+        return False  # it is asked for just before the command
+    return request.name not in ("MSET", "MSETNX") or len(request.args) % 2 == 1  # see LEFT_OUT
+
+
+def make_machine(pair: Pair, names: Sequence[str], *, transactions: bool) -> type[RuleBasedStateMachine]:
+    """A machine that drives `pair` with the commands `names` of the table."""
+
+    class Comparison(RuleBasedStateMachine):
+        """One example: both servers empty at first."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            pair.begin()
+
+        def teardown(self) -> None:
+            pair.finish()
+
+    members: dict[str, Any] = {}
+    for name in names:
+        members[f"do_{name.lower().replace('|', '_')}"] = rule(request=GENERATORS[name])(_step(pair))
+    fills = [GENERATORS[name] for name in _FILL if name in names]
+    if fills:
+        members["fill"] = initialize(requests=st.lists(st.one_of(fills), max_size=5))(_fill(pair))
+    together = _combinable(names)
+    if together is not None:
+        members["in_a_pipeline"] = rule(requests=st.lists(together, min_size=2, max_size=6))(_pipeline(pair))
+        if transactions:
+            members["in_a_transaction"] = rule(
+                requests=st.lists(together, max_size=4),
+                watched=st.lists(pools.key, max_size=2),
+                meanwhile=st.one_of(st.none(), together),
+                discard=st.sampled_from((False, False, False, True)),
+            )(_transaction(pair))
+    return type("Comparison", (Comparison,), members)
+
+
+def _step(pair: Pair) -> "Callable[[Any, Request], None]":
+    def do(self: RuleBasedStateMachine, request: Request) -> None:
+        del self
+        pair.run(Single(request))
+
+    return do
+
+
+def _fill(pair: Pair) -> "Callable[[Any, list[Request]], None]":
+    def fill(self: RuleBasedStateMachine, requests: list[Request]) -> None:
+        del self
+        for request in requests:
+            pair.run(Single(request))
+
+    return fill
+
+
+def _pipeline(pair: Pair) -> "Callable[[Any, list[Request]], None]":
+    def in_a_pipeline(self: RuleBasedStateMachine, requests: list[Request]) -> None:
+        del self
+        pair.run(Piped(tuple(requests)))
+
+    return in_a_pipeline
+
+
+def _transaction(pair: Pair) -> "Callable[..., None]":
+    def in_a_transaction(
+        self: RuleBasedStateMachine, requests: list[Request], watched: list[bytes], meanwhile: Request | None, discard: bool
+    ) -> None:
+        del self
+        pair.run(Block(tuple(requests), tuple(watched), meanwhile, discard))
+
+    return in_a_transaction
+
+
+def search_settings(examples: int, steps: int, *, fixed: bool) -> settings:
+    """Hypothesis' settings for one search; `fixed`: the same examples each time. It does not shrink: an example is a list of
+    steps, which `compat.harness.shrink` cuts down in seconds."""
+    return settings(
+        max_examples=examples,
+        stateful_step_count=steps,
+        deadline=None,
+        phases=[Phase.generate],
+        database=None,
+        derandomize=fixed,
+        print_blob=False,
+        report_multiple_bugs=False,
+        suppress_health_check=list(HealthCheck),
+    )

@@ -1,0 +1,173 @@
+"""How one reply is read so that two servers can be compared: exactly, but for what Redis itself leaves open.
+
+A reading turns a reply into something that must be equal on both sides (`same`). Without one the raw bytes count. It may
+ask the server that gave the reply, right after it: then the command is not tried inside pipelines and transactions.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+import attrs
+
+from compat.harness.connection import Node
+
+Ask = Callable[[Sequence[bytes]], Node]
+Reading = Callable[[Ask, Sequence[bytes], Node], object]
+
+TOLERANCE_MS: Final = 5000
+"""How far TTLs may differ: the servers are asked one after the other, on a machine that does other things too. Times of
+different steps are `compat.harness.words.SPREAD` seconds apart, so no other step's time passes for the right one."""
+
+
+@attrs.frozen(slots=True)
+class Near:
+    """A positive time that need not be the same to the millisecond."""
+
+    value: int
+    tolerance: int
+
+
+def same(ours: object, theirs: object) -> bool:
+    """Whether two readings agree."""
+    if isinstance(ours, Near) and isinstance(theirs, Near):
+        return abs(ours.value - theirs.value) <= ours.tolerance
+    if isinstance(ours, tuple) and isinstance(theirs, tuple):
+        return len(ours) == len(theirs) and all(same(one, other) for one, other in zip(ours, theirs, strict=True))
+    return ours == theirs
+
+
+def exact(ask: Ask, args: Sequence[bytes], reply: Node) -> object:
+    """The raw bytes."""
+    del ask, args
+    return reply.raw
+
+
+def _time(tolerance: int) -> Reading:
+    def reading(ask: Ask, args: Sequence[bytes], reply: Node) -> object:
+        del ask, args
+        number = int(reply.text) if reply.kind == b":" else 0
+        return Near(number, tolerance) if number > 0 else reply.raw
+
+    return reading
+
+
+def unordered(ask: Ask, args: Sequence[bytes], reply: Node) -> object:
+    """An array whose order says nothing (KEYS, HKEYS, HVALS, SMEMBERS): type, length and sorted elements."""
+    del ask, args
+    return (reply.kind, reply.text, tuple(sorted(item.raw for item in reply.items)))
+
+
+def pairs(ask: Ask, args: Sequence[bytes], reply: Node) -> object:
+    """HGETALL: a map, or a flat array of pairs in RESP2, in any order."""
+    del ask, args
+    raw = [item.raw for item in reply.items]
+    return (reply.kind, reply.text, tuple(sorted(zip(raw[::2], raw[1::2], strict=False))))
+
+
+def _random_fields(ask: Ask, args: Sequence[bytes], reply: Node) -> object:
+    """HRANDFIELD: each one is a field (with its own value) of the hash; none twice unless the count is negative; all of
+    them when there are not more."""
+    if reply.kind in (b"-", b"_"):
+        return reply.raw
+    items = ask([b"HGETALL", args[1]]).items
+    present = {name.text: value.text for name, value in zip(items[::2], items[1::2], strict=True)}
+    if reply.kind == b"$":
+        return "a field" if reply.text in present else reply.raw
+    found, shape = _field_list(reply, with_values=len(args) == 4)
+    wrong = [name for name, value in found if name not in present or value not in (None, present[name])]
+    repeated = not args[2].startswith(b"-") and len({name for name, _ in found}) < len(found)
+    return (reply.kind, reply.text, shape, tuple(wrong), repeated)
+
+
+def _field_list(reply: Node, *, with_values: bool) -> "tuple[list[tuple[bytes, bytes | None]], str]":
+    if reply.items and all(item.kind == b"*" and len(item.items) == 2 for item in reply.items):  # RESP3 nests the pairs
+        return [(item.items[0].text, item.items[1].text) for item in reply.items], "nested"
+    texts = [item.text if item.kind == b"$" else item.raw for item in reply.items]
+    if with_values and len(texts) % 2 == 0:
+        return list(zip(texts[::2], texts[1::2], strict=True)), "flat"
+    return [(text, None) for text in texts], "alone"
+
+
+def _random_key(ask: Ask, args: Sequence[bytes], reply: Node) -> object:
+    """RANDOMKEY: a key that exists, or null."""
+    del args
+    if reply.kind != b"$":
+        return reply.raw
+    return "a key" if ask([b"EXISTS", reply.text]).text == b"1" else reply.raw
+
+
+def _walk(ask: Ask, args: Sequence[bytes], reply: Node) -> object:
+    """SCAN and HSCAN: errors exactly; else everything that a whole walk with the same options gives. The pages and cursors
+    are the server's own; an element may come twice."""
+    if reply.kind != b"*" or len(reply.items) != 2:
+        return reply.raw
+    at = 1 if args[0].upper() == b"SCAN" else 2
+    found: set[tuple[bytes, ...]] = set()
+    for _ in range(100_000):
+        cursor, page = reply.items
+        if cursor.kind != b"$" or not cursor.text.isdigit() or page.kind != b"*":
+            return reply.raw
+        raw = [item.raw for item in page.items]
+        found |= set(zip(raw[::2], raw[1::2], strict=False)) if at == 2 else {(one,) for one in raw}
+        if cursor.text == b"0":
+            return ("walked", tuple(sorted(found)))
+        reply = ask([*args[:at], cursor.text, *args[at + 1 :]])
+        if reply.kind != b"*" or len(reply.items) != 2:
+            return reply.raw
+    return "a walk without an end"
+
+
+_ENCODINGS: Final = (
+    frozenset((b"int", b"embstr", b"raw")),
+    frozenset((b"listpack", b"hashtable")),
+)
+
+
+def _encoding(ask: Ask, args: Sequence[bytes], reply: Node) -> object:
+    """OBJECT ENCODING: of a string or hash any that Redis has for the type, since it tells of history and memory there."""
+    del ask, args
+    if reply.kind != b"$":
+        return reply.raw
+    return next((family for family in _ENCODINGS if reply.text in family), reply.raw)
+
+
+def _some_integer(ask: Ask, args: Sequence[bytes], reply: Node) -> object:
+    """OBJECT REFCOUNT and IDLETIME: about memory; an integer that is not negative."""
+    del ask, args
+    return "an integer" if reply.kind == b":" and int(reply.text) >= 0 else reply.raw
+
+
+def _dump(ask: Ask, args: Sequence[bytes], reply: Node) -> object:
+    """DUMP: each server's own bytes; RESTORE steps show whether they hold the value."""
+    del ask, args
+    return "a payload" if reply.kind == b"$" else reply.raw
+
+
+READINGS: Final[Mapping[str, Reading]] = {
+    "TTL": _time(TOLERANCE_MS // 1000),
+    "PTTL": _time(TOLERANCE_MS),
+    "EXPIRETIME": _time(TOLERANCE_MS // 1000),
+    "PEXPIRETIME": _time(TOLERANCE_MS),
+    "KEYS": unordered,
+    "HKEYS": unordered,
+    "HVALS": unordered,
+    "HGETALL": pairs,
+    "SMEMBERS": unordered,
+    "HRANDFIELD": _random_fields,
+    "RANDOMKEY": _random_key,
+    "SCAN": _walk,
+    "HSCAN": _walk,
+    "DUMP": _dump,
+    "OBJECT|ENCODING": _encoding,
+    "OBJECT|REFCOUNT": _some_integer,
+    "OBJECT|IDLETIME": _some_integer,
+}
+"""By command; the others are `exact`."""
+
+ASKING: Final = frozenset(("HRANDFIELD", "RANDOMKEY", "SCAN", "HSCAN"))
+"""Commands whose reading asks more: they stand alone."""
+
+
+def read(name: str, ask: Ask, args: Sequence[bytes], reply: Node) -> object:
+    """What has to agree about the `reply` to `args`, a command of the table's `name`. Errors always count exactly."""
+    return reply.raw if reply.kind == b"-" else READINGS.get(name, exact)(ask, args, reply)

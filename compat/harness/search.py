@@ -1,0 +1,141 @@
+"""One search: find where two servers differ, one smallest dialogue for each command, until nothing new turns up."""
+
+import re
+from collections.abc import Callable, Sequence
+
+import attrs
+from hypothesis.errors import Flaky
+from hypothesis.stateful import run_state_machine_as_test
+
+from compat.harness.connection import Connection, Ended
+from compat.harness.machine import make_machine, search_settings
+from compat.harness.pair import Difference, Pair, Tally
+from compat.harness.shrink import shrink
+from compat.harness.table import GENERATORS, WITHOUT, specs
+
+_UNSUPPORTED = re.compile(
+    rb"-ERR (command '.*' is not supported by backend|unknown command|unknown subcommand|command '.*' is not available)"
+)
+
+
+@attrs.frozen(slots=True)
+class Plan:
+    """Which commands are tried, and why not the others."""
+
+    names: tuple[str, ...]
+    skipped: dict[str, str]
+    """Command → reason."""
+    transactions: bool
+
+
+def supports(server: Connection, name: str, arity: int) -> bool:
+    """Whether the server knows the command: asked with as many arguments as it needs, on a key of its own.
+
+    What that does to the key does not matter: the servers are emptied before each example.
+    """
+    words = [word.encode() for word in name.split("|")]
+    words += [b"kvgate-harness"] * (abs(arity) - len(words))
+    return not _UNSUPPORTED.match(server.ask(words).raw)
+
+
+def plan(url: str, against: str, only: str = "") -> Plan:
+    """Ask both servers what they can do. `only` is a regular expression for names. Raises Ended, OSError."""
+    names, skipped = [], {}
+    sides = [Connection(url), Connection(against)]
+    try:
+        transactions = all(supports(side, "DISCARD", 1) for side in sides)
+        for name, spec in specs().items():
+            if name in WITHOUT:
+                skipped[name] = WITHOUT[name]
+            elif not supports(sides[0], name, spec.arity):
+                skipped[name] = "this server does not have it"
+            elif not supports(sides[1], name, spec.arity):
+                skipped[name] = "the other server does not have it"
+            elif only and not re.fullmatch(only, name, re.IGNORECASE):
+                skipped[name] = "not asked for"
+            else:
+                names.append(name)
+    finally:
+        for side in sides:
+            side.close()
+    if not transactions:
+        skipped["MULTI"] = "one of the servers does not have it"
+    return Plan(tuple(names), skipped, transactions and (not only or bool(re.fullmatch(only, "MULTI", re.IGNORECASE))))
+
+
+def is_empty(url: str) -> bool:
+    """Whether a server has no keys: the harness flushes it. Raises Ended, OSError."""
+    side = Connection(url)
+    try:
+        return side.expect_ok("DBSIZE").text == b"0"
+    finally:
+        side.close()
+
+
+def search(
+    url: str,
+    against: str,
+    wanted: Plan,
+    tally: Tally,
+    *,
+    proto: int,
+    examples: int,
+    steps: int = 30,
+    fixed: bool = False,
+    most: int = 20,
+    tell: Callable[[str], None] = lambda _said: None,
+) -> list[Difference]:
+    """Differences between the servers, at most one for each command and `most` in all; a command that differs is left out
+    of what follows, so that it does not hide others. `fixed`: the same examples each time. Raises Ended, OSError."""
+    names, transactions = list(wanted.names), wanted.transactions
+    found: list[Difference] = []
+    while names and len(found) < most:
+        before = tally.examples
+        difference = _first(Pair(url, against, proto, tally), names, transactions, examples, steps, fixed=fixed)
+        if difference is None:
+            return found
+        found.append(difference)
+        tell(f"RESP{proto}, after {tally.examples - before} examples: {difference}")
+        if difference.command in names:
+            names.remove(difference.command)
+        else:
+            transactions = False
+    return found
+
+
+def _first(
+    pair: Pair, names: Sequence[str], transactions: bool, examples: int, steps: int, *, fixed: bool
+) -> Difference | None:
+    """The first difference of a search, cut down."""
+    machine = make_machine(pair, names, transactions=transactions)
+    try:
+        run_state_machine_as_test(machine, settings=search_settings(examples, steps, fixed=fixed))
+    except (Difference, Flaky):
+        if pair.first is None:
+            raise
+        return _cut_down(pair, pair.first)
+    finally:
+        pair.close()
+    return None
+
+
+def _cut_down(pair: Pair, found: Difference) -> Difference:
+    """The same difference shown by as few steps as can be found; as it was when it does not come again."""
+    tally, pair.tally = pair.tally, Tally()
+    try:
+        if not pair.shows(found.steps, found.command):
+            found.what += " (not each time: the same steps agreed when they were repeated)"
+            return found
+        smallest = shrink(found.steps, lambda steps: pair.shows(steps, found.command))
+        pair.first = None
+        return pair.first or found if pair.shows(smallest, found.command) else found
+    finally:
+        pair.tally = tally
+
+
+def generators_missing() -> list[str]:
+    """Commands of the covered groups without generator and without reason."""
+    return [name for name in specs() if name not in GENERATORS and name not in WITHOUT]
+
+
+__all__ = ["Difference", "Ended", "Plan", "Tally", "generators_missing", "is_empty", "plan", "search", "supports"]

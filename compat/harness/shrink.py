@@ -1,0 +1,95 @@
+"""Cutting an example that shows a difference down to few steps and short arguments, by trying it again and again."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final
+
+import attrs
+
+from compat.harness.steps import Block, Single, Step
+from compat.harness.words import Option, Request
+
+SECONDS: Final = 30.0
+"""For one example; what is reached by then is shown."""
+_SIMPLE: Final = (b"a", b"v", b"f", b"0", b"1")
+
+Shows = Callable[[Sequence[Step]], bool]
+
+
+def shrink(steps: Sequence[Step], shows: Shows, seconds: float = SECONDS) -> list[Step]:
+    """The fewest and shortest steps found for which `shows` is still true; it is true for `steps`."""
+    deadline = time.monotonic() + seconds
+    best = _fewer(list(steps), shows, deadline)
+    again = True
+    while again and time.monotonic() < deadline:
+        again = False
+        for smaller in _simpler(best):
+            if time.monotonic() > deadline:
+                break
+            if shows(smaller):
+                best, again = smaller, True
+                break
+    return best
+
+
+def _fewer(steps: list[Step], shows: Shows, deadline: float) -> list[Step]:
+    """Leave out runs of steps, long ones first. The last step is the one that shows it, and stays."""
+    size = max(1, len(steps) // 2)
+    while size and time.monotonic() < deadline:
+        at = 0
+        while at + size < len(steps) and time.monotonic() < deadline:
+            rest = steps[:at] + steps[at + size :]
+            if shows(rest):
+                steps = rest
+            else:
+                at += size
+        size //= 2
+    return steps
+
+
+def _simpler(steps: list[Step]) -> Iterator[list[Step]]:
+    for at, step in enumerate(steps):
+        if at + 1 < len(steps):
+            yield steps[:at] + steps[at + 1 :]
+        for smaller in _smaller_step(step):
+            yield [*steps[:at], smaller, *steps[at + 1 :]]
+
+
+def _smaller_step(step: Step) -> Iterator[Step]:
+    """Simpler forms of one step, the simplest first."""
+    if isinstance(step, Single):
+        yield from map(Single, _smaller_request(step.request))
+        return
+    if len(step.requests) == 1:
+        yield Single(step.requests[0])
+    if isinstance(step, Block):
+        if step.meanwhile is not None:
+            yield Single(step.meanwhile)
+            yield attrs.evolve(step, meanwhile=None)
+        for watched in step.watched:
+            yield attrs.evolve(step, watched=tuple(one for one in step.watched if one != watched))
+    for at, request in enumerate(step.requests):
+        before, after = step.requests[:at], step.requests[at + 1 :]
+        if isinstance(step, Block) or len(step.requests) > 1:
+            yield attrs.evolve(step, requests=before + after)
+        for smaller in _smaller_request(request):
+            yield attrs.evolve(step, requests=(*before, smaller, *after))
+
+
+def _smaller_request(request: Request) -> Iterator[Request]:
+    """Without some of its arguments, or with simple ones."""
+    args = request.args
+    half = (len(args) - 1) // 2
+    if half > 2:
+        half -= half % 2  # mostly pairs
+        yield attrs.evolve(request, args=args[: len(args) - half])
+        yield attrs.evolve(request, args=args[:2] + args[2 + half :])
+    for size in (2, 1):
+        for at in range(1, len(args) - size + 1):
+            yield attrs.evolve(request, args=args[:at] + args[at + size :])
+    for at, arg in enumerate(args[1:], 1):
+        if not isinstance(arg, Option) and isinstance(arg, bytes) and arg not in _SIMPLE:
+            for simple in _SIMPLE:
+                yield attrs.evolve(request, args=(*args[:at], simple, *args[at + 1 :]))
+            if len(arg) > 3:
+                yield attrs.evolve(request, args=(*args[:at], arg[: len(arg) // 2], *args[at + 1 :]))

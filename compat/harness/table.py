@@ -1,0 +1,57 @@
+"""Which commands the harness can try: the command table's, each with its generator, or the reason why it has none."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from hypothesis.strategies import SearchStrategy
+
+from compat.harness.generic import GENERIC, OTHER_TYPES, SERVER
+from compat.harness.hashes import HASHES
+from compat.harness.strings import BITMAPS, STRINGS
+from compat.harness.words import Args, Request, requests
+from kvgate.commands.spec import CommandSpec
+from kvgate.commands.table import by_full_name, every_command
+
+GROUPS: Final = ("string", "bitmap", "hash", "generic", "transactions")
+"""The table's groups that the harness covers whole."""
+
+WITHOUT: Final[Mapping[str, str]] = {
+    "MIGRATE": "the gate refuses it",
+    "MOVE": "the gate refuses it",
+    "OBJECT": "a container: its subcommands have generators",
+    "OBJECT|HELP": "answered by the gate; tests/admin compares it",
+    "WAIT": "about replicas, not about data",
+    "DISCARD": "part of every other transaction step",
+    "EXEC": "part of the transaction steps",
+    "MULTI": "part of the transaction steps",
+    "UNWATCH": "part of the transaction steps",
+    "WATCH": "part of the transaction steps",
+}
+"""Commands of `GROUPS` that have no generator of their own."""
+
+LEFT_OUT: Final[Mapping[str, str]] = {
+    "COPY DB": "the gate has one database, and refuses the option",
+    "SCAN in MULTI": "the gate answers it itself, and refuses it there; so with KEYS DBSIZE RANDOMKEY FLUSHDB FLUSHALL",
+    "MSET without its last value in MULTI": "the gate says so when it queues the command, Redis when it runs it; so MSETNX",
+}
+"""Options and combinations that are not generated, because the two cannot agree."""
+
+ARGUMENTS: Final[Mapping[str, SearchStrategy[Args]]] = {**STRINGS, **BITMAPS, **HASHES, **GENERIC, **SERVER, **OTHER_TYPES}
+
+GENERATORS: Final[Mapping[str, SearchStrategy[Request]]] = {
+    name: requests(name, arguments) for name, arguments in ARGUMENTS.items()
+}
+"""By the command table's names."""
+
+
+def specs() -> dict[str, CommandSpec]:
+    """The commands of `GROUPS`, in the order of the table, and the others that have a generator."""
+    found = {spec.name: spec for spec in every_command() if spec.group in GROUPS}
+    for name in GENERATORS:
+        if name not in found:
+            spec = by_full_name(name.encode())
+            if spec is None:
+                msg = f"{name} is no command of the table"
+                raise LookupError(msg)
+            found[name] = spec
+    return found
