@@ -43,6 +43,7 @@ TRIO = {
     "kvgate.server.subscriptions": "a task for each feed",
     "kvgate.server.dispatch": "starts tasks for slow commands",
     "kvgate.server.blocking": "a blocked command ends with its client",
+    "kvgate.server.watch": "what is watched is asked within a command's budget",
     "kvgate.server.session": "names a task's cancel scope",
     "kvgate_lmdb.backend": "owns the sweeper's task",
     "kvgate_lmdb.engine": "commits on a thread",

@@ -4,6 +4,7 @@ A client that leaves closes that connection at once, so that nothing is popped f
 answered INDOUBT and never repeated.
 """
 
+import time
 from typing import TYPE_CHECKING
 
 import trio
@@ -13,6 +14,8 @@ from kvgate.commands.keys import integer
 from kvgate.commands.spec import CommandSpec
 from kvgate.errors import NOT_AN_INTEGER, GateError, cross_slot, in_doubt, not_supported, refused, try_again, upstream_refused
 from kvgate.lane.client import Client
+from kvgate.lane.slots import Call
+from kvgate.lane.upstream import Shard
 from kvgate.server.session import MOVED
 from kvgate.wire.reply import NULL_ARRAY, Error, Raw, Reply
 from kvgate.wire.request import encode_request
@@ -23,6 +26,11 @@ if TYPE_CHECKING:
     from kvgate.server.session import Session
 
 PING = encode_request([b"PING"])
+WHO_AM_I = encode_request([b"CLIENT", b"ID"])
+"""Sent before each blocking command, so that CLIENT UNBLOCK can name its connection to the store."""
+HOW = ("TIMEOUT", "ERROR")
+UNBLOCK_PAUSE = 0.01
+"""Seconds before a store is asked again to unblock what it does not know as blocked."""
 NOT_THE_MASTER = (b"-READONLY", b"-MASTERDOWN")
 RETRY_PAUSE = 0.05
 """Seconds before a store that is no master is asked again."""
@@ -90,9 +98,19 @@ async def _wait_once(gate: "Dispatcher", client: Client, place: "Place", frame: 
         watch = None
     watched = None if watch is None else watch.connection
     connection = watched if watched is not None else await open_own(gate, session, place)
+    ident = b""
     try:
-        await connection.send(frame)
+        await connection.send(WHO_AM_I + frame)
+        ident = await connection.receive()
         raw = told(await connection.receive())
+    except trio.Cancelled:
+        released = await _released(gate, client, place, connection, ident) if session.unblocked_by in HOW else None
+        if released is None:
+            if watch is not None:
+                watch.broken = True
+            connection.close()
+            raise
+        raw = released
     except BrokenUpstream as error:
         connection.close()
         if watch is not None:
@@ -106,6 +124,40 @@ async def _wait_once(gate: "Dispatcher", client: Client, place: "Place", frame: 
     if watched is None:
         await connection.give_back()
     return raw
+
+
+async def _released(
+    gate: "Dispatcher", client: Client, place: "Place", connection: OwnConnection, ident: bytes
+) -> Raw | None:
+    """CLIENT UNBLOCK, said to the store: it alone knows whether an element was taken just before, and then that is the
+    reply. None: the store does not know how, or is away, and the connection has to be closed."""
+    if ident[:1] != b":" or place.shard is None:
+        return None
+    frame = encode_request([b"CLIENT", b"UNBLOCK", ident[1:-2], client.session.unblocked_by.encode()])
+    until = trio.current_time() + gate.configuration.gate.command_timeout
+    with trio.CancelScope(shield=True, deadline=until):
+        try:
+            while (answer := await _ask(gate, client, place.shard, frame)) in (b":0\r\n", b":1\r\n"):
+                # 0: it is not blocked yet, or not any more, and then its reply is on the way
+                with trio.move_on_after(until - trio.current_time() if answer == b":1\r\n" else UNBLOCK_PAUSE):
+                    return told(await connection.receive())
+        except (BrokenUpstream, GateError):
+            return None
+    return None
+
+
+async def _ask(gate: "Dispatcher", client: Client, shard: Shard, frame: bytes) -> bytes:
+    answered = trio.Event()
+    replies: list[bytes] = []
+
+    def answer(raw: bytes) -> None:
+        replies.append(raw)
+        answered.set()
+
+    gate.lane.ask(shard.lines[client.line], Call(frame, time.monotonic(), answer, readonly=True))
+    gate.driver.kick()
+    await answered.wait()
+    return replies[0]
 
 
 async def open_own(gate: "Dispatcher", session: "Session", place: "Place") -> OwnConnection:

@@ -674,7 +674,8 @@ class Dispatcher:
             session.multi.aborted = True
         self._fit(client)
         limit = client.scanner.value_limit
-        self.reply(client, Error(b"ERR value of %d bytes is over the limit of %d bytes, the largest of any namespace" % (size, limit)))
+        text = b"ERR value of %d bytes is over the limit of %d bytes, the largest of any namespace" % (size, limit)
+        self.reply(client, Error(text))
 
     # ------------------------------------------------------------------ what the gate's own commands ask for (Site)
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.server.settings import ALL_IN_A, Setting, keys_on, redis, serving, sharded, stores
+from tests.support.relay import Relay
 from tests.support.resp import Arg, frame
 from tests.support.servers import NO_REDIS, RedisServer, redis_binary, wait_for
 
@@ -239,3 +240,20 @@ def test_a_watched_store_that_dies() -> None:
         assert client.raw_reply("GET", "k").startswith(b"-TRYAGAIN")
         assert client.pipeline([("MULTI",), ("SET", "k", "v"), ("EXEC",)]) == [b"OK", b"QUEUED", None]
         wait_for(lambda: client.ask("GET", "k") is None, "the store to be back")
+
+
+def test_nothing_is_lost_when_it_is_unblocked_too_late() -> None:
+    """The store has given the element, its reply is on the way, and CLIENT UNBLOCK comes: the element is the reply."""
+    with stores(1) as (one,), Relay((one.host, one.port)) as relay:
+        config = f'[backends.a]\ntype = "redis"\nurl = "{relay.url}"\n' + ALL_IN_A
+        with serving(config, one) as setting, setting.gate.client() as waiting, setting.gate.client() as control:
+            ident = waiting.cmd("CLIENT", "ID")
+            for how in ("TIMEOUT", "ERROR"):
+                waiting.send("BLPOP", "q", 0)
+                until_blocked(setting)
+                relay.stall("down")
+                one.cmd("RPUSH", "q", "precious")
+                assert control.cmd("CLIENT", "UNBLOCK", ident, how) == 1
+                relay.flow()
+                assert waiting.read() == [b"q", b"precious"]
+            assert waiting.cmd("GET", "k") is None

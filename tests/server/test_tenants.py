@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Self
 
 import pytest
+import redis as redis_py
 
 from kvgate.commands.keys import key_indices
 from kvgate.commands.table import lookup
@@ -19,6 +20,7 @@ pytestmark = pytest.mark.skipif(redis_binary is None, reason=NO_REDIS)
 NO_KEY = b"-NOPERM this user has no permissions to access one of the keys used as arguments\r\n"
 NO_CHANNEL = b"-NOPERM this user has no permissions to access one of the channels used as arguments\r\n"
 FOREIGN = b"Bank.L:{t}x"
+PATIENCE = 'wrong_password_first = "60s"\nwrong_password_longest = "60s"'
 ALLOWED = "return redis.call('get', KEYS[1])"
 
 
@@ -31,11 +33,12 @@ def setting() -> Iterator[Setting]:
             + namespaces(Ads__="a", Bank_L="a", default="b")
             + user("ads", "Ads.*", more='commands = ["+@all"]')
             + user("bank", "Bank.*")
+            + user("guessed", "Ads.*")
             + user("both", "Ads.*", "Bank.L", "default", more='commands = ["+@all"]')
             + user("boss", "*", more='commands = ["+@all"]')
         )
         allowed = hashlib.sha1(ALLOWED.encode(), usedforsecurity=False).hexdigest()
-        with serving(config, shared, other, gate=f'allowed_scripts = ["{allowed}"]') as setting:
+        with serving(config, shared, other, gate=f'allowed_scripts = ["{allowed}"]\n{PATIENCE}') as setting:
             yield setting
 
 
@@ -257,8 +260,8 @@ def test_auth_changes_what_a_connection_may(setting: Setting) -> None:
         client.cmd("HELLO", 3, "AUTH", "bank", "bank-secret")
         assert client.raw_reply("SET", "Ads.P:1", "v") == NO_KEY
         assert client.cmd("ACL", "WHOAMI") == b"bank"
-        assert client.raw_reply("HELLO", 3, "AUTH", "ads", "wrong").startswith(b"-WRONGPASS")
-        assert client.raw_reply("AUTH", "ads", "ads-secret").startswith(b"-THROTTLED")
+        assert client.raw_reply("HELLO", 3, "AUTH", "guessed", "wrong").startswith(b"-WRONGPASS")
+        assert client.raw_reply("AUTH", "guessed", "guessed-secret").startswith(b"-THROTTLED")
         assert client.cmd("ACL", "WHOAMI") == b"bank"
         client.cmd("RESET")
         assert client.raw_reply("GET", "Bank.L:1") == b"-NOAUTH Authentication required.\r\n"
@@ -293,3 +296,17 @@ def test_scripts_of_a_store_with_two_names(redis_server: RedisServer) -> None:
     with serving(config, redis_server) as setting, login(setting, "ads") as ads:
         raw = ads.raw_reply("EVAL", "redis.call('select', 1) return redis.call('keys', '*')", 1, "Ads.P:a")
         assert b"not available through the gate" in raw
+
+
+def test_the_lock_of_redis_py_on_a_shared_store(setting: Setting) -> None:
+    """Its scripts are known to touch the key they name and no other."""
+    with redis_py.Redis(port=setting.gate.port, username="ads", password="ads-secret") as client:
+        lock = client.lock("Ads.P:lock", timeout=10)
+        assert lock.acquire()
+        assert not client.lock("Ads.P:lock", timeout=10).acquire(blocking=False)
+        lock.extend(5)
+        lock.reacquire()
+        lock.release()
+        assert client.get("Ads.P:lock") is None
+        with pytest.raises(redis_py.exceptions.NoPermissionError):
+            client.lock("Bank.L:lock", timeout=10).acquire()
