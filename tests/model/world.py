@@ -1,5 +1,7 @@
 """Handlers over an engine in memory with a clock of its own."""
 
+from collections.abc import Awaitable, Callable
+
 from kvgate.backend import View
 from kvgate.commands.table import lookup
 from kvgate.errors import GateError
@@ -11,6 +13,7 @@ from kvgate.model.meta import Meta
 from kvgate.model.sweeper import Sweeper
 from kvgate.model.transaction import Transaction
 from kvgate.wire.reply import Reply
+from kvgate.wire.request import BULK_LIMIT
 
 ALL = View(has=lambda _key: True, everything=True)
 
@@ -20,6 +23,7 @@ class World:
 
     def __init__(self) -> None:
         self.now = 1_800_000_000_000
+        self.longest = BULK_LIMIT
         self.engine = MemoryEngine(lambda: self.now)
         self.sweeper = Sweeper(self.engine)
 
@@ -29,7 +33,7 @@ class World:
         async def body(txn: KvTxn) -> Reply:
             spec = lookup(args)
             assert spec is not None, args
-            return await HANDLERS[spec.name](Transaction(txn, self.now), list(args))
+            return await HANDLERS[spec.name](Transaction(txn, self.now, longest=self.longest), list(args))
 
         try:
             return await transact(self.engine, body)
@@ -39,10 +43,15 @@ class World:
     async def put(self, key: bytes, meta: Meta) -> None:
         """Write a record as a handler of a later type would."""
 
-        async def body(txn: KvTxn) -> None:
-            await Transaction(txn, self.now).put(key, meta)
+        await self.change(lambda tx: tx.put(key, meta))
 
-        await transact(self.engine, body)
+    async def change(self, body: Callable[[Transaction], Awaitable[None]]) -> None:
+        """Run `body` in a transaction."""
+
+        async def run(txn: KvTxn) -> None:
+            await body(Transaction(txn, self.now))
+
+        await transact(self.engine, run)
 
     async def flush(self, view: View = ALL) -> None:
         async def body(txn: KvTxn) -> None:
