@@ -136,6 +136,11 @@ def in_doubt(why: str) -> GateError:
     return GateError(f"INDOUBT the write may or may not have been executed: {why}")
 
 
+def reply_too_large(limit: int) -> GateError:
+    """A read of a whole hash that would give more than `limit` bytes (whole MiB); nothing was sent of it."""
+    return GateError(f"ERR reply of more than {limit >> 20} MiB: read the hash in parts, with HSCAN")
+
+
 def upstream_refused(text: str) -> GateError:
     """The store refused the gate itself (its password, its rights), not the client."""
     return GateError(f"ERR upstream refused the gate: {text}; check the backend's url, user and password_file")

@@ -10,7 +10,7 @@ from typing import Final
 
 import attrs
 
-from kvgate.errors import GateError
+from kvgate.errors import reply_too_large
 from kvgate.model import keyspace
 from kvgate.model.elements import (
     Element,
@@ -58,7 +58,7 @@ class Volume:
         """
         self._left -= size + strings * _OVERHEAD
         if self._left < 0:
-            raise GateError(f"ERR reply of more than {MOST_REPLY >> 20} MiB: read the hash in parts, with HSCAN")
+            raise reply_too_large(MOST_REPLY)
 
 
 # ---------------------------------------------------------------------- reading

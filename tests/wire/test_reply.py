@@ -9,9 +9,11 @@ from kvgate.wire.reply import (
     OK,
     BigNumber,
     Boolean,
+    Bulks,
     Double,
     Error,
     Map,
+    PairsOf,
     Push,
     Reply,
     SetOf,
@@ -45,6 +47,24 @@ def test_values_come_back(value: Reply) -> None:
     assert decode(encode(value, 3)) == value
     assert decode(encode(value, 2)) == in_resp2(value)
     assert decode_at(b"+OK\r\n" + encode(value, 3) + b"+OK\r\n", 5) == (value, 5 + len(encode(value, 3)))
+
+
+PAIRS: "list[tuple[Reply, Reply]]" = [(b"a", b"1"), (b"", b"2")]
+
+
+def test_pairs_are_nested_in_resp3_alone() -> None:
+    assert decode(encode(PairsOf(PAIRS), 3)) == [[b"a", b"1"], [b"", b"2"]]
+    assert decode(encode(PairsOf(PAIRS), 2)) == [b"a", b"1", b"", b"2"]
+    assert encode(PairsOf([]), 2) == encode(PairsOf([]), 3) == b"*0\r\n"
+
+
+def test_strings_that_are_encoded_already() -> None:
+    pieces = [b"$1\r\na\r\n$1\r\n1\r\n", b"$0\r\n\r\n", b"$1\r\n2\r\n"]
+    assert encode(Bulks(4, pieces, pairs=True), 3) == encode(Map(PAIRS), 3)
+    assert encode(Bulks(4, pieces, pairs=True), 2) == encode(Map(PAIRS), 2)
+    for proto in (2, 3):
+        assert encode(Bulks(4, pieces), proto) == encode([b"a", b"1", b"", b"2"], proto)
+    assert encode([Bulks(4, pieces), Bulks(0, [])], 2) == encode([[b"a", b"1", b"", b"2"], []], 2)
 
 
 @settings(deadline=None)
