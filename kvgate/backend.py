@@ -3,9 +3,10 @@
 An adapter is a package with an entry point in the group ``kvgate.backends``; the entry point names an `Adapter`. Every
 adapter can `execute` commands. It may also offer more, each in a Protocol of its own that the gate looks for:
 `PassThrough` (clients' bytes may be forwarded by the lane), `InPlace` (reads that never wait), `Listing` (SCAN and its kin).
+An adapter whose stores are files may have `StoreTools` for them.
 """
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -243,6 +244,47 @@ class Listing(Protocol):
 
     async def flush(self, view: View, call: CallContext) -> None:
         """Delete every key of the view."""
+
+
+Progress = Callable[[str, int, int], None]
+"""Told often: what is being done, how much of it is done, and how much there is (0 while that is unknown)."""
+
+
+@attrs.frozen(slots=True)
+class StoreStatistics:
+    """What ``kvgate store stats`` shows."""
+
+    figures: Mapping[str, int | str]
+    """By name, with its unit in it: ``file_bytes``."""
+    groups: Mapping[bytes, tuple[int, int]]
+    """Group (docs/keyspace.md; mostly a namespace, empty for keys of none) → keys and bytes."""
+    types: Mapping[str, tuple[int, int]]
+    """As TYPE answers → keys and bytes."""
+
+
+@runtime_checkable
+class StoreTools(Protocol):
+    """An adapter whose stores are files of this machine: what ``kvgate store`` does with one, by its path.
+
+    All methods raise `ConfigurationError` when the store cannot be used, or was written by a newer version.
+    """
+
+    def has_store(self, path: Path) -> bool:
+        """Whether a store of this adapter lies there. Opens nothing."""
+
+    def check_store(self, path: Path, progress: Progress) -> Iterator[str]:
+        """Read everything, also while a gate serves it; each thing that is wrong as one line."""
+
+    def store_statistics(self, path: Path, progress: Progress) -> StoreStatistics:
+        """Count everything, also while a gate serves it."""
+
+    def compact_store(self, path: Path, progress: Progress) -> tuple[int, int]:
+        """Rewrite the store without free space. No gate may have it open; that is a `ConfigurationError` too. The bytes of
+        its file before and after."""
+
+    def back_up_store(self, path: Path, target: Path, progress: Progress) -> int:
+        """Copy the state of one moment to `target`, which must not exist, also while a gate serves the store; the bytes of
+        the copy. What is at `target` afterwards is whole and on the disk."""
 
 
 class Adapter(Protocol):

@@ -22,6 +22,7 @@ from kvgate.model.sweeper import Sweeper
 from kvgate.model.transaction import Transaction
 from kvgate.policy.options import Options
 from kvgate.wire.reply import OK, Error, Raw, Reply
+from kvgate_lmdb import tools
 from kvgate_lmdb.engine import LmdbEngine
 from kvgate_lmdb.groups import MOST_WORDS, Block, Write, WriteGroups, error_reply, revisions
 from kvgate_lmdb.reads import Reads
@@ -314,7 +315,7 @@ def _try_lock(descriptor: int) -> bool:
 
 
 class LmdbAdapter:
-    """`kvgate.backend.Adapter`: what the entry point ``lmdb`` names."""
+    """`kvgate.backend.Adapter` and `StoreTools`: what the entry point ``lmdb`` names."""
 
     type = "lmdb"
     capabilities = CAPABILITIES
@@ -335,3 +336,11 @@ class LmdbAdapter:
             raise ConfigurationError(mistakes)
         folder = base / Path(path).expanduser()
         return LmdbBackend(name, folder, durable=durable, map_size=map_size, single_gate=single_gate)
+
+    # As `StoreTools`
+
+    has_store = staticmethod(tools.has_store)
+    check_store = staticmethod(tools.check)
+    store_statistics = staticmethod(tools.statistics)
+    compact_store = staticmethod(tools.compact)
+    back_up_store = staticmethod(tools.back_up)

@@ -71,6 +71,15 @@ def _check_header(env: lmdb.Environment, path: Path) -> None:
                 header = StoreHeader(keyspace.FORMAT, keyspace.FORMAT, now, os.urandom(16))
                 txn.put(keyspace.HEADER, encode_header(header))
         return
+    check_format(raw, path)
+
+
+def check_format(raw: bytes, path: Path) -> StoreHeader:
+    """The header of the store in `path`, from its bytes.
+
+    Raises:
+        ConfigurationError: it is of a newer format than this program can read.
+    """
     header = decode_header(raw)
     if header.oldest > keyspace.FORMAT:
         mistake = (
@@ -78,6 +87,7 @@ def _check_header(env: lmdb.Environment, path: Path) -> None:
             f" {header.oldest} on; this version knows {keyspace.FORMAT}): upgrade kvgate, nothing was changed"
         )
         raise ConfigurationError([mistake])
+    return header
 
 
 def free_bytes(env: lmdb.Environment, path: Path) -> tuple[int, int]:

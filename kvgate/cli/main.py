@@ -9,10 +9,10 @@ import sys
 from collections.abc import Sequence
 
 from kvgate import __version__
-from kvgate.cli import check, commands, init, password, route, serve
+from kvgate.cli import check, commands, init, password, route, serve, store
 from kvgate.errors import ConfigurationError
 
-COMMANDS = (serve, init, check, route, commands, password)
+COMMANDS = (serve, init, check, route, commands, password, store)
 """Modules with `add(subparsers)`, which sets `run: Callable[[Namespace], int]` on its parser; in the order of the help."""
 
 
