@@ -14,7 +14,7 @@ _LARGEST_EXPONENT: Final = 16384
 """Every finite value is below two to this power."""
 _SMALLEST_EXPONENT: Final = -16445
 """Two to this power is the smallest value above zero."""
-_LONGEST: Final = 5 * 1024 - 1
+LONGEST_FLOAT: Final = 5 * 1024 - 1
 """Bytes of the longest text that Redis reads as a number (MAX_LONG_DOUBLE_CHARS, its end included)."""
 _PLACES: Final = 17
 """Digits behind the point that Redis prints, trailing zeros left out."""
@@ -61,7 +61,7 @@ def parse_float80(text: bytes) -> Float80 | None:
 
     Decimal and hexadecimal, ``inf``; no blanks, no NaN, nothing too large or, but for zero itself, too small.
     """
-    if len(text) > _LONGEST:
+    if len(text) > LONGEST_FLOAT:
         return None
     if match := _DECIMAL.fullmatch(text):
         found = _from_decimal(match)

@@ -7,6 +7,8 @@ from kvgate.wire.request import parse_length
 
 INT64_MAX: Final = 2**63 - 1
 INT64_MIN: Final = -(2**63)
+LONGEST_INTEGER: Final = 20
+"""Bytes of the longest decimal that fits."""
 
 
 def parse_int64(text: bytes) -> int:

@@ -6,9 +6,9 @@ from typing import Final
 import attrs
 
 from kvgate.errors import GateError, wrong_arity
-from kvgate.model.floats import parse_float80
-from kvgate.model.meta import STRING
-from kvgate.model.numbers import INT64_MAX, INT64_MIN, parse_int64
+from kvgate.model.floats import LONGEST_FLOAT, parse_float80
+from kvgate.model.meta import STRING, Meta
+from kvgate.model.numbers import INT64_MAX, INT64_MIN, LONGEST_INTEGER, parse_int64
 from kvgate.model.options import expiry, getex_options, set_options
 from kvgate.model.strings_edit import length, string
 from kvgate.model.transaction import Handler, Transaction, wrong_type
@@ -126,9 +126,16 @@ async def strlen(tx: Transaction, args: list[bytes]) -> Reply:
     return length(string(await tx.load(args[1])))
 
 
+async def _number(tx: Transaction, meta: Meta | None, most: int) -> bytes:
+    """The text of a number, ``0`` without one. One of more than `most` bytes is not read, and empty, which is no number."""
+    if meta is None:
+        return b"0"
+    return await tx.text(meta) if length(meta) <= most else b""
+
+
 async def _increment(tx: Transaction, key: bytes, step: int) -> Reply:
     meta = string(await tx.load(key))
-    before = 0 if meta is None else parse_int64(await tx.text(meta))
+    before = parse_int64(await _number(tx, meta, LONGEST_INTEGER))
     after = before + step
     if not INT64_MIN <= after <= INT64_MAX:
         raise GateError("ERR increment or decrement would overflow")
@@ -162,7 +169,7 @@ async def decrby(tx: Transaction, args: list[bytes]) -> Reply:
 async def incrbyfloat(tx: Transaction, args: list[bytes]) -> Reply:
     """``INCRBYFLOAT key increment``."""
     meta = string(await tx.load(args[1]))
-    before = parse_float80(b"0" if meta is None else await tx.text(meta))
+    before = parse_float80(await _number(tx, meta, LONGEST_FLOAT))
     step = parse_float80(args[2])
     if before is None or step is None:
         raise GateError("ERR value is not a valid float")

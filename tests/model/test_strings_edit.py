@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kvgate.errors import NOT_AN_INTEGER
 from kvgate.model.kv import run_now
 from kvgate.model.meta import CHUNK, STRING, Meta, Outside
 from kvgate.model.strings_edit import PAGE, Editor, pages, part
@@ -42,6 +43,8 @@ def numbers(keys: list[bytes]) -> list[int]:
         ((b"BITCOUNT", b"k", b"%d" % CHUNK, b"%d" % CHUNK), LONG[CHUNK].bit_count(), [1], []),
         ((b"BITPOS", b"k", b"1"), 15, list(range(PAGE // CHUNK)), []),
         ((b"BITFIELD", b"k", b"GET", b"u16", b"#0", *FIELD, b"0"), [1, LONG[2 * CHUNK]], [0, 2], [2]),
+        ((b"INCR", b"k"), NOT_AN_INTEGER.encode(), [], []),
+        ((b"INCRBYFLOAT", b"k", b"1"), b"ERR value is not a valid float", [], []),
         ((b"RENAME", b"k", b"other"), OK, [], []),
         ((b"OBJECT", b"ENCODING", b"k"), b"raw", [], []),
     ],
