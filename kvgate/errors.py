@@ -141,6 +141,11 @@ def reply_too_large(limit: int) -> GateError:
     return GateError(f"ERR reply of more than {limit >> 20} MiB: read the hash in parts, with HSCAN")
 
 
+def string_too_long(limit: int) -> GateError:
+    """APPEND and its kin would make a string of more than `limit` bytes: Redis' text, but for what sets the limit."""
+    return GateError(f"ERR string exceeds maximum allowed size (max_value of the backend: {limit} bytes)")
+
+
 def upstream_refused(text: str) -> GateError:
     """The store refused the gate itself (its password, its rights), not the client."""
     return GateError(f"ERR upstream refused the gate: {text}; check the backend's url, user and password_file")

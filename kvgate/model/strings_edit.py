@@ -6,7 +6,7 @@ from typing import Final
 
 import attrs
 
-from kvgate.errors import GateError
+from kvgate.errors import string_too_long
 from kvgate.model.keyspace import chunk_key
 from kvgate.model.meta import CHUNK, STRING, Meta, Outside
 from kvgate.model.transaction import Transaction, wrong_type
@@ -40,7 +40,7 @@ def check_length(tx: Transaction, size: int) -> None:
         GateError: Redis' text, with the limit in force instead of proto-max-bulk-len.
     """
     if size > tx.longest:
-        raise GateError(f"ERR string exceeds maximum allowed size (max_value of the backend: {tx.longest} bytes)")
+        raise string_too_long(tx.longest)
 
 
 async def part(tx: Transaction, meta: Meta, start: int, stop: int) -> bytes:
