@@ -6,6 +6,7 @@ looks again without waiting for a bounded time before it gives trio a turn. Slow
 
 import contextlib
 import logging
+import os
 import random
 import select
 import socket
@@ -33,10 +34,16 @@ TURN = 0.0005
 HANDED = struct.Struct("!IQ")
 """What comes with a connection from the parent: the number of its listener, and the client's id."""
 RECEIVE = 64 * 1024
-ACCEPTS = 64
-"""Connections accepted from one listener in a row."""
-BACKLOGS = 128
+ACCEPTS = 16
+"""Connections accepted from one listener in a row: about half a turn."""
+HANDSHAKES = 2
+"""Steps of TLS handshakes in one turn; with a private key one costs a millisecond, twice a turn's time."""
+GREETING = 5.0
+"""Seconds that a trusted balancer has for its PROXY header; the protocol's text asks receivers to wait three at least."""
+BACKLOGS = 512
 """Times that many may wait when a listener is closed: twice the longest queue that the gate asks the kernel for."""
+LOOK = 1.0
+"""Seconds between looks at what is in no hurry."""
 PAUSE_LOOK, PAUSE_LOOK_COMMANDS = 1024 * 1024, 1000
 """In flight below which no limit of a client can be near."""
 SEND = 256 * 1024
@@ -69,13 +76,27 @@ class Limits:
     reconnect_first: float = 0.05
     reconnect_longest: float = 1.0
     memory: int = 1024 * 1024 * 1024
-    """Bytes that all slow readers together may have waiting; beyond it the greediest is closed."""
+    """Bytes that clients' requests and replies may hold together; beyond it the greediest clients are closed."""
 
 
 class Transport:
     """One socket of the set, and what serves it when it is readable."""
 
-    __slots__ = ("address", "behind", "fd", "ident", "on_readable", "owner", "paused", "proxy", "sock", "tls", "want_out")
+    __slots__ = (
+        "address",
+        "behind",
+        "ended",
+        "fd",
+        "host",
+        "ident",
+        "on_readable",
+        "owner",
+        "paused",
+        "proxy",
+        "sock",
+        "tls",
+        "want_out",
+    )
 
     def __init__(self, sock: socket.socket, on_readable: Callable[["Transport"], None], owner: Any) -> None:
         """`sock` is non-blocking; `owner` is the Client or Upstream that it carries."""
@@ -86,6 +107,8 @@ class Transport:
         self.tls: TlsTransform | None = None
         self.ident = 0  # the client's id, where the parent gave it
         self.address = ""
+        self.host = ""  # of the balancer, while its header is awaited
+        self.ended = False  # the other side sends no more
         self.behind: deque[memoryview] = deque()  # what the kernel did not take yet (clients only)
         self.want_out = False
         self.paused = False
@@ -122,7 +145,14 @@ class Driver:
         self.ready = True  # False while draining
         self.turn_max = 0.0
         self.turns = 0
+        self._ready: deque[tuple[int, int]] = deque()  # sockets that epoll named and the last turn had no time for
+        self._shaking: deque[Transport] = deque()  # of those in TLS handshakes, the ones that wait for a turn
+        self._handshakes = HANDSHAKES  # steps left in this turn
+        self._greeted: dict[Transport, float] = {}  # since when a PROXY header is awaited
+        self._resting: list[int] = []  # listeners that are not looked at: there are no descriptors left
         self._epoll = select.epoll()
+        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._epoll.register(self._wake, _IN | select.EPOLLET)  # an edge only: nobody has to read it
         self._transports: dict[int, Transport] = {}
         self._listeners: dict[int, tuple[socket.socket, Listener]] = {}
         self._handoff: socket.socket | None = None
@@ -130,8 +160,8 @@ class Driver:
         self._tell_ended: Callable[[], None] = lambda: None
         self._paused: set[Transport] = set()
         self._nursery: trio.Nursery | None = None
-        self._next_tick = 0.0
-        self._behind: set[Client] = set()  # clients that have not taken all of their replies
+        self._next_look = 0.0
+        self._heavy: set[Client] = set()  # clients that hold, or held lately, more than a little memory
 
     # ------------------------------------------------------------------ the task
 
@@ -143,7 +173,10 @@ class Driver:
             task_status.started()
             try:
                 while True:
-                    await trio.lowlevel.wait_readable(self._epoll.fileno())
+                    if self._ready or self._shaking or self.lane.resumable:
+                        await trio.lowlevel.checkpoint()
+                    else:
+                        await trio.lowlevel.wait_readable(self._epoll.fileno())
                     self._turn()
             finally:
                 self._close_all()
@@ -151,14 +184,29 @@ class Driver:
     def _turn(self) -> None:
         begun = time.monotonic()
         until = begun + TURN
-        poll, transports = self._epoll.poll, self._transports
-        while events := poll(0, 512):
-            now = time.monotonic()
-            for fd, mask in events:
-                transport = transports.get(fd)
-                if transport is None:
-                    self._accept_some(fd)
-                    continue
+        self._go_on_shaking()
+        while self._round(until) and time.monotonic() < until:
+            if self.slow_tasks > 0 or trio.lowlevel.current_statistics().tasks_runnable:
+                break
+        self.turns += 1
+        took = time.monotonic() - begun
+        if took > self.turn_max:
+            self.turn_max = took
+
+    def _round(self, until: float) -> bool:
+        """Serve the sockets that are ready, then send everything; whether there was anything. The time is looked at after
+        each socket: those that are left are the first ones of the next turn."""
+        events, transports, clock = self._ready, self._transports, time.monotonic
+        if not events:
+            events.extend(self._epoll.poll(0, 512))
+            if not events and not self.lane.resumable:
+                return False
+        while events:
+            fd, mask = events.popleft()
+            transport = transports.get(fd)
+            if transport is None:
+                self._accept_some(fd)
+            else:
                 try:
                     if mask & _OUT:
                         self._writable(transport)
@@ -166,43 +214,68 @@ class Driver:
                         transport.on_readable(transport)
                 except Exception as error:  # noqa: BLE001 - one socket must not end the lane; it is logged and counted
                     self._failed(transport, error)
-            self._settle(now)
-            if now > until or self.slow_tasks > 0:
+            if clock() > until:
                 break
-        self.turns += 1
-        took = time.monotonic() - begun
-        if took > self.turn_max:
-            self.turn_max = took
+        self._settle(until)
+        return True
 
     async def _ticks(self) -> None:
         while True:
             await trio.sleep(TICK)
             now = time.monotonic()
-            self.lane.tick(now)
-            self._watch_output(now)
-            if self.limits.idle:
-                self._close_idle(now)
-            self._settle(now)
+            try:
+                self.lane.tick(now)
+                self._look_after(now)
+            except Exception as error:  # as for a socket
+                self.failures += 1
+                log.exception("tick_failed", extra={"error": repr(error), "do": "report this"})
+            self.kick()
+
+    def _look_after(self, now: float) -> None:
+        """What is looked at from time to time: readers that are too slow, clients that say nothing, listeners that rest."""
+        self._watch_output(now)
+        if now < self._next_look:
+            return
+        self._next_look = now + LOOK
+        if self.limits.idle:
+            self._close_idle(now)
+        for transport, since in list(self._greeted.items()):
+            if now - since > GREETING:
+                facts = {"peer": transport.address, "error": f"no header in {GREETING:g} s", "do": "make it send PROXY v2"}
+                log.warning("bad_proxy_header", extra=facts)
+                self._forget(transport)
+        for fd in self._resting:
+            if fd in self._listeners:
+                self._epoll.modify(fd, _IN)
+        self._resting.clear()
 
     def kick(self) -> None:
         """Flush what a task outside the lane has filled, at once."""
-        self._settle(time.monotonic())
+        self._settle(time.monotonic() + TURN)
+        if self.lane.resumable:
+            os.eventfd_write(self._wake, 1)  # the rest is for the lane's next turn
 
-    def _settle(self, now: float) -> None:
+    def _settle(self, until: float) -> None:
         """Let waiting clients go on, open and drop connections, and send everything."""
         lane = self.lane
         upstreams, clients = lane.touched_upstreams, lane.touched_clients
-        while lane.resumable or upstreams or clients or lane.to_drop or lane.to_connect:
-            if lane.resumable:
-                lane.resume(now)
+        if lane.resumable:
+            self._go_on(until)
+        while upstreams or clients or lane.to_drop or lane.to_connect:
             for up in upstreams:  # the loops see what is added while they run
                 up.touched = False
-                self._flush_upstream(up)
+                try:
+                    self._flush_upstream(up)
+                except Exception as error:  # noqa: BLE001 - as in _round
+                    self._failed(up.transport, error)
             upstreams.clear()
             for client in clients:
                 client.touched = False
                 if not client.closed:
-                    self._flush_client(client)
+                    try:
+                        self._flush_client(client)
+                    except Exception as error:  # noqa: BLE001 - as in _round
+                        self._failed(client.transport, error)
             clients.clear()
             while lane.to_drop:
                 self.drop(*lane.to_drop.pop())
@@ -211,14 +284,32 @@ class Driver:
         if self._paused:
             self._let_read()
 
+    def _go_on(self, until: float) -> None:
+        """Let clients go on whose queue ran empty: at least one, and as many as there is time for."""
+        lane = self.lane
+        while lane.resumable:
+            client = lane.resumable.popleft()
+            now = time.monotonic()
+            try:
+                lane.go_on(client, now)
+            except Exception as error:  # noqa: BLE001 - as in _round
+                self._failed(client.transport, error)
+            if now > until:
+                return
+
     def _failed(self, transport: Transport, error: Exception) -> None:
         """An exception while serving one socket closes that socket and nothing else."""
         self.failures += 1
         log.error("socket_failed", exc_info=error, extra={"peer": transport.address, "do": "report this"})
-        if isinstance(transport.owner, Client):
-            self.close_client(transport.owner)
-        elif isinstance(transport.owner, Upstream):
-            self.drop(transport.owner, "the gate failed to read its replies")
+        try:
+            if isinstance(transport.owner, Client):
+                self.close_client(transport.owner)
+            elif isinstance(transport.owner, Upstream):
+                self.drop(transport.owner, "the gate failed to read its replies")
+            else:
+                self._forget(transport)
+        except Exception as second:
+            log.exception("close_failed", extra={"peer": transport.address, "error": repr(second), "do": "report this"})
 
     # ------------------------------------------------------------------ clients
 
@@ -302,15 +393,26 @@ class Driver:
                 return False
             except ConnectionAbortedError:  # it has left already
                 continue
-            except OSError as error:  # no more descriptors
+            except OSError as error:  # no more descriptors: it would stay readable, and the lane would do nothing else
                 facts = {"listener": listener.name, "error": str(error), "do": "raise the open-files limit"}
                 log.warning("accept_failed", extra=facts)
+                self._epoll.modify(fd, 0)
+                self._resting.append(fd)
                 return False
             self._accepted(sock, peer, listener)
         return True
 
     def _accepted(self, sock: socket.socket, peer: object, listener: Listener, ident: int = 0) -> None:
         sock.setblocking(False)  # noqa: FBT003 - the method takes it so
+        transport = Transport(sock, self._greet, listener)
+        transport.ident = ident
+        try:
+            self._admit(transport, peer, listener)
+        except Exception as error:  # noqa: BLE001 - as in _round
+            self._failed(transport, error)
+
+    def _admit(self, transport: Transport, peer: object, listener: Listener) -> None:
+        sock = transport.sock
         if sock.family == socket.AF_UNIX:
             host, address = "", f"{listener.name}:0"
         else:
@@ -320,13 +422,13 @@ class Driver:
             if self.limits.keepalive:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, self.limits.keepalive)
-        transport = Transport(sock, self._greet, listener)
-        transport.ident = ident
         transport.address = address
         if listener.tls is not None:
             transport.tls = listener.tls()
         if listener.trusted is not None and listener.trusted(host):
             transport.proxy = b""
+            transport.host = host
+            self._greeted[transport] = time.monotonic()
         elif not self._begin(transport, listener, host):
             return
         self._transports[transport.fd] = transport
@@ -339,7 +441,7 @@ class Driver:
             refusal = self.welcome(transport, host, listener)
         if isinstance(refusal, Client):
             transport.owner = self.clients[refusal.id] = refusal
-            transport.on_readable = self._client_readable
+            transport.on_readable = self._client_readable if transport.tls is None else self._shake
             return True
         self.refused += 1
         with contextlib.suppress(OSError):
@@ -373,17 +475,41 @@ class Driver:
             return
         length, source = header
         rest, transport.proxy = transport.proxy[length:], None
-        host = transport.address.rpartition(":")[0].strip("[]")
+        host = transport.host
         if source is not None:
             host = source[0]
             transport.address = f"[{host}]:{source[1]}" if ":" in host else f"{host}:{source[1]}"
         self._epoll.unregister(transport.fd)
         del self._transports[transport.fd]
+        del self._greeted[transport]
         if self._begin(transport, listener, host):
             self._transports[transport.fd] = transport
             self._epoll.register(transport.fd, _IN)
             if rest:
-                self._take_in(transport, rest)
+                self._take_in(transport, rest)  # of a handshake at most the first message
+
+    def _shake(self, transport: Transport) -> None:
+        """Take a step of a TLS handshake, a few in each turn; who comes too late waits in line."""
+        if self._handshakes <= 0:
+            self._shaking.append(transport)
+            self._epoll.modify(transport.fd, 0)
+            return
+        self._handshakes -= 1
+        self._client_readable(transport)
+        if transport.tls is not None and transport.tls.established:
+            transport.on_readable = self._client_readable
+
+    def _go_on_shaking(self) -> None:
+        """The first in line take their steps; the turn's other sockets have the rest of its time."""
+        self._handshakes = HANDSHAKES
+        while self._shaking and self._handshakes:
+            transport = self._shaking.popleft()
+            if self._transports.get(transport.fd) is transport:
+                try:
+                    self._watch(transport)
+                    self._shake(transport)
+                except Exception as error:  # noqa: BLE001 - as in _round
+                    self._failed(transport, error)
 
     def _client_readable(self, transport: Transport) -> None:
         try:
@@ -396,7 +522,12 @@ class Driver:
         if transport.tls is None and data and not transport.paused:
             client = transport.owner
             self.lane.feed(client, data, time.monotonic())
-            if client.inflight_bytes > PAUSE_LOOK or client.inflight > PAUSE_LOOK_COMMANDS or client.backlog_size:
+            if (
+                client.inflight_bytes > PAUSE_LOOK
+                or client.inflight > PAUSE_LOOK_COMMANDS
+                or client.backlog_size
+                or client.scanner.size > PAUSE_LOOK
+            ):
                 self._maybe_pause(transport, client)
         else:
             self._take_in(transport, data)
@@ -404,11 +535,8 @@ class Driver:
     def _take_in(self, transport: Transport, data: bytes) -> None:
         """Bytes of a client (none: it sends no more), off the hot path."""
         client, tls = transport.owner, transport.tls
-        if not data and (client.eof or tls is not None):
-            if tls is None or not client.eof:
-                self._half_closed(transport, client)
-            else:
-                self.close_client(client)
+        if not data and (transport.ended or tls is not None):
+            self._half_closed(transport, client)
             return
         if tls is not None:
             try:
@@ -420,7 +548,7 @@ class Driver:
                 self.close_client(client)
                 return
             self._send(transport, client, tls.outgoing())
-            if not data and not tls.ended:
+            if client.closed or (not data and not tls.ended):
                 return
         if data:
             self.lane.feed(client, data, time.monotonic())
@@ -431,21 +559,25 @@ class Driver:
     def _half_closed(self, transport: Transport, client: Client) -> None:
         if client.closed:
             return
-        if client.eof:
+        if transport.ended:
             self.close_client(client)
             return
+        transport.ended = True
         self.lane.ended(client)
         if not client.closed:
             self._watch(transport)
 
     def _maybe_pause(self, transport: Transport, client: Client) -> None:
         limits = self.limits
+        if client.closed:
+            return
+        self._heavy.add(client)
         if (
             client.inflight > limits.commands
             or client.inflight_bytes > limits.bytes_in
             or client.backlog_size > limits.bytes_in
-            or client.out_size > limits.out_pause
-        ) and not client.closed:
+            or client.out_size + client.held > limits.out_pause
+        ):
             transport.paused = True
             self._paused.add(transport)
             self._watch(transport)
@@ -459,7 +591,7 @@ class Driver:
                 client.inflight * 2 < limits.commands
                 and client.inflight_bytes * 2 < limits.bytes_in
                 and client.backlog_size * 2 < limits.bytes_in
-                and client.out_size * 2 < limits.out_pause
+                and (client.out_size + client.held) * 2 < limits.out_pause
             ):
                 self._paused.discard(transport)
                 transport.paused = False
@@ -467,21 +599,25 @@ class Driver:
 
     def _watch(self, transport: Transport) -> None:
         """Tell epoll what is wanted of a socket now."""
-        owner = transport.owner
-        reading = not transport.paused and not (isinstance(owner, Client) and owner.eof)
+        reading = not transport.paused and not transport.ended
         self._epoll.modify(transport.fd, (_IN if reading else 0) | (_OUT if transport.want_out else 0))
 
     def _flush_client(self, client: Client) -> None:
         transport = client.transport
         out = client.out
+        if client.cut:
+            self.close_client(client)
+            return
+        if client.held > self.limits.out_pause:
+            self._check_unread(transport, client)
+            if client.closed:
+                return
         if out:
             data = out[0] if len(out) == 1 else b"".join(out)
             out.clear()
             if transport.tls is not None:
                 data = transport.tls.send(data)
             self._send(transport, client, data)
-        if client.held > self.limits.out_hard and not client.closed:
-            self._too_slow(client)
         if client.closing and not transport.behind and not client.closed:
             self.close_client(client)
 
@@ -500,13 +636,18 @@ class Driver:
                 return
             data = data[sent:]
             transport.want_out = True
-            self._behind.add(client)
+            self._heavy.add(client)
             self._watch(transport)
         transport.behind.append(memoryview(data))
         client.out_size += len(data)
-        if client.out_size > (self.limits.pubsub_hard if client.subscribed else self.limits.out_hard):
+        self._check_unread(transport, client)
+
+    def _check_unread(self, transport: Transport, client: Client) -> None:
+        """Replies wait, for the client to read them or for an earlier one: it is not read, or closed, if they are many."""
+        unread = client.out_size + client.held
+        if unread > (self.limits.pubsub_hard if client.subscribed else self.limits.out_hard):
             self._too_slow(client)
-        elif client.out_size > self.limits.out_pause and not transport.paused:
+        elif unread > self.limits.out_pause and not transport.paused:
             self._maybe_pause(transport, client)
 
     def _writable(self, transport: Transport) -> None:
@@ -532,28 +673,32 @@ class Driver:
             else:
                 behind.popleft()
         transport.want_out = False
-        self._behind.discard(owner)
         self._watch(transport)
         if owner.closing:
             self.close_client(owner)
 
     def _watch_output(self, now: float) -> None:
         """Close readers that were too slow for too long, and the greediest when all together hold too much."""
-        total, limits = 0, self.limits
-        for client in list(self._behind):
+        limits = self.limits
+        total = sum(up.queued - up.sent for up in self.lane.upstreams)
+        for client in list(self._heavy):
             soft, seconds = limits.out_soft, limits.out_soft_seconds
             if client.subscribed:
                 soft, seconds = limits.pubsub_soft, limits.pubsub_soft_seconds
-            total += client.out_size + client.backlog_size + client.inflight_bytes
+            holds = _holds(client)
+            total += holds
+            if holds < PAUSE_LOOK and not client.out_size:
+                self._heavy.discard(client)
             if client.out_size <= soft:
                 client.over_since = 0.0
             elif not client.over_since:
                 client.over_since = now
             elif now - client.over_since > seconds:
                 self._too_slow(client)
-        if total > limits.memory:
-            greediest = max(self._behind, key=lambda client: client.out_size)
+        while total > limits.memory and self._heavy:
+            greediest = max(self._heavy, key=_holds)
             log.warning("memory_limit", extra={"client": greediest.id, "peer": greediest.transport.address, "held": total})
+            total -= _holds(greediest)
             self.close_client(greediest)
 
     def _too_slow(self, client: Client) -> None:
@@ -562,8 +707,9 @@ class Driver:
         self.close_client(client)
 
     def _close_idle(self, now: float) -> None:
-        for client in list(self.clients.values()):
-            if client.idle and not client.subscribed and now - client.last_fed > self.limits.idle:
+        before = now - self.limits.idle
+        for client in [each for each in self.clients.values() if each.last_fed < before]:
+            if client.idle and not client.subscribed:
                 self.close_client(client)
 
     def close_idle(self, client: Client) -> bool:
@@ -585,19 +731,23 @@ class Driver:
             return
         transport: Transport = client.transport
         self.clients.pop(client.id, None)
-        self._behind.discard(client)
+        self._heavy.discard(client)
         self._paused.discard(transport)
-        self.lane.leave(client)
-        if transport.tls is not None and not transport.behind:
-            with contextlib.suppress(OSError):
-                transport.sock.send(transport.tls.close())
-        self._forget(transport)
+        try:
+            self.lane.leave(client)
+        finally:
+            if transport.tls is not None and not transport.behind:
+                with contextlib.suppress(OSError):
+                    transport.sock.send(transport.tls.close())
+            self._forget(transport)
 
     def _forget(self, transport: Transport) -> None:
         if self._transports.pop(transport.fd, None) is not None:
             self._epoll.unregister(transport.fd)
-            if transport.ident:
-                self._tell_ended()
+        if transport.ident:
+            transport.ident = 0
+            self._tell_ended()
+        self._greeted.pop(transport, None)
         transport.behind.clear()
         transport.sock.close()
 
@@ -618,8 +768,13 @@ class Driver:
         while not up.retired:
             try:
                 connected = await connect(up.endpoint, proto=up.proto, name=self.name, timeout=self.limits.connect_timeout)
-            except (ConnectFailed, GateError) as failure:
-                why = away(up.endpoint, failure)
+            except Exception as failure:
+                if isinstance(failure, (ConnectFailed, GateError)):
+                    why = away(up.endpoint, failure)
+                else:
+                    self.failures += 1
+                    log.exception("connect_failed", extra={"store": up.name, "do": "report this"})
+                    why = f"{up.endpoint.url}: the gate failed to connect, its log says more"
                 if up.state is not State.DOWN:
                     facts = {"store": up.name, "why": why, "do": "start it or correct its url; the gate goes on trying"}
                     log.warning("store_down", extra=facts)
@@ -642,7 +797,7 @@ class Driver:
         up.transport = transport
         self._transports[transport.fd] = transport
         self._epoll.register(transport.fd, _IN)
-        up.last_read = time.monotonic()
+        up.last_read = up.since = time.monotonic()
         self.lane.connected(up)
         if connected.leftover:  # it speaks before it is asked
             try:
@@ -723,7 +878,7 @@ class Driver:
         held = up.held
         self._forget(transport)
         log.warning("store_connection_lost", extra={"store": up.name, "why": why, "unanswered": len(up.fifo)})
-        up.in_a_hurry = not held
+        up.in_a_hurry = not held and time.monotonic() - up.since > self.limits.reconnect_longest  # else it would be a storm
         self.lane.lost(up, why)
 
     # ------------------------------------------------------------------ the end
@@ -735,3 +890,9 @@ class Driver:
             self._forget(transport)
         self.stop_listening()
         self._epoll.close()
+        os.close(self._wake)
+
+
+def _holds(client: Client) -> int:
+    """Bytes that are in memory for a client."""
+    return client.out_size + client.held + client.backlog_size + client.inflight_bytes + client.scanner.held

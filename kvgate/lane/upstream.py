@@ -41,6 +41,7 @@ class Upstream:
         "refusal",
         "retired",
         "sent",
+        "since",
         "state",
         "touched",
         "transport",
@@ -70,6 +71,7 @@ class Upstream:
         self.aside = False  # the unfinished reply is a push or an error: it may be meant for the gate
         self.unasked = False  # nobody waited when it began: it is dropped at its end
         self.last_read = 0.0
+        self.since = 0.0  # when the present connection was made
         self.touched = False
         self.retired = False  # of a configuration that is served no more
         self.held = False  # a store that refuses writes is left: nothing more is sent before the reconnect

@@ -130,11 +130,11 @@ class RequestScanner:
         "_left",
         "_line",
         "_missing",
-        "_size",
         "args",
         "authenticated",
         "canonical",
         "oversized",
+        "size",
         "value_limit",
     )
 
@@ -148,7 +148,7 @@ class RequestScanner:
         self._args: list[bytes] = []
         self._left = 0  # arguments still to come; 0: between requests
         self._missing = -1  # bytes of the present bulk still to come, its line end included; -1: its header is to come
-        self._size = 0  # what the arguments of the present request hold, the one that is coming in counted whole
+        self.size = 0  # of the arguments of a half-read request, the one that is coming in counted whole; bytes
         self._dropping = False  # the present bulk is over `value_limit`
         self._chunks: list[bytes] = []
         self._line = b""  # the beginning of a line whose end has not come
@@ -163,7 +163,7 @@ class RequestScanner:
         """Bytes in memory for a request that is half read."""
         if not self._left:
             return len(self._line)
-        return self._size + len(self._line) - (self._missing if self._missing > 0 and not self._dropping else 0)
+        return self.size + len(self._line) - (self._missing if self._missing > 0 and not self._dropping else 0)
 
     def feed(self, data: bytes, pos: int) -> int:
         """Consume from `pos`; the position behind what was consumed.
@@ -186,7 +186,7 @@ class RequestScanner:
                     return pos
             pos = self._bulk(data, pos)
             if not self._left:
-                self.args, self._args = self._args, []
+                self.args, self._args, self.size = self._args, [], 0
                 return pos
         return pos
 
@@ -209,7 +209,7 @@ class RequestScanner:
             self.canonical &= count == 0
             self.args = []
         else:
-            self._left, self._size = count, 0
+            self._left, self.size = count, 0
         return pos
 
     def _inline(self, data: bytes, pos: int) -> int:
@@ -268,10 +268,10 @@ class RequestScanner:
         if length > self.value_limit:
             self.oversized = max(self.oversized, length)
             self._dropping = True
-            self._size += ARGUMENT
+            self.size += ARGUMENT
         else:
-            self._size += length + ARGUMENT
-        if self._size > REQUEST_LIMIT:
+            self.size += length + ARGUMENT
+        if self.size > REQUEST_LIMIT:
             raise ProtocolError("Protocol error: too big request")
         self._missing = length + 2
         return pos
