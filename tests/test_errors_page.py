@@ -13,7 +13,7 @@ from tests.support.servers import ROOT
 PAGE = (ROOT / "docs" / "errors.md").read_text("utf-8")
 SECTIONS = dict(re.findall(r"^### `(.+?)`\n(.*?)(?=^##|\Z)", PAGE, re.MULTILINE | re.DOTALL))
 
-REDIS_OWN = {"ERR", "EXECABORT", "NOSCRIPT", "WRONGTYPE"}
+REDIS_OWN = {"BUSYKEY", "ERR", "EXECABORT", "NOSCRIPT", "WRONGTYPE"}
 """Codes whose texts outside of errors.py are Redis' own; the gate's own ERR texts are listed in GATE_TEXTS too."""
 
 GATE_TEXTS = (
