@@ -53,6 +53,8 @@ TRIO = {
     "kvgate_redis.health": "asks stores at intervals",
     "kvgate_redis.listing": "paces listings",
     "kvgate_redis.spread": "asks shards side by side",
+    "kvgate_tikv.bridge": "deadlines of native calls, commits that no cancellation interrupts",
+    "kvgate_tikv.calls": "waits for native futures",
 }
 """Who may import trio, and what for. Everything else is decided without waiting, and tested without an event loop."""
 

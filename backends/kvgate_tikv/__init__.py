@@ -1,0 +1,1 @@
+"""TiKV as a store of the gate, through the package tikv-client."""
