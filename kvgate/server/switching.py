@@ -169,7 +169,11 @@ def adopt(gate: "Dispatcher", client: Client) -> None:
     else:
         session.user = users.get(session.user.name)
         if session.user is None or not session.user.from_address(session.host):
-            gate.driver.close_client(client)
+            if client.busy and session.last_command == "gate|reload":  # it is told what it has done, and nothing more
+                session.user = None
+                gate.lane.hang_up(client)
+            else:
+                gate.driver.close_client(client)
             return
     gate.fit_limits(client)
     feeds = () if session.subscriptions is None else session.subscriptions.feeds.values()
