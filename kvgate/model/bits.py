@@ -17,6 +17,7 @@ from kvgate.wire.request import BULK_LIMIT, parse_length
 
 _OFFSETS: Final = BULK_LIMIT * 8
 """Bit offsets are below this: Redis' own limit with its default proto-max-bulk-len."""
+_SIGN: Final = 1 << 63
 _AT_ONCE: Final = CHUNK  # bytes in one integer: 0.05 ms, so that other threads are not kept waiting for the interpreter
 _COUNTING: Final = 32  # counting the bits of a chunk takes as long as reading so many records
 _SEARCHING: Final = 4
@@ -32,7 +33,7 @@ def bit_offset(text: bytes, width: int = 0) -> int:
     counted = width > 0 and text[:1] == b"#"
     offset = parse_length(text[1:] if counted else text)
     if offset is not None and counted:
-        offset *= width
+        offset = (offset * width + _SIGN) % (2 * _SIGN) - _SIGN  # in 64 bits, as Redis computes it
     if offset is None or not 0 <= offset < _OFFSETS:
         raise GateError("ERR bit offset is not an integer or out of range")
     return offset

@@ -7,7 +7,7 @@ import attrs
 
 from kvgate.errors import GateError, wrong_arity
 from kvgate.model.floats import LONGEST_FLOAT, parse_float80
-from kvgate.model.meta import STRING, Meta
+from kvgate.model.meta import CHUNK, STRING, Meta
 from kvgate.model.numbers import INT64_MAX, INT64_MIN, LONGEST_INTEGER, parse_int64
 from kvgate.model.options import expiry, getex_options, set_options
 from kvgate.model.strings_edit import length, string
@@ -95,6 +95,7 @@ async def getex(tx: Transaction, args: list[bytes]) -> Reply:
 async def mget(tx: Transaction, args: list[bytes]) -> Reply:
     """``MGET key [key …]``; a key of another type answers nil."""
     metas = await tx.load_many(args[1:])
+    tx.expects(sum(-(-meta.outside.size // CHUNK) for meta in metas if meta is not None and meta.outside is not None))
     return [None if meta is None or meta.type != STRING else await tx.text(meta) for meta in metas]
 
 

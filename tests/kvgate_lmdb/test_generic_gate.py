@@ -68,13 +68,16 @@ def test_the_gate_serves_them_all_and_keeps_them(gates: Gates) -> None:
         ((b"BITCOUNT", b"k"), False),
         ((b"BITPOS", b"k", b"0", b"0", b"-1"), False),
         ((b"DUMP", b"k"), False),
+        ((b"MGET", b"a", b"long", b"b"), True),
+        ((b"MGET", *[b"long"] * 100), True),
+        ((b"MGET", b"a", *[b"longer"] * 65), False),
         ((b"LCS", b"a", b"long"), False),
     ],
 )
 async def test_reads_run_in_the_lane_or_beside_it(tmp_path: Path, asked: tuple[bytes, ...], stays: bool) -> None:
     async with running(tmp_path) as store:
-        for key, value in ((b"k", BIG), (b"a", b"ohmytext"), (b"b", b"mynewtext"), (b"long", bytes(CHUNK))):
-            await store.ask(b"SET", key, value)
+        await store.ask(b"MSET", b"k", BIG, b"a", b"ohmytext", b"b", b"mynewtext")
+        await store.ask(b"MSET", b"long", bytes(CHUNK), b"longer", bytes(2 * CHUNK))
         found = store.backend.execute_now(command(*asked), context())
         assert (found is not None) == stays
         (reply,) = await store.backend.execute([command(*asked)], context())
