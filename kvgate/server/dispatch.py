@@ -177,7 +177,7 @@ class Dispatcher:
             client.routes = NO_ROUTES
         client.subscribed = session.subscriptions is not None
         of_protocol = self._shared_connections
-        client.line = client.id % of_protocol + (of_protocol if session.proto == 3 else 0)
+        self.lane.move(client, client.id % of_protocol + (of_protocol if session.proto == 3 else 0))
 
     # ------------------------------------------------------------------ the gates, in order
 

@@ -8,7 +8,16 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from kvgate.errors import ProtocolError
-from kvgate.wire.request import LINE_LIMIT, RequestScanner, encode_request, parse_length, split_inline
+from kvgate.wire.request import (
+    ARGUMENT,
+    BULK_LIMIT,
+    LINE_LIMIT,
+    REQUEST_LIMIT,
+    RequestScanner,
+    encode_request,
+    parse_length,
+    split_inline,
+)
 from tests.wire.feeding import Request, Scanned, at_cuts, bytewise, cuts, scan
 
 misleading = st.sampled_from([b"", b"\r\n", b"*1\r\n", b"$3\r\nfoo\r\n"])
@@ -146,6 +155,41 @@ def test_the_limits_before_authentication_end_with_it() -> None:
     assert scan([encode_request([b"x"] * 10)], scanner).error == b""
     scanner.authenticated = True
     assert scan([encode_request([b"x"] * 11), encode_request([b"y" * 16385])], scanner).error == b""
+
+
+def test_all_arguments_together_have_a_limit() -> None:
+    """It is looked at before the bytes come: nothing large is made here."""
+    too_big = b"-ERR Protocol error: too big request\r\n"
+    header = b"*9\r\n$3\r\nSET\r\n$%d\r\n" % BULK_LIMIT
+    assert scan([header]) == Scanned([], idle=False), "the longest value fits"
+    scanner = RequestScanner(value_limit=REQUEST_LIMIT)
+    scan([b"*3\r\n$3\r\nSET\r\n"], scanner)
+    rest = REQUEST_LIMIT - scanner.size - ARGUMENT
+    scanner.size += rest - 1000
+    assert scan([b"$1000\r\n"], scanner).error == b""
+    scanner = RequestScanner(value_limit=REQUEST_LIMIT)
+    scan([b"*3\r\n$3\r\nSET\r\n"], scanner)
+    scanner.size += rest - 1000
+    assert scan([b"$1001\r\n"], scanner).error == too_big
+
+
+def test_many_short_arguments_weigh_more_than_their_text() -> None:
+    scanner = RequestScanner()
+    assert scan([b"*1000\r\n" + b"$1\r\nx\r\n" * 999], scanner).error == b""
+    assert scanner.held == 999 * (1 + ARGUMENT)
+    scan([b"$1\r\nx\r\n"], scanner)
+    assert scanner.held == scanner.size == 0
+
+
+def test_what_is_half_read_is_counted_as_it_comes() -> None:
+    scanner = RequestScanner(value_limit=1000)
+    held = []
+    for data in (b"*3\r\n$3\r", b"\nSET\r\n$500\r\n", b"v" * 100, b"v" * 400 + b"\r\n", b"$2000\r\n", b"w" * 1900):
+        scan([data], scanner)
+        held.append(scanner.held)
+    base = 3 + ARGUMENT
+    assert held == [3, base + ARGUMENT - 2, base + ARGUMENT + 98, base + 500 + ARGUMENT, base + 500 + 2 * ARGUMENT,
+                    base + 500 + 2 * ARGUMENT], "a value that is dropped is not held"  # fmt: skip
 
 
 def test_a_large_value_in_small_portions_costs_linear_time() -> None:
