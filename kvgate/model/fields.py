@@ -233,6 +233,7 @@ async def scan(
     if meta.outside is None:
         small = decode_small(meta.payload).items()
         return 0, [(name, value) for name, value in small if wanted is None or wanted(name)]
+    tx.expects(min(count, meta.outside.size) + 1)
     following, page = await _page(tx, meta.outside.identity, cursor, count)
     chosen = page if wanted is None else [(key, raw) for key, raw in page if wanted(_name(key, raw))]
     return following, await _read(tx, meta.outside.identity, chosen, Volume())
@@ -240,7 +241,6 @@ async def scan(
 
 async def _page(tx: Transaction, identity: int, cursor: int, count: int) -> tuple[int, list[tuple[bytes, bytes]]]:
     """Stored elements: one more than `count` is read, to know where the next page begins."""
-    tx.expects(count + 1)
     start, end = keyspace.fields_from(identity, cursor), keyspace.fields_from(identity, keyspace.PLACES)
     found: list[tuple[bytes, bytes]] = []
     volume = Volume()
@@ -287,6 +287,29 @@ async def store(tx: Transaction, key: bytes, meta: Meta | None, fields: Mapping[
     else:
         await _move_out(tx, key, meta, known)
     return len(known) - before
+
+
+async def change(
+    tx: Transaction, key: bytes, meta: Meta | None, field: bytes, new: Callable[[bytes | None], bytes | None]
+) -> bool:
+    """Read one field, once, and write what `new` makes of its value (None: there is no such field), unless that is None.
+
+    Whether it was written; what `new` raises passes.
+    """
+    if meta is None or meta.outside is None:
+        value = new(None if meta is None else find_small(meta.payload, field))
+        if value is not None:
+            await store(tx, key, meta, {field: value})
+        return value is not None
+    place = meta.outside
+    raw = await tx.kv.get(keyspace.field_key(place.identity, field))
+    value = new(None if raw is None else await _value(tx, place.identity, raw))
+    if value is None:
+        return False
+    _drop_value(tx, place.identity, raw)
+    _put(tx, place.identity, field, value)
+    await _touch(tx, key, meta, place, place.size + (raw is None))
+    return True
 
 
 async def _move_out(tx: Transaction, key: bytes, meta: Meta, fields: Mapping[bytes, bytes]) -> None:

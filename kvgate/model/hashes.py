@@ -51,9 +51,7 @@ async def hmset(tx: Transaction, args: list[bytes]) -> Reply:
 async def hsetnx(tx: Transaction, args: list[bytes]) -> Reply:
     """``HSETNX key field value``."""
     meta = await _hash(tx, args[1])
-    if meta is not None and await fields.size_of(tx, meta, args[2]) is not None:
-        return 0
-    return await fields.store(tx, args[1], meta, {args[2]: args[3]})
+    return int(await fields.change(tx, args[1], meta, args[2], lambda before: args[3] if before is None else None))
 
 
 async def hdel(tx: Transaction, args: list[bytes]) -> Reply:
@@ -64,37 +62,48 @@ async def hdel(tx: Transaction, args: list[bytes]) -> Reply:
 
 async def hincrby(tx: Transaction, args: list[bytes]) -> Reply:
     """``HINCRBY key field increment``."""
-    step = parse_int64(args[3])
-    meta = await _hash(tx, args[1])
-    text = None if meta is None else await fields.get(tx, meta, args[2])
+    step, after = parse_int64(args[3]), 0
+
+    def add(text: bytes | None) -> bytes:
+        nonlocal after
+        after = step + (0 if text is None else _integer(text))
+        if not INT64_MIN <= after <= INT64_MAX:
+            raise GateError("ERR increment or decrement would overflow")
+        return b"%d" % after
+
+    await fields.change(tx, args[1], await _hash(tx, args[1]), args[2], add)
+    return after
+
+
+def _integer(text: bytes) -> int:
+    """The number in a field."""
     try:
-        after = step + (0 if text is None else parse_int64(text))
+        return parse_int64(text)
     except GateError:
         raise GateError("ERR hash value is not an integer") from None
-    if not INT64_MIN <= after <= INT64_MAX:
-        raise GateError("ERR increment or decrement would overflow")
-    await fields.store(tx, args[1], meta, {args[2]: b"%d" % after})
-    return after
 
 
 async def hincrbyfloat(tx: Transaction, args: list[bytes]) -> Reply:
     """``HINCRBYFLOAT key field increment``."""
-    step = parse_float80(args[3])
+    step, after = parse_float80(args[3]), b""
     if step is None:
         raise GateError("ERR value is not a valid float")
     if step.infinite:
         raise GateError("ERR value is NaN or Infinity")
-    meta = await _hash(tx, args[1])
-    text = None if meta is None else await fields.get(tx, meta, args[2])
-    before = Float80() if text is None else parse_float80(text)
-    if before is None:
-        raise GateError("ERR hash value is not a float")
-    after = before + step
-    if after is None:
-        raise GateError("ERR increment would produce NaN or Infinity")
-    value = after.human()
-    await fields.store(tx, args[1], meta, {args[2]: value})
-    return value
+
+    def add(text: bytes | None) -> bytes:
+        nonlocal after
+        before = Float80() if text is None else parse_float80(text)
+        if before is None:
+            raise GateError("ERR hash value is not a float")
+        total = before + step
+        if total is None:
+            raise GateError("ERR increment would produce NaN or Infinity")
+        after = total.human()
+        return after
+
+    await fields.change(tx, args[1], await _hash(tx, args[1]), args[2], add)
+    return after
 
 
 # ---------------------------------------------------------------------- reading

@@ -90,6 +90,17 @@ async def test_the_sweeper_goes_on_where_it_ended_and_another_one_begins_anew(mo
     assert await world.records(b"D", b"E") == await world.records(b"Q", b"R") == []
 
 
+async def test_big_hashes_of_a_flushed_store_are_swept() -> None:
+    world = await hash_of(300)
+    await world.ask(b"SET", b"k", b"v")
+    await world.flush()
+    assert await world.ask(b"HGET", b"h", b"field1") is None
+    assert await world.ask(b"HSET", b"h", b"a", b"1") == 1
+    await world.sweep()
+    assert await world.records(b"D", b"E") == await world.records(b"Q", b"R") == []
+    assert await world.ask(b"HLEN", b"h") == 1
+
+
 async def test_many_small_orders_are_done_together() -> None:
     world = World()
     for number in range(10):
