@@ -33,6 +33,7 @@ def open_environment(path: Path, *, durable: bool, map_size: int) -> lmdb.Enviro
     except (OSError, lmdb.Error) as error:
         raise ConfigurationError([f"path: cannot open the store in {path}: {error}"]) from error
     try:
+        check_size(env, path)
         env.reader_check()  # slots of processes that died without giving them back
         _check_header(env, path)
     except BaseException:
@@ -72,6 +73,19 @@ def _check_header(env: lmdb.Environment, path: Path) -> None:
                 txn.put(keyspace.HEADER, encode_header(header))
         return
     check_format(raw, path)
+
+
+def check_size(env: lmdb.Environment, path: Path) -> None:
+    """Refuse a file that was cut short: whoever read its missing pages would be killed by SIGBUS.
+
+    Raises:
+        ConfigurationError: it is shorter than the pages in use. (Free pages at its end need not be there.)
+    """
+    stat = env.stat()
+    used = stat["psize"] * (2 + stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"])
+    size = (path / "data.mdb").stat().st_size
+    if 0 < size < used:
+        raise ConfigurationError([f"path: the store in {path} was cut short: {size} bytes are there, {used} in use"])
 
 
 def check_format(raw: bytes, path: Path) -> StoreHeader:

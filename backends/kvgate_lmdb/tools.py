@@ -22,7 +22,7 @@ from kvgate.model import census, keyspace
 from kvgate.model.check import Check
 from kvgate.model.overlay import Snapshot
 from kvgate_lmdb.engine import Pages
-from kvgate_lmdb.environment import MAX_READERS, check_format
+from kvgate_lmdb.environment import MAX_READERS, check_format, check_size
 
 DATA: Final = "data.mdb"
 LOCK: Final = "lock.mdb"
@@ -46,6 +46,7 @@ def _opened(path: Path, *, lock: bool = True) -> Iterator[lmdb.Environment]:
     except (OSError, lmdb.Error) as error:
         raise ConfigurationError([f"{path}: cannot open the store: {error}"]) from error
     try:
+        check_size(env, path)
         with env.begin() as txn:
             raw = txn.get(keyspace.HEADER)
         if raw is None:
@@ -113,7 +114,7 @@ def statistics(path: Path, progress: Progress) -> StoreStatistics:
                 "record_bytes": found.bytes,
                 "page_bytes": stat["psize"],
                 "used_pages": used,
-                "free_pages": pages - used,
+                "free_pages": pages - used - 2,  # two are LMDB's own; a few of these hold the list of the others
                 "file_bytes": (path / DATA).stat().st_size,
                 "map_bytes": info["map_size"],
             },
