@@ -53,8 +53,15 @@ TRIO = {
     "kvgate_redis.health": "asks stores at intervals",
     "kvgate_redis.listing": "paces listings",
     "kvgate_redis.spread": "asks shards side by side",
+    "kvgate_tikv.backend": "owns the tasks of a backend",
     "kvgate_tikv.bridge": "deadlines of native calls, commits that no cancellation interrupts",
     "kvgate_tikv.calls": "waits for native futures",
+    "kvgate_tikv.groups": "gathers writes of several tasks, commits shielded",
+    "kvgate_tikv.link": "connects, and watches, at intervals",
+    "kvgate_tikv.reads": "gathers reads of several tasks",
+    "kvgate_tikv.retry": "pauses between tries",
+    "kvgate_tikv.run": "two calls side by side",
+    "kvgate_tikv.upkeep": "renews a lease, sweeps, at intervals",
 }
 """Who may import trio, and what for. Everything else is decided without waiting, and tested without an event loop."""
 

@@ -7,7 +7,7 @@ from typing import Final
 from kvgate.errors import in_doubt, try_again
 from kvgate.model.kv import KvTxn
 from kvgate_tikv.bridge import Client, OutcomeUnknown, Snapshot, Txn, Unavailable, milliseconds
-from kvgate_tikv.layers import Layer
+from kvgate_tikv.layers import Layer, Source
 from kvgate_tikv.ranges import Strides, paged
 
 MOST_VALUES: Final = 100
@@ -81,7 +81,7 @@ class Reads:
 class SnapshotTxn(Layer):
     """A `KvTxn` begun to read."""
 
-    def __init__(self, below: Reads, timestamp: int) -> None:
+    def __init__(self, below: Source, timestamp: int) -> None:
         """The state at `timestamp`."""
         super().__init__(below, self._refuse, {})
         self.timestamp = timestamp

@@ -19,6 +19,10 @@ class Source(Protocol):
         """Their keys."""
 
 
+class NotCachedError(Exception):
+    """A read went beyond what was read before; nothing has been done."""
+
+
 class Cached:
     """A source that keeps what single keys were found to be."""
 
@@ -26,6 +30,10 @@ class Cached:
         """Read `below`."""
         self._below = below
         self._known: dict[bytes, bytes | None] = {}
+
+    def known(self) -> "Known":
+        """What is here, and nothing else."""
+        return Known(self._known)
 
     async def prefetch(self, keys: Iterable[bytes]) -> None:
         """Read the keys together, so that `get_many` finds them here."""
@@ -46,6 +54,31 @@ class Cached:
     async def scan_keys(self, start: bytes, end: bytes, limit: int) -> list[bytes]:
         """As `Source.scan_keys`."""
         return await self._below.scan_keys(start, end, limit)
+
+
+class Known:
+    """A source of what a cache holds: it never waits, and raises `NotCachedError` for everything else."""
+
+    def __init__(self, known: Mapping[bytes, bytes | None]) -> None:
+        """Of `known`."""
+        self._known = known
+
+    async def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """As `Source.get_many`."""
+        try:
+            return [self._known[key] for key in keys]
+        except KeyError:
+            raise NotCachedError from None
+
+    async def scan(self, start: bytes, end: bytes, limit: int) -> list[tuple[bytes, bytes]]:
+        """Raises `NotCachedError`."""
+        del start, end, limit
+        raise NotCachedError
+
+    async def scan_keys(self, start: bytes, end: bytes, limit: int) -> list[bytes]:
+        """Raises `NotCachedError`."""
+        del start, end, limit
+        raise NotCachedError
 
 
 class Layer:

@@ -186,3 +186,19 @@ def queued_id(identity: int) -> bytes:
 def queued_group(group: bytes) -> bytes:
     """The sweeper's order to delete what a flush of `group` left behind."""
     return b"Q\x02" + group_key(group)[2:]
+
+
+def receipt_key(ms: int, random: bytes) -> bytes:
+    """The record of a committed group that began at `ms`; 17 random bytes."""
+    return b"R" + random[:1] + ms.to_bytes(8, "big") + random[1:]
+
+
+def receipts(first: int, until: int) -> tuple[bytes, bytes]:
+    """The range of records whose first random byte is `first`, of groups that began before `until` (ms)."""
+    head = b"R" + first.to_bytes(1, "big")
+    return head, head + until.to_bytes(8, "big")
+
+
+def lease_key(name: bytes) -> bytes:
+    """The record of who does a work of which there is one for each store: ``sweeper``."""
+    return b"L" + name

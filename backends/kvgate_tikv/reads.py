@@ -1,0 +1,179 @@
+"""Reads that wait together share one timestamp, taken after the last of them arrived, and one read of all their records."""
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Final
+
+import attrs
+import trio
+
+from kvgate.backend import CallContext, Command
+from kvgate.errors import try_again
+from kvgate.model.handlers import HANDLERS
+from kvgate.model.kv import run_now
+from kvgate.model.transaction import Transaction
+from kvgate.wire.reply import Raw, encode
+from kvgate_tikv.bridge import Unavailable, milliseconds
+from kvgate_tikv.engine import SnapshotTxn, TikvEngine
+from kvgate_tikv.layers import Cached, NotCachedError, Source
+from kvgate_tikv.retry import Retries
+from kvgate_tikv.run import error_reply, records_of, run_handler
+
+MOST_JOBS: Final = 256
+"""Clients whose reads go together."""
+PATIENCE: Final = 0.15
+"""Seconds after which a batch is no longer waited for: the next one begins beside it, and its own clients go on each alone,
+since one key that another client has locked holds up a read of many for 1.5 s."""
+MOST_BATCHES: Final = 16
+
+
+@attrs.define(slots=True, eq=False)
+class _Job:
+    """Commands of one client, in order, one snapshot for all."""
+
+    commands: Sequence[Command]
+    proto: int
+    deadline: float
+    replies: list[Raw] = attrs.field(factory=list)
+    done: trio.Event = attrs.field(factory=trio.Event)
+    left: bool = False
+
+    @property
+    def keys(self) -> list[bytes]:
+        """Its keys."""
+        return [command.args[at] for command in self.commands for at in command.keys]
+
+    def end(self, replies: list[Raw]) -> None:
+        """Answer."""
+        self.replies = replies
+        self.done.set()
+
+
+class ReadBatches:
+    """The queue of reads of one store, and what empties it."""
+
+    def __init__(self, engine: TikvEngine) -> None:
+        """Read from `engine`, once `run` runs."""
+        self._engine = engine
+        self._queue: deque[_Job] = deque()
+        self._wake = trio.Event()
+        self._slots = trio.CapacityLimiter(MOST_BATCHES)
+        self.batches = self.commands = self.retries = 0
+
+    async def submit(self, commands: Sequence[Command], call: CallContext) -> list[Raw]:
+        """The encoded replies.
+
+        Raises:
+            GateError: ``TRYAGAIN`` when the store did not answer in time.
+        """
+        job = _Job(commands, call.proto, call.deadline)
+        self._queue.append(job)
+        self._wake.set()
+        try:
+            with trio.move_on_at(call.deadline):
+                await job.done.wait()
+                return job.replies
+        finally:
+            job.left = True
+        raise try_again("the store did not answer in time")
+
+    async def run(self) -> None:
+        """Serve the queue until cancelled."""
+        async with trio.open_nursery() as nursery:
+            while True:
+                await self._wake.wait()
+                self._wake = trio.Event()
+                while self._queue:
+                    await self._slots.acquire_on_behalf_of(jobs := self._take())
+                    done = trio.Event()
+                    nursery.start_soon(self._serve, jobs, done)
+                    with trio.move_on_after(PATIENCE):
+                        await done.wait()
+
+    def _take(self) -> "_Batch":
+        jobs: list[_Job] = []
+        while self._queue and len(jobs) < MOST_JOBS:
+            job = self._queue.popleft()
+            if not job.left:
+                jobs.append(job)
+        return _Batch(jobs)
+
+    async def _serve(self, batch: "_Batch", done: trio.Event) -> None:
+        try:
+            rest = batch.jobs if len(batch.jobs) == 1 else await self._shared(batch.jobs, done)
+            if len(rest) < len(batch.jobs):
+                done.set()
+            async with trio.open_nursery() as nursery:
+                for job in rest:
+                    nursery.start_soon(self._alone, job)
+        finally:
+            done.set()
+            self._slots.release_on_behalf_of(batch)
+
+    async def _shared(self, jobs: Sequence[_Job], done: trio.Event) -> Sequence[_Job]:
+        """Answer jobs from one snapshot; those that are left when the store does not give it soon, or not all of it."""
+        cached = None
+        with trio.move_on_after(PATIENCE):
+            try:
+                timestamp, cached = await self._open(jobs)
+            except Unavailable:
+                self.retries += 1
+        if cached is None:
+            return jobs
+        longer = [job for job in jobs if not self._at_once(job, cached, timestamp)]
+        done.set()
+        async with trio.open_nursery() as nursery:
+            for job in longer:
+                nursery.start_soon(self._longer, job, cached, timestamp)
+        return [job for job in longer if not job.done.is_set()]
+
+    async def _open(self, jobs: Sequence[_Job]) -> tuple[int, Cached]:
+        """A snapshot of this moment with all records that the jobs read first."""
+        timestamp = await self._engine.timestamp()
+        cached = Cached(self._engine.read(timestamp))
+        await cached.prefetch(records_of([key for job in jobs for key in job.keys]))
+        self.batches += 1
+        return timestamp, cached
+
+    def _at_once(self, job: _Job, cached: Cached, timestamp: int) -> bool:
+        try:
+            job.end(run_now(self._replies(job, cached.known(), timestamp)))
+        except NotCachedError:
+            return False
+        return True
+
+    async def _longer(self, job: _Job, cached: Cached, timestamp: int) -> None:
+        with trio.CancelScope(deadline=job.deadline):
+            try:
+                job.end(await self._replies(job, cached, timestamp))
+            except Unavailable:
+                self.retries += 1
+
+    async def _alone(self, job: _Job) -> None:
+        retries = Retries(job.deadline)
+        with trio.CancelScope(deadline=job.deadline):
+            while True:
+                try:
+                    timestamp, cached = await self._open([job])
+                    job.end(await self._replies(job, cached, timestamp))
+                except Unavailable as error:
+                    self.retries += 1
+                    why = str(error)
+                else:
+                    return
+                if not await retries.again():
+                    job.end([encode(error_reply(try_again(why)), job.proto)] * len(job.commands))
+                    return
+
+    async def _replies(self, job: _Job, source: Source, timestamp: int) -> list[Raw]:
+        replies = []
+        for command in job.commands:
+            tx = Transaction(SnapshotTxn(source, timestamp), milliseconds(timestamp))
+            replies.append(encode(await run_handler(HANDLERS[command.spec.name], tx, command.args), job.proto))
+        self.commands += len(job.commands)
+        return replies
+
+
+@attrs.frozen(slots=True, eq=False)
+class _Batch:
+    jobs: list[_Job]
