@@ -1,6 +1,7 @@
 """Finding adapters: entry points of the group ``kvgate.backends``, imported when a configuration names their type."""
 
 from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, Final
@@ -13,7 +14,9 @@ from kvgate.routing.configuration import Configuration
 GROUP: Final = "kvgate.backends"
 
 
+@cache
 def _entry_points() -> dict[str, EntryPoint]:
+    """Looked for once, which takes milliseconds: what is installed later is found at the next start."""
     return {point.name: point for point in entry_points(group=GROUP)}
 
 

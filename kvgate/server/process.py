@@ -18,7 +18,7 @@ from kvgate.server import switching
 from kvgate.server.difference import kept_open, location
 from kvgate.server.dispatch import Dispatcher
 from kvgate.server.places import Places
-from kvgate.server.reload import Build, in_effect
+from kvgate.server.reload import Build, beside_the_lane, in_effect
 from kvgate.server.surroundings import raise_file_limit
 from kvgate.server.switching import Moving
 
@@ -96,12 +96,17 @@ class Process:
 
     # ------------------------------------------------------------------ another configuration
 
-    async def prepare(self, text: bytes) -> None:
-        """See `Target`: the lane goes on meanwhile; what is parsed is parsed in a thread."""
+    async def prepare_text(self, text: bytes) -> None:
+        """`prepare` in a worker. Raises GateError."""
         try:
-            _, configuration, made = await trio.to_thread.run_sync(self._build, text)
+            _, configuration, backends = await beside_the_lane(lambda: self._build(text))
         except ConfigurationError as error:
             raise GateError("ERR " + "; ".join(error.mistakes)) from None
+        await self.prepare(text, configuration, backends)
+
+    async def prepare(self, text: bytes, configuration: Configuration, made: Mapping[str, Backend]) -> None:
+        """See `Target`."""
+        del text
         configuration = attrs.evolve(configuration, gate=in_effect(self.dispatcher.configuration.gate, configuration.gate))
         await self.discard()
         now = self.dispatcher
@@ -118,8 +123,9 @@ class Process:
             backends[name] = backend
             fresh.append(name)
         places = Places(configuration, backends, now.places)
+        moving = await beside_the_lane(lambda: Moving(now.places, places))
         now.attach(places, fresh)
-        self._prepared = _Prepared(configuration, backends, places, Moving(now.places, places), tuple(fresh))
+        self._prepared = _Prepared(configuration, backends, places, moving, tuple(fresh))
         try:
             for name in fresh:
                 await self._start(name, backends[name])

@@ -93,8 +93,9 @@ class Worker:
         if self.process.returncode is None:
             self.process.kill()
 
-    async def prepare(self, text: bytes) -> None:
+    async def prepare(self, text: bytes, configuration: Configuration, backends: Mapping[str, Backend]) -> None:
         """See `Target`."""
+        del configuration, backends
         await self._call("prepare", text.decode("utf-8", "surrogateescape"), patience=PREPARE)
 
     async def hold(self) -> None:

@@ -129,7 +129,7 @@ class _Work:
         return await self.process.dispatcher.answer_for_other(words, user, ident, proto)
 
     async def _prepare(self, text: str) -> None:
-        await self.process.prepare(text.encode("utf-8", "surrogateescape"))
+        await self.process.prepare_text(text.encode("utf-8", "surrogateescape"))
 
     async def _switch(self) -> None:
         await self.process.switch()
