@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from bench import connect, core, idle, lrange, namespaces
+from bench import connect, core, embedded, idle, lrange, namespaces
 from bench.peers import NAMES, default_gate
 from bench.process import BenchError, raise_file_limit
 from bench.report import ORDER, Section, Settings, provenance, written
@@ -20,6 +20,8 @@ SECTIONS: dict[str, Callable[[Settings], Section]] = {
     "namespaces": namespaces.section,
     "connect": connect.section,
     "lrange": lrange.section,
+    "embedded": embedded.section,
+    "footprint": embedded.footprint,
 }
 
 

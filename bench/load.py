@@ -60,24 +60,35 @@ def parse_csv(text: str) -> tuple[float, float, float]:
     return float(rows[0]["rps"]), float(rows[0]["p50_latency_ms"]), float(rows[0]["p99_latency_ms"])
 
 
-def run(fleet: Fleet, peer: Peer, load: Load) -> Sample:
+def once(peer: Peer, load: Load) -> Sample:
     """Run the load once.
 
     Raises:
-        BenchError: redis-benchmark failed, or the shards did not see every request (an error reply, an answer from elsewhere).
+        BenchError: redis-benchmark failed, or was told an error.
     """
-    name = load.command[0].lower()
-    calls, cpu = fleet.calls(name), cpu_seconds(peer.server.pid)
+    cpu = cpu_seconds(peer.server.pid)
     line: Sequence[str] = ["redis-benchmark", *peer.benchmark_options(), *load.options(), *load.command]
     done = subprocess.run(line, capture_output=True, text=True, timeout=600, check=False)
     cpu = cpu_seconds(peer.server.pid) - cpu
     if done.returncode:
         raise BenchError(f"redis-benchmark on {peer.name}: {done.stderr.strip()[-300:] or done.stdout[-300:]}")
+    rps, p50, p99 = parse_csv(done.stdout)
+    return Sample(rps, p50, p99, cpu / load.requests * 1e6)
+
+
+def run(fleet: Fleet, peer: Peer, load: Load) -> Sample:
+    """As `once`, on a peer in front of the fleet's shards.
+
+    Raises:
+        BenchError: also when the shards did not see every request (an error reply, an answer from elsewhere).
+    """
+    name = load.command[0].lower()
+    calls = fleet.calls(name)
+    sample = once(peer, load)
     calls = fleet.calls(name) - calls
     if calls < load.requests:
         raise BenchError(f"{peer.name}: only {calls} of {load.requests} {name.upper()} reached the shards and succeeded")
-    rps, p50, p99 = parse_csv(done.stdout)
-    return Sample(rps, p50, p99, cpu / load.requests * 1e6)
+    return sample
 
 
 def check(peer: Peer, key: str) -> None:

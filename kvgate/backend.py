@@ -17,7 +17,7 @@ from kvgate.commands.spec import CommandSpec
 from kvgate.wire.reply import Raw, Reply
 
 
-@attrs.frozen(slots=True)
+@attrs.define(slots=True)
 class Command:
     """One client command, checked: known, right arity, allowed, its keys within one namespace or namespaces of one backend."""
 
@@ -30,7 +30,7 @@ class Command:
     """The canonical RESP request."""
 
 
-@attrs.frozen(slots=True)
+@attrs.define(slots=True)
 class CallContext:
     """For whom and until when a command runs."""
 
@@ -189,6 +189,22 @@ class InPlace(Protocol):
 
     def execute_now(self, command: Command, call: CallContext) -> Raw | Reply | None:
         """The reply, or None when this command has to go through `execute`. Takes well under a millisecond."""
+
+
+@runtime_checkable
+class Queueing(Protocol):
+    """A backend that takes commands without a task that waits for each client's, and tells when they are done."""
+
+    def enqueue(
+        self,
+        commands: Sequence[Command],
+        call: CallContext,
+        done: Callable[[Sequence[Raw | Reply]], None],
+        flush: Callable[[], None],
+    ) -> bool:
+        """Run the commands of one client in order, behind all that were taken before; False when they have to go through
+        `execute`. `done` gets a reply each, once, in trio's thread; after several of them `flush` is called once. At the
+        call's deadline they are answered ``TRYAGAIN`` or ``INDOUBT``."""
 
 
 @runtime_checkable

@@ -120,6 +120,21 @@ class LmdbBackend:
             return _NULL3 if call.proto == 3 else _NULL2
         return reply
 
+    def enqueue(
+        self,
+        commands: Sequence[Command],
+        call: CallContext,
+        done: Callable[[Sequence[Raw | Reply]], None],
+        flush: Callable[[], None],
+    ) -> bool:
+        """As `Queueing.enqueue`: writes, as many as one portion has. A read may turn out to be long, and goes another way."""
+        if not all(command.spec.write and command.spec.name in HANDLERS for command in commands):
+            return False
+        if len(commands) > 1 and len(_portion(commands)) < len(commands):
+            return False
+        self._groups.enqueue([_write(command) for command in commands], call.deadline, done, flush)
+        return True
+
     async def execute(self, commands: Sequence[Command], call: CallContext) -> Sequence[Raw | Reply]:
         """As `Backend.execute`: reads alone in one snapshot each, on threads; anything with writes in a group of writes."""
         unknown = [command.spec.lower for command in commands if command.spec.name not in HANDLERS]

@@ -22,6 +22,7 @@ from kvgate_lmdb.environment import open_environment
 
 T = TypeVar("T")
 
+GROUPS_KEPT: Final = 64  # groups whose generation is remembered from one command to the next in a commit
 _GENERATIONS_LIMIT: Final = 65_536  # groups whose generation is remembered for one snapshot
 
 
@@ -158,6 +159,7 @@ class Group:
         self._txn: lmdb.Transaction[bytes] = env.begin(write=True)
         self._pages = Pages(self._txn)
         self._before = self._revision = decode_counter(self._txn.get(keyspace.REVISION))
+        self._generations: dict[bytes, int] = {}  # as the writes that were taken left them
 
     def _count(self) -> int:
         self._revision += 1
@@ -165,11 +167,15 @@ class Group:
 
     def command(self) -> "GroupTxn":
         """A transaction for one command: it sees what the commands before it wrote."""
-        return GroupTxn(self._pages, self._count, record=False)
+        txn = GroupTxn(self._pages, self._count, record=False)
+        txn.generations = self._generations.copy()
+        return txn
 
     def take(self, command: "GroupTxn") -> None:
         """Let a command's writes be part of the group."""
         apply_writes(self._txn, command.writes)
+        known = command.generations  # a flush has cleared it
+        self._generations = known if len(known) <= GROUPS_KEPT else {}
 
     def commit(self) -> None:
         """Make all of it durable. Raises lmdb.Error; then nothing was written."""

@@ -5,9 +5,10 @@ fails then is told its clients. A reply goes out after the commit that its comma
 """
 
 import logging
+import math
 import threading
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 import attrs
@@ -25,6 +26,8 @@ log = logging.getLogger("kvgate.lmdb")
 
 MOST_WORDS: Final = 4096
 """Words of the commands in one group, about 15 ms of Python: who comes next waits for it. A single command may have more."""
+WATCH: Final = 0.05
+"""Seconds between looks for queued writes whose time is over."""
 MOST_BYTES: Final = 16 << 20
 """Of arguments in one group, unless a single command has more; with `RESERVE` it keeps room for deletes."""
 
@@ -57,7 +60,7 @@ def revisions(txn: KvTxn, keys: Iterable[bytes], now: int) -> list[int]:
     return [0 if meta is None else meta.revision for meta in metas]
 
 
-@attrs.frozen(slots=True)
+@attrs.define(slots=True)  # one for each command: a frozen one takes three times as long to make
 class Write:
     """One command of a job."""
 
@@ -109,7 +112,12 @@ class _Job:
     taken: bool = False
     """A group has begun to run it."""
     given_up: bool = False
-    done: trio.Event = attrs.field(factory=trio.Event)
+    finish: Callable[[], None] = attrs.field(kw_only=True)
+    """Called in trio's thread once `replies` are complete."""
+    flush: Callable[[], None] | None = attrs.field(default=None, kw_only=True)
+    """Called once for all jobs of a group that have the same."""
+    deadline: float = attrs.field(default=math.inf, kw_only=True)
+    """On trio's clock; `WriteGroups` itself answers the job then."""
 
 
 class WriteGroups:
@@ -120,6 +128,7 @@ class WriteGroups:
         self._engine = engine
         self._longest = longest
         self._queue: deque[_Job] = deque()
+        self._running: list[_Job] = []
         self._wake = trio.Event()
         self._turn = threading.Lock()  # between a job that is taken on the thread and one that is given up on trio's
         self._closed = False
@@ -135,11 +144,12 @@ class WriteGroups:
         """
         if self._closed:
             raise try_again("the store is being closed")
-        job = _Job(writes)
+        done = trio.Event()
+        job = _Job(writes, finish=done.set)
         self._queue.append(job)
         self._wake.set()
         with trio.move_on_at(deadline):
-            await job.done.wait()
+            await done.wait()
             return job.replies
         with self._turn:
             job.given_up = True
@@ -147,21 +157,61 @@ class WriteGroups:
             raise in_doubt("the store did not commit in time")
         raise try_again("the store did not come to it in time")
 
+    def enqueue(
+        self, writes: Sequence[Write], deadline: float, done: Callable[[list[Reply]], None], flush: Callable[[], None]
+    ) -> None:
+        """As `submit`, for writes only, without a task that waits: `done` gets the replies, or errors at the deadline."""
+
+        def finish() -> None:
+            done(job.replies)
+
+        job = _Job(writes, finish=finish, flush=flush, deadline=deadline)
+        if self._closed:
+            job.replies = [error_reply(try_again("the store is being closed"))] * len(writes)
+            finish()
+            return
+        self._queue.append(job)
+        self._wake.set()
+
     async def run(self) -> None:
         """Commit groups until cancelled; then what is queued is answered ``TRYAGAIN``."""
         try:
-            while True:
-                await self._wake.wait()
-                self._wake = trio.Event()
-                while self._queue:
-                    await self._run_group(self._take())
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._watch)
+                while True:
+                    await self._wake.wait()
+                    self._wake = trio.Event()
+                    while self._queue:
+                        await self._run_group(self._take())
         finally:
             self._closed = True
             refusal = error_reply(try_again("the store is being closed"))
             for job in self._queue:
                 job.replies = [refusal] * len(job.writes)
-                job.done.set()
+                job.finish()
             self._queue.clear()
+
+    async def _watch(self) -> None:
+        """Answer queued jobs whose time is over; those without a deadline are watched by whoever waits for them."""
+        while True:
+            await trio.sleep(WATCH)
+            now = trio.current_time()
+            for job in [job for job in (*self._running, *self._queue) if job.deadline < now and not job.given_up]:
+                with self._turn:
+                    job.given_up = True
+                error = in_doubt("the store did not commit in time")
+                if not job.taken:
+                    error = try_again("the store did not come to it in time")
+                    self._queue.remove(job)
+                job.replies = [error_reply(error)] * len(job.writes)
+                self._tell([job])
+
+    @staticmethod
+    def _tell(jobs: Sequence[_Job]) -> None:
+        for job in jobs:
+            job.finish()
+        for flush in {job.flush for job in jobs if job.flush is not None}:
+            flush()
 
     def _take(self) -> list[_Job]:
         jobs, words, size = [self._queue.popleft()], 0, 0
@@ -175,6 +225,7 @@ class WriteGroups:
         return jobs
 
     async def _run_group(self, jobs: list[_Job]) -> None:
+        self._running = jobs
         reply: Reply = error_reply(in_doubt("the gate failed while it was committed; its log has the details"))
         try:
             await self._engine.in_thread(lambda: self._commit(jobs))
@@ -183,10 +234,11 @@ class WriteGroups:
         except Exception:
             log.exception("a group of writes failed")
         finally:
+            self._running = []
             for job in jobs:
                 if not job.answered:  # not committed for certain
                     job.replies = [reply] * len(job.writes)
-                job.done.set()
+            self._tell([job for job in jobs if job.flush is None or not job.given_up])
 
     # On the writer's thread
 

@@ -11,7 +11,7 @@ order because a client keeps to one connection per shard, and because a command 
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 from zlib import crc32
 
 from kvgate.errors import GateError, ProtocolError, in_doubt, try_again, upstream_refused
@@ -20,7 +20,7 @@ from kvgate.lane.slots import Call, Expired, Pending, Quiet, QuietPending, Slot
 from kvgate.lane.upstream import State, Upstream
 from kvgate.policy.compiled import NO_COLON, NOTHING, Route
 from kvgate.wire.measure import Measurer, measure
-from kvgate.wire.request import RequestScanner, encode_request
+from kvgate.wire.request import RequestScanner, encode_request, split_request
 
 log = logging.getLogger("kvgate.lane")
 
@@ -122,6 +122,8 @@ class Lane:
         route: Route | None = None
         table: Sequence[Upstream] = ()
         skip = key_length = quick = value_step = 0
+        local: Callable[[Client, Any, list[bytes], bytes, float], None] | None = None
+        spec: Any = None
         while pos < size:
             if not startswith(begin, pos):
                 begin, route, plan = NOTHING, None, None
@@ -133,7 +135,11 @@ class Lane:
                     route = routes.get(data[key_start:colon] if colon >= 0 else NO_COLON)
                     if route is not None and key_length <= route.max_key:
                         plan = route.plans.get(data[pos:name_end])
-                        skip, table, quick = key_start - pos, route.tables[line], route.quick
+                        skip, quick, local = key_start - pos, route.quick, route.local
+                        if local is None:
+                            table = route.tables[line]
+                        else:
+                            spec = route.specs.get(data[pos:name_end])
                         if colon >= 0 and plan is not None:  # a key without it says nothing of the next one
                             begin = data[pos : colon + 1]
             if plan is not None and route is not None:
@@ -157,6 +163,16 @@ class Lane:
                     more -= 1
                 end += 2
                 if not more and end <= size and end - pos <= quick and data[end - 2 : end] == b"\r\n":
+                    if local is not None:
+                        if run_up is not None:
+                            self.forward(client, run_up, data[run_start:pos], now, run_count, readonly=run_readonly)
+                            run_up = None
+                        frame = data[pos:end]
+                        local(client, spec, split_request(frame), frame, now)
+                        pos = end
+                        if client.stalled:
+                            size = self._set_aside(client, data, pos)
+                        continue
                     if len(table) == 1:
                         up = table[0]
                     else:

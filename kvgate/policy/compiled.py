@@ -25,7 +25,7 @@ class Route:
     argument; so that one lookup answers every question about them.
     """
 
-    __slots__ = ("is_crc32", "max_key", "namespace", "plans", "quick", "slot_of", "tables")
+    __slots__ = ("is_crc32", "local", "max_key", "namespace", "plans", "quick", "slot_of", "specs", "tables")
 
     def __init__(
         self,
@@ -37,10 +37,12 @@ class Route:
         tables: Sequence[Sequence[Any]],
         slot_of: Callable[[bytes], int],
         is_crc32: bool = False,
+        local: Callable[[Any, Any, list[bytes], bytes, float], None] | None = None,
     ) -> None:
         """`tables` give the upstream of each slot, one table for each line (kvgate.lane.client.Client.line); a table of one
         needs no hash. `slot_of` takes a whole key; `is_crc32` says that it is zlib's, modulo the table's length, for keys
-        without a tag. Sizes are in bytes."""
+        without a tag. `local` serves the commands of a backend that
+        executes them: ``local(client, spec, args, frame, now)``; it has no tables then. Sizes are in bytes."""
         self.namespace = namespace
         self.plans = plans
         self.max_key = max_key
@@ -48,8 +50,10 @@ class Route:
         self.tables = tables
         self.slot_of = slot_of
         self.is_crc32 = is_crc32
+        self.local = local
+        self.specs: dict[bytes, Any] = {}  # of `local`: how a request begins → its command
 
-    def learn(self, head: bytes, more: int, *, readonly: bool) -> None:
+    def learn(self, head: bytes, more: int, *, readonly: bool, spec: Any = None) -> None:
         """Let the lane take requests that begin with `head` and have `more` arguments after their key.
 
         A `head` without the name (``*1000``, what stands before the first ``\\r\\n$`` behind byte 5) would let every
@@ -60,3 +64,5 @@ class Route:
         if len(self.plans) >= HEADS_LIMIT:
             self.plans.clear()
         self.plans[head] = more << 1 | readonly
+        if self.local is not None:
+            self.specs[head] = spec

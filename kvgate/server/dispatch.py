@@ -6,6 +6,7 @@ another path. Every refusal comes before anything is sent to a store.
 """
 
 import logging
+import math
 import secrets
 import time
 from collections import deque
@@ -18,7 +19,7 @@ import trio
 
 from kvgate.admin.answers import ANSWERS
 from kvgate.admin.client import NO_SUCH_CLIENT
-from kvgate.backend import INTERNAL_PREFIX, Backend, CallContext, Command, InPlace, PassThrough
+from kvgate.backend import INTERNAL_PREFIX, Backend, CallContext, Command, PassThrough
 from kvgate.commands.keys import channels, fixed_keys, hidden_patterns, key_indices, needs_own_connection
 from kvgate.commands.resp3 import in_resp3
 from kvgate.commands.spec import Action, CommandSpec
@@ -384,7 +385,10 @@ class Dispatcher:
         first = found[0][1]
         if len(found) == 1 or all(place.backend is first.backend and place.shard is first.shard for _, place in found):
             if first.shard is None:
-                self._emulate(client, first.backend, spec, args, frame, tuple(index for index, _ in found), now)
+                keys = tuple(index for index, _ in found)
+                if keys == (1,) and not session.quiet and _is_plain(spec, args):
+                    self._learn_local(client, user, spec, args, frame, first)
+                self._emulate(client, first.backend, spec, args, frame, keys, now)
             else:
                 self._forward(client, user, spec, args, frame, first, now)
         elif spec.action is Action.SPLIT:
@@ -419,7 +423,7 @@ class Dispatcher:
                 args[1],
                 head,
                 len(args) - 2,
-                readonly=spec.readonly,
+                spec=spec,
                 most=self.largest_of(place.namespace),
             )
         self.lane.forward(client, up, sent, now, readonly=spec.readonly, quiet=client.session.quiet)
@@ -486,6 +490,26 @@ class Dispatcher:
 
     # ------------------------------------------------------------------ adapters that execute
 
+    def _learn_local(
+        self, client: Client, user: User, spec: CommandSpec, args: list[bytes], frame: bytes, place: Place
+    ) -> None:
+        """Let the lane hand such requests to the backend without asking anything again."""
+        backend = place.backend
+
+        def local(client: Client, spec: CommandSpec, args: list[bytes], frame: bytes, now: float) -> None:
+            session: Session = client.session
+            session.commands += 1
+            self.commands += 1
+            session.quiet = False
+            session.last_command = spec.lower
+            self._emulate(client, backend, spec, args, frame, FIRST, now)
+
+        head = frame[: frame.find(b"\r\n$", 5)]
+        most = self.largest_of(place.namespace)
+        self.places.learn(
+            user, client.session.proto, place, args[1], head, len(args) - 2, spec=spec, most=most, local=local
+        )
+
     def _emulate(
         self,
         client: Client,
@@ -499,22 +523,52 @@ class Dispatcher:
         """Have an adapter execute the command: at once where it can, else together with all that came with it."""
         session: Session = client.session
         command = Command(args, spec, keys, frame)
-        if isinstance(backend, InPlace) and not client.batch and not session.batches and not session.batching:
-            reply = backend.execute_now(command, self.context(session))
-            if reply is not None:
-                self.reply(client, reply)
-                return
+        if not client.batch and not session.batches and not session.batching and not session.enqueued:
+            in_place = self.places.in_place.get(backend.name)
+            if in_place is not None:
+                reply = in_place.execute_now(command, _AT_ONCE[session.proto])
+                if reply is not None:
+                    self.reply(client, reply)
+                    return
         slot = self.lane.pending(client, now, len(frame), quiet=session.quiet)
         client.batch.append(Emulated(backend, command, slot))
 
     def run_batch(self, client: Client) -> None:
         """Run what the present portion of the client's bytes has collected, behind what runs already."""
         session: Session = client.session
-        session.batches.extend(client.batch)
-        client.batch.clear()
-        if not session.batching:
+        batch, client.batch = client.batch, []
+        if not session.batches and not session.batching and self._enqueue(client, batch):
+            return
+        session.batches.extend(batch)
+        self._start_batches(client)
+
+    def _start_batches(self, client: Client) -> None:
+        session: Session = client.session
+        if session.batches and not session.batching and not session.enqueued:
             session.batching = True
             self.spawn(self._run_batches, client)
+
+    def _enqueue(self, client: Client, batch: list[Emulated]) -> bool:
+        """Hand a portion to a backend that needs no task for it; whether it took it."""
+        session: Session = client.session
+        backend = batch[0].backend
+        queueing = self.places.queueing.get(backend.name)
+        if queueing is None or any(each.backend is not backend for each in batch):
+            return False
+        proto = session.proto
+
+        def done(replies: Sequence[Raw | Reply]) -> None:
+            session.enqueued -= 1
+            for each, reply in zip(batch, replies, strict=True):
+                each.slot.fill(reply if isinstance(reply, Raw) else encode(reply, proto))
+            self.lane.settle(client)
+            if not session.enqueued and session.batches:
+                self._start_batches(client)
+
+        if not queueing.enqueue([each.command for each in batch], self.context(session), done, self.driver.kick):
+            return False
+        session.enqueued += 1
+        return True
 
     async def _run_batches(self, client: Client) -> None:
         session: Session = client.session
@@ -830,6 +884,10 @@ class _Shared:
         return raw
 
 
+FIRST: Final = (1,)
+"""Where the key is of the commands that the lane hands to a backend by itself."""
+_AT_ONCE: Final = {proto: CallContext(proto=proto, user="", deadline=math.inf) for proto in (2, 3)}
+"""For commands that are answered before anything else happens."""
 _DURING_PAUSE: Final = frozenset(
     {"CLIENT|UNPAUSE", "CLIENT|PAUSE", "CLIENT|KILL", "CLIENT|LIST", "QUIT", "RESET", "AUTH", "HELLO"}
 )

@@ -6,8 +6,10 @@ from weakref import WeakKeyDictionary
 
 import attrs
 
-from kvgate.backend import INTERNAL_PREFIX, Backend, PassThrough, Topology
+from kvgate.backend import INTERNAL_PREFIX, Backend, InPlace, PassThrough, Queueing, Topology
+from kvgate.commands.spec import CommandSpec
 from kvgate.errors import no_namespace, no_perm_key
+from kvgate.lane.client import Client
 from kvgate.lane.upstream import Shard, Upstream
 from kvgate.policy.compiled import NO_COLON, Route
 from kvgate.policy.users import User
@@ -18,6 +20,10 @@ from kvgate.routing.slots import hash_text
 MOST_ROUTES: Final = 65_536
 """Texts before a ":" remembered for one user; they are the clients' choice, so there is a limit. About 10 MB."""
 LONGEST_KEY: Final = 512 * 1024 * 1024
+
+
+Local = Callable[[Client, CommandSpec, list[bytes], bytes, float], None]
+"""Serves a checked command of a backend that executes it: ``local(client, spec, args, frame, now)``."""
 
 
 @attrs.frozen(slots=True)
@@ -56,6 +62,8 @@ class Places:
         self.shards: dict[str, tuple[Shard, ...]] = {}
         self._slot_of_key: dict[str, Callable[[bytes], int]] = {}
         self._tables: dict[str, list[list[Upstream]]] = {}
+        self.in_place = {name: backend for name, backend in backends.items() if isinstance(backend, InPlace)}
+        self.queueing = {name: backend for name, backend in backends.items() if isinstance(backend, Queueing)}
         for name, backend in backends.items():
             if isinstance(backend, PassThrough):
                 topology = self.topologies[name] = backend.topology
@@ -104,15 +112,25 @@ class Places:
         return found
 
     def learn(
-        self, user: User, proto: int, place: Place, key: bytes, head: bytes, more: int, *, readonly: bool, most: int
+        self,
+        user: User,
+        proto: int,
+        place: Place,
+        key: bytes,
+        head: bytes,
+        more: int,
+        *,
+        spec: CommandSpec,
+        most: int,
+        local: Local | None = None,
     ) -> None:
-        """Let the lane take such requests of this user by itself from now on; `most` is the largest value in bytes."""
+        """Let the lane take such requests of this user by itself from now on; `most` is the largest value in bytes. `local`
+        serves them where the backend executes commands."""
         compiled = self.compiled(user, proto)
         namespace = place.namespace
         route = compiled.by_namespace.get(namespace.name)
         if route is None:
             name = namespace.backend
-            topology = self.topologies[name]
             if len(compiled.by_namespace) >= MOST_ROUTES:
                 compiled.by_namespace.clear()
             route = compiled.by_namespace[namespace.name] = Route(
@@ -120,11 +138,12 @@ class Places:
                 compiled.plans.setdefault(name, {}),
                 max_key=LONGEST_KEY if namespace.max_key is None else namespace.max_key,
                 max_value=most,
-                tables=self._tables_of(name),
-                slot_of=self._slot_of_key[name],
-                is_crc32=topology.is_crc32,
+                tables=() if local is not None else self._tables_of(name),
+                slot_of=self._slot_of_key.get(name, len),
+                is_crc32=local is None and self.topologies[name].is_crc32,
+                local=local,
             )
-        route.learn(head, more, readonly=readonly)
+        route.learn(head, more, readonly=spec.readonly, spec=spec)
         colon = key.find(b":")
         if len(compiled.routes) >= MOST_ROUTES:
             compiled.routes.clear()

@@ -30,7 +30,7 @@ class Answer:
     fill: "Callable[[bytes], None]"
 
 
-@attrs.frozen(slots=True)
+@attrs.define(slots=True)
 class Emulated:
     """One command that an adapter executes, and the place of its reply in the client's queue."""
 
@@ -77,6 +77,7 @@ class Session:
         "commands",
         "created",
         "database",
+        "enqueued",
         "host",
         "in_batch",
         "last_command",
@@ -118,6 +119,7 @@ class Session:
         self.silent = False  # CLIENT REPLY OFF
         self.skip_next = False  # CLIENT REPLY SKIP
         self.batches: deque[Emulated] = deque()  # commands for adapters that wait for those before them
+        self.enqueued = 0  # portions that an adapter has taken (kvgate.backend.Queueing) and not answered
         self.batching = False  # a task runs them
         self.quiet = False  # the command that is being looked at wants no reply
         self.multi: Multi | None = None
