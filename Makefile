@@ -15,7 +15,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 # New packages are found at installation, so their appearance asks for another one.
 BUILD_INPUTS := pyproject.toml $(wildcard setup.py backends/*/__init__.py)
 
-.PHONY: help run run-demo test check packages bench clients clean
+.PHONY: help run run-demo test check packages bench clients compat clean
 .DEFAULT_GOAL := help
 
 help:
@@ -24,6 +24,7 @@ help:
 	@echo "make test      linter, types and all tests (what this machine lacks is skipped by name)"
 	@echo "make check     linter and types only"
 	@echo "make clients   the client-library checks: redis-py, ioredis, node-redis, go-redis, Jedis"
+	@echo "make compat    a long search for differences from a real Redis (ARGS='--examples 5000 --only H.*')"
 	@echo "make bench     figures beside Twemproxy, HAProxy and no proxy (docs/benchmarks.md)"
 	@echo "make clean     removes the environment, caches and builds; never ./$(DATA)"
 
@@ -48,6 +49,9 @@ bench: $(VENV)/.test packages
 
 clients: $(VENV)/.test packages
 	$(BIN)/python -m compat.clients.run $(ARGS)
+
+compat: $(VENV)/.test packages
+	$(BIN)/python -m compat.harness $(ARGS)
 
 clean:
 	rm -rf $(VENV) .cache build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

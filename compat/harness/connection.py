@@ -47,10 +47,14 @@ class Connection:
         self.proto = proto
         self._socket, self._file = _connect(url)
         parts = urlsplit(url)
-        if parts.password:
-            self.expect_ok("AUTH", unquote(parts.username or "default"), unquote(parts.password))
-        if proto == 3:
-            self.expect_ok("HELLO", "3")
+        try:
+            if parts.password:
+                self.expect_ok("AUTH", unquote(parts.username or "default"), unquote(parts.password))
+            if proto == 3:
+                self.expect_ok("HELLO", "3")
+        except Ended:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Close; idempotent."""

@@ -5,8 +5,8 @@ from typing import Final
 
 _PLAIN: Final = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._:/*-+=,@%#?[]^|<>$&!(){}~;")
 _NAMED: Final = {0x22: b'\\"', 0x5C: b"\\\\", 0x0A: b"\\n", 0x0D: b"\\r", 0x09: b"\\t"}
-WIDTH: Final = 400
-"""Letters of one argument that are shown to people; the file has all of them."""
+WIDTH: Final = 600
+"""Letters of one line that are shown to people."""
 
 
 def quoted(arg: bytes) -> str:
@@ -22,19 +22,15 @@ def line(args: Sequence[bytes]) -> str:
     return " ".join(map(quoted, args))
 
 
-def short_line(args: Sequence[bytes]) -> str:
-    """One request for people: a long argument is cut and its length said. Not to be pasted then."""
-    return " ".join(_short(arg, quoted(arg)) for arg in args)
-
-
-def _short(whole: bytes, text: str) -> str:
-    return text if len(text) <= WIDTH else f"{text[:WIDTH]}…({len(whole)} bytes)"
+def shortened(text: str) -> str:
+    """A line for people: cut when it is very long, and then not to be pasted (the runner's file has all of it)."""
+    return text if len(text) <= WIDTH else f"{text[:WIDTH]}… ({len(text)} letters)"
 
 
 def shown(reading: object) -> str:
     """A reading or raw reply for people."""
     if isinstance(reading, bytes):
-        return _short(reading, quoted(reading)) if reading else "nothing"
+        return shortened(quoted(reading)) if reading else "nothing"
     if isinstance(reading, tuple):
         parts = [shown(part) for part in reading[:8]]
         return "(" + ", ".join(parts) + (f", … {len(reading)} in all" if len(reading) > 8 else "") + ")"

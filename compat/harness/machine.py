@@ -23,10 +23,14 @@ def _combinable(names: Sequence[str]) -> "st.SearchStrategy[Request] | None":
     """Requests that may stand in pipelines and transactions: their replies are compared by themselves, and the gate lets
     them into MULTI (what it answers itself, such as KEYS, is refused there: it would have to be run by the store)."""
     known = specs()
-    able = [GENERATORS[name] for name in names if name not in ASKING | {"LCS"} and known[name].action is not Action.GATE]
-    if not able:
-        return None
-    return st.one_of(able).filter(_may_be_combined)
+    able = [name for name in names if name not in ASKING | {"LCS"} and known[name].action is not Action.GATE]
+    return _one_of(tuple(able)).filter(_may_be_combined) if able else None
+
+
+@st.composite
+def _one_of(draw: st.DrawFn, names: tuple[str, ...]) -> Request:
+    """A request of one of the commands."""
+    return draw(GENERATORS[draw(st.sampled_from(names))])
 
 
 def _may_be_combined(request: Request) -> bool:
@@ -51,9 +55,9 @@ def make_machine(pair: Pair, names: Sequence[str], *, transactions: bool) -> typ
     members: dict[str, Any] = {}
     for name in names:
         members[f"do_{name.lower().replace('|', '_')}"] = rule(request=GENERATORS[name])(_step(pair))
-    fills = [GENERATORS[name] for name in _FILL if name in names]
+    fills = tuple(name for name in _FILL if name in names)
     if fills:
-        members["fill"] = initialize(requests=st.lists(st.one_of(fills), max_size=5))(_fill(pair))
+        members["fill"] = initialize(requests=st.lists(_one_of(fills), max_size=5))(_fill(pair))
     together = _combinable(names)
     if together is not None:
         members["in_a_pipeline"] = rule(requests=st.lists(together, min_size=2, max_size=6))(_pipeline(pair))

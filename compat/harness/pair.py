@@ -6,7 +6,7 @@ import attrs
 
 from compat.harness import pools
 from compat.harness.connection import Connection, Ended
-from compat.harness.dialogue import line, shown
+from compat.harness.dialogue import line, shortened, shown
 from compat.harness.readings import read, same
 from compat.harness.state import state_of
 from compat.harness.steps import Block, Piped, Single, Step
@@ -35,7 +35,7 @@ class Difference(Exception):  # noqa: N818 - what the harness is there to find
     def __str__(self) -> str:
         """For people, dialogue last."""
         said = f"{self.command}: {self.what}\n  this server: {shown(self.ours)}\n  the other:   {shown(self.theirs)}"
-        return said + "\n  paste into redis-cli:\n" + "\n".join(f"    {one}" for one in self.dialogue)
+        return said + "\n  paste into redis-cli:\n" + "\n".join(f"    {shortened(one)}" for one in self.dialogue)
 
 
 @attrs.define(slots=True)
@@ -212,7 +212,7 @@ class Pair:
             self._others = [Connection(url, self.proto) for url in self.urls]
         sent = self._resolved([request])
         self.tally.count(request)
-        self.dialogue.append(line(sent[1][0]) + "    (by another client)")
+        self.dialogue.append(line(sent[1][0]))  # in redis-cli it is by the same client, which WATCH minds as little
         both = zip(self._others, sent, strict=True)
         self._agree(request.name, "reply", *(self._guarded(side, request, args[0]) for side, args in both))
 

@@ -83,19 +83,18 @@ def search(
     steps: int = 30,
     fixed: bool = False,
     most: int = 20,
-    tell: Callable[[str], None] = lambda _said: None,
+    tell: Callable[[Difference], None] = lambda _found: None,
 ) -> list[Difference]:
     """Differences between the servers, at most one for each command and `most` in all; a command that differs is left out
     of what follows, so that it does not hide others. `fixed`: the same examples each time. Raises Ended, OSError."""
     names, transactions = list(wanted.names), wanted.transactions
     found: list[Difference] = []
     while names and len(found) < most:
-        before = tally.examples
         difference = _first(Pair(url, against, proto, tally), names, transactions, examples, steps, fixed=fixed)
         if difference is None:
             return found
         found.append(difference)
-        tell(f"RESP{proto}, after {tally.examples - before} examples: {difference}")
+        tell(difference)
         if difference.command in names:
             names.remove(difference.command)
         else:

@@ -1,0 +1,1 @@
+"""Tests of the differential harness, and its fixed share of a search."""

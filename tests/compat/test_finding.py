@@ -1,0 +1,265 @@
+"""The harness finds planted differences, cuts them down, and shows them so that redis-cli can repeat them."""
+
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from compat.harness import __main__ as runner
+from compat.harness.connection import Connection, Ended
+from compat.harness.dialogue import line, quoted, shortened, shown
+from compat.harness.pair import Difference, Pair, Tally
+from compat.harness.search import Plan, is_empty, plan, search
+from compat.harness.shrink import shrink
+from compat.harness.steps import Block, Piped, Single, Step
+from compat.harness.words import Option, Request
+from tests.support.servers import RedisServer, RedisServers
+
+
+def request(*args: bytes) -> Request:
+    return Request(args[0].decode().upper(), (Option(args[0]), *args[1:]))
+
+
+# Planted differences: a Redis that is configured otherwise
+
+
+@pytest.fixture
+def urls(redis_servers: RedisServers) -> "tuple[str, str]":
+    """A Redis with another eviction policy and a smaller limit for values, and a plain one."""
+    odd = ["--maxmemory-policy", "allkeys-lfu", "--proto-max-bulk-len", "1mb"]
+    return redis_servers(config=odd).url, redis_servers().url
+
+
+def test_a_planted_difference_is_found_and_cut_down(urls: "tuple[str, str]") -> None:
+    tally = Tally()
+    told: list[Difference] = []
+    wanted = Plan(("SET", "HSET", "OBJECT|FREQ", "OBJECT|IDLETIME", "GET", "DEL"), {}, transactions=True)
+    found = search(*urls, wanted, tally, proto=3, examples=40, steps=15, fixed=True, tell=told.append)
+    assert {difference.command for difference in found} == {"OBJECT|FREQ", "OBJECT|IDLETIME"}
+    assert told == found
+    for difference in found:
+        assert difference.what.startswith(("reply", "its reply in EXEC"))
+        assert len(difference.steps) <= 2
+        assert len(difference.dialogue) <= 5
+        assert difference.dialogue[:2] == ["HELLO 3", "FLUSHALL"]
+        assert difference.command.partition("|")[2] in difference.dialogue[-1].upper()
+        assert difference.dialogue[0] in str(difference)
+
+
+def test_servers_that_agree(redis_servers: RedisServers) -> None:
+    one, other = redis_servers(), redis_servers()
+    tally = Tally()
+    wanted = plan(one.url, other.url)
+    assert search(one.url, other.url, wanted, tally, proto=2, examples=30, fixed=True) == []
+    assert tally.examples >= 30
+    assert tally.total > 300
+    assert one.cmd("PING") == b"PONG"
+    assert one.calls("set") > 0
+    assert one.calls("set") == other.calls("set")
+
+
+@pytest.mark.parametrize(
+    ("step", "what"),
+    [
+        (Single(request(b"SETRANGE", b"a", b"2000000", b"x")), "reply"),
+        (Piped((request(b"GET", b"a"), request(b"SETRANGE", b"a", b"2000000", b"x"))), "in a pipeline of 2"),
+        (Block((request(b"GET", b"a"), request(b"SETRANGE", b"a", b"2000000", b"x"))), "its reply in EXEC"),
+        (Block((request(b"GET", b"a"),), meanwhile=request(b"SETRANGE", b"a", b"2000000", b"x")), "reply"),
+    ],
+)
+def test_each_kind_of_step(urls: "tuple[str, str]", step: Step, what: str) -> None:
+    pair = Pair(*urls, 2, Tally())
+    try:
+        pair.begin()
+        pair.run(Single(request(b"SET", b"a", b"v")))
+        with pytest.raises(Difference, match="SETRANGE") as caught:
+            pair.run(step)
+        assert what in caught.value.what
+        assert pair.shows([step], "SETRANGE")
+        assert not pair.shows([step], "GET")
+        assert not pair.shows([Single(request(b"SET", b"a", b"v"))], "SETRANGE")
+    finally:
+        pair.close()
+
+
+def test_a_watched_key_that_changes(redis_servers: RedisServers) -> None:
+    pair = Pair(redis_servers().url, redis_servers().url, 2, Tally())
+    try:
+        pair.begin()
+        pair.run(Block((request(b"SET", b"a", b"1"),), (b"a",), request(b"SET", b"a", b"2")))
+        assert [side.ask([b"GET", b"a"]).text for side in pair._sides] == [b"2", b"2"], "EXEC did nothing"
+        pair.run(Block((request(b"SET", b"a", b"3"),), (b"b",), request(b"SET", b"a", b"2")))
+        assert [side.ask([b"GET", b"a"]).text for side in pair._sides] == [b"3", b"3"]
+        pair.run(Block((request(b"SET", b"a", b"4"),), discard=True))
+        pair.finish()
+    finally:
+        pair.close()
+
+
+def test_state_is_compared_behind_equal_replies(redis_servers: RedisServers) -> None:
+    one, other = redis_servers(), redis_servers()
+    pair = Pair(one.url, other.url, 2, Tally())
+    try:
+        for harm, what in (
+            (("APPEND", "a", "x"), "value of a afterwards"),
+            (("PEXPIRE", "a", "100000"), "PTTL of a afterwards"),
+            (("LPUSH", "Ads.T:b", "x"), "TYPE of Ads.T:b afterwards"),
+        ):
+            pair.begin()
+            pair.run(Single(request(b"SET", b"a", b"v")))
+            one.cmd(*harm)
+            with pytest.raises(Difference, match=what):
+                pair.run(Single(request(b"ECHO", harm[1].encode())))
+        pair.begin()
+        one.cmd("SET", "n", "v")
+        with pytest.raises(Difference, match="everything at the end: TYPE of n"):
+            pair.finish()
+        pair.finish()  # nothing after a failure: it would hide it
+    finally:
+        pair.close()
+
+
+def test_a_server_that_ends_is_a_difference(redis_servers: RedisServers) -> None:
+    one, other = redis_servers(), redis_servers()
+    pair = Pair(one.url, other.url, 2, Tally())
+    pair.begin()
+    one.kill()
+    with pytest.raises(Difference, match="connection") as caught:
+        pair.run(Single(request(b"GET", b"a")))
+    assert caught.value.ours == "the connection was closed"
+    pair.close()
+    with pytest.raises(OSError, match="refused"):
+        pair.begin()
+
+
+# Cutting down
+
+
+def commands(*names: str) -> list[Step]:
+    return [Single(request(name.encode(), b"k" * 50)) for name in names]
+
+
+def test_shrinking_keeps_what_is_needed_and_simplifies_it() -> None:
+    steps = commands(*"abcdefghij")
+    tried = 0
+
+    def shows(some: Sequence[Step]) -> bool:
+        nonlocal tried
+        tried += 1
+        names = [step.request.name for step in some if isinstance(step, Single)]
+        return "C" in names and names[-1:] == ["J"]
+
+    assert shrink(steps, shows) == [Single(Request("C", (b"c",))), Single(Request("J", (b"j",)))]
+    assert tried < 60
+
+
+def test_shrinking_turns_combined_steps_into_plain_ones() -> None:
+    block = Block((request(b"A"), request(b"B", b"long", b"v" * 1000)), (b"w",), request(b"M"))
+    steps: list[Step] = [Piped((request(b"P"), request(b"Q"))), block]
+
+    def names(some: Sequence[Step]) -> list[str]:
+        found = []
+        for step in some:
+            found += [each.name for each in ((step.request,) if isinstance(step, Single) else step.requests)]
+        return found
+
+    assert shrink(steps, lambda some: {"Q", "B"} <= set(names(some))) == [
+        Single(Request("Q", (b"Q",))),
+        Single(Request("B", (b"B",))),
+    ]
+
+
+def test_shrinking_ends_in_time() -> None:
+    assert shrink(commands("a", "b"), lambda _some: True, seconds=0) == commands("a", "b")
+
+
+# Dialogues
+
+needs_cli = pytest.mark.skipif(shutil.which("redis-cli") is None, reason="redis-cli is not installed (Debian: redis-tools)")
+
+
+def redis_cli(port: object, lines: bytes) -> bytes:
+    """What it prints when it is fed so."""
+    return subprocess.run(["redis-cli", "-p", str(port)], input=lines, capture_output=True, timeout=60, check=True).stdout
+
+
+@needs_cli
+def test_a_dialogue_is_read_back_byte_for_byte(redis_server: RedisServer) -> None:
+    texts = [b"", b"plain", b"\x00\xff\r\n\"'\\ \t\x07", bytes(range(256)), b"#", b"{}", b"'a'", b"a b", b"x" * 70_000]
+
+    @settings(max_examples=300, derandomize=True, database=None)
+    @given(st.binary(max_size=20))
+    def more(text: bytes) -> None:
+        texts.append(text)
+
+    more()
+    lines = [line([b"SET", b"k%d" % at, text]) for at, text in enumerate(texts)]
+    assert redis_cli(redis_server.port, "\n".join(lines).encode()) == b"OK\n" * len(texts)
+    assert redis_server.cmd("MGET", *[b"k%d" % at for at in range(len(texts))]) == texts
+
+
+def test_what_people_see_is_cut() -> None:
+    assert quoted(b"a b\xff") == '"a b\\xff"'
+    assert shortened("x" * 600) == "x" * 600
+    assert shortened("x" * 700) == "x" * 600 + "… (700 letters)"
+    assert shown(("a", b"+OK\r\n", None)) == '(a, "+OK\\r\\n", None)'
+    assert shown(tuple(range(20))).endswith("7, … 20 in all)")
+    assert shown(b"") == "nothing"
+
+
+# The runner
+
+
+@needs_cli
+def test_the_runner_reports_a_difference_with_a_file_for_redis_cli(
+    urls: "tuple[str, str]", tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    arguments = ["--url", urls[0], "--against", urls[1], "--examples", "30", "--resp", "2", "--only", "SET|OBJECT.FREQ"]
+    assert runner.main(arguments) == 1
+    out = capsys.readouterr().out
+    assert "RESP2 OBJECT|FREQ: reply" in out
+    assert "combinations of options" in out
+    assert "not asked for" in out
+    (file,) = (tmp_path / ".cache" / "compat").iterdir()
+    assert b"An LFU maxmemory policy is not selected" in redis_cli(urls[1].rpartition(":")[2], file.read_bytes())
+
+
+def test_the_runner_refuses_a_server_with_data(redis_servers: RedisServers, capsys: pytest.CaptureFixture[str]) -> None:
+    one, other = redis_servers(), redis_servers()
+    other.cmd("SET", "precious", "v")
+    assert is_empty(one.url)
+    assert runner.main(["--url", one.url, "--against", other.url, "--examples", "1"]) == 2
+    assert "would be emptied" in capsys.readouterr().err
+    assert other.cmd("GET", "precious") == b"v"
+
+
+def test_the_runner_is_content_with_equal_servers(redis_server: RedisServer, capsys: pytest.CaptureFixture[str]) -> None:
+    assert runner.main(["--url", redis_server.url, "--examples", "5", "--resp", "3"]) == 0
+    assert f"{redis_server.url}: no difference found" in capsys.readouterr().out
+
+
+# Connections
+
+
+def test_a_url_with_a_password(redis_servers: RedisServers) -> None:
+    server = redis_servers(password="p@ss/w", unix=False)
+    url = f"redis://:p%40ss%2Fw@127.0.0.1:{server.port}"
+    for proto in (2, 3):
+        connection = Connection(url, proto)
+        assert connection.ask([b"PING"]).text == b"PONG"
+        connection.close()
+    with pytest.raises(Ended, match="WRONGPASS"):
+        Connection(url.replace("w@", "x@"))
+    with pytest.raises(ValueError, match="begins with redis://"):
+        Connection("http://127.0.0.1")
+
+
+def test_a_unix_socket(redis_servers: RedisServers) -> None:
+    connection = Connection(redis_servers(unix=True).url)
+    assert connection.ask([b"PING"]).raw == b"+PONG\r\n"
+    connection.close()

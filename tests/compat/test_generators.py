@@ -1,0 +1,140 @@
+"""The generators reach every command of their groups and every option that Redis documents, and are put together soundly."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from compat.harness import pools
+from compat.harness.search import generators_missing
+from compat.harness.table import ARGUMENTS, GENERATORS, LEFT_OUT, WITHOUT, specs
+from compat.harness.words import Option, Payload, Request, Span, any_of, option, requests, seq
+from kvgate.commands.table import by_full_name
+from tests.support.resp import parse
+from tests.support.servers import RedisServer
+
+SAMPLES = settings(
+    max_examples=250, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck)
+)
+NOT_REACHED = {
+    "COPY": {"DB"},  # LEFT_OUT
+}
+
+
+def samples(strategy: "st.SearchStrategy[Request]") -> list[Request]:
+    found: list[Request] = []
+
+    @SAMPLES
+    @given(strategy)
+    def collect(request: Request) -> None:
+        found.append(request)
+
+    collect()
+    return found
+
+
+def test_every_command_has_a_generator_or_a_reason() -> None:
+    assert generators_missing() == []
+    for name in (*WITHOUT, *GENERATORS):
+        assert by_full_name(name.encode()) is not None, name
+    assert not set(WITHOUT) & set(GENERATORS)
+    assert all(len(reason) > 10 for reason in (*WITHOUT.values(), *LEFT_OUT.values()))
+
+
+def tokens(docs: Any) -> Iterator[str]:
+    """The option words in Redis' own COMMAND DOCS."""
+    if isinstance(docs, dict):
+        if b"token" in docs:
+            yield docs[b"token"].decode()
+        for value in docs.values():
+            yield from tokens(value)
+    elif isinstance(docs, list):
+        for value in docs:
+            yield from tokens(value)
+
+
+@pytest.fixture(scope="module")
+def documented(module_redis: RedisServer) -> "dict[str, set[str]]":
+    """Command → its option words."""
+    with module_redis.client(proto=3) as client:
+        docs = parse(client.raw_reply("COMMAND", "DOCS", *[name for name in GENERATORS if "|" not in name]))
+    return {name.decode().upper(): set(tokens(each)) for name, each in docs.items()}
+
+
+@pytest.mark.parametrize("name", [name for name in specs() if name in GENERATORS])
+def test_every_option_is_generated(name: str, documented: "dict[str, set[str]]") -> None:
+    wanted = documented.get(name, set()) - NOT_REACHED.get(name, set()) - {""}
+    found, odd_case, damaged = set(), 0, 0
+    parts = name.count("|") + 1
+    every = samples(GENERATORS[name])
+    for request in every:
+        words = [arg for arg in request.args[1:] if isinstance(arg, Option)]
+        found |= {word.upper().decode() for word in words}
+        odd_case += any(word != word.upper() for word in [request.args[0]] if isinstance(word, bytes))
+        damaged += request.damaged
+        assert b"|".join(arg for arg in request.args[:parts] if isinstance(arg, bytes)).upper() == name.encode()
+    if name not in ("RPUSH", "SADD", "ZADD", "XADD", "PFADD"):  # there only to make keys of other types
+        assert wanted <= found, wanted - found
+    assert odd_case
+    assert damaged
+    assert damaged < len(every) * 0.8, "of those without arguments there are few that are not"
+
+
+def test_some_requests_are_right() -> None:
+    spec = specs()["SET"]
+    assert any(len(request.args) == abs(spec.arity) and not request.damaged for request in samples(GENERATORS["SET"]))
+
+
+def test_times_are_fixed_once_and_far_apart() -> None:
+    request = Request("EXPIRE", (Option(b"EXPIRE"), b"k", Span(100), Span(100, 1000)))
+    assert request.for_step(0).args == (b"EXPIRE", b"k", b"100", b"100000")
+    assert request.for_step(3).args == (b"EXPIRE", b"k", b"130", b"130000")
+    assert request.for_step(3).for_step(9) == request.for_step(3)
+
+
+def test_no_relative_time_is_short() -> None:
+    """A key must not expire in the middle of an example: one server might still have it."""
+    for strategy, unit in ((pools.seconds, 1), (pools.milliseconds, 1000)):
+        found: list[Any] = []
+
+        @SAMPLES
+        @given(strategy)
+        def collect(time: Any) -> None:
+            found.append(time)  # noqa: B023 - called here, in this turn
+
+        collect()
+        for time in found:
+            text = time.at(0) if isinstance(time, Span) else time
+            if text.lstrip(b"-").isdigit() and not text.startswith((b"0", b"-0")):
+                assert int(text) <= 0 or int(text) >= 1000 * unit
+
+
+def test_labels_name_the_options() -> None:
+    request = Request("SET", (Option(b"set"), b"k", b"NX", Option(b"nx"), Option(b"GET"), Option(b"NX")))
+    assert request.label == "SET GET NX"
+    assert Request("SET", request.args, damaged=True).label == "SET GET NX (damaged)"
+
+
+def test_parts_are_put_together() -> None:
+    strategy = seq(b"a", option("X"), any_of(seq(option("Y"), st.just(b"1")), most=1), st.just([b"z"]))
+    found = {tuple(request.args) for request in samples(requests("PING", strategy)) if not request.damaged}
+    assert {tuple(map(bytes.upper, args)) for args in found} == {  # type: ignore[arg-type]  # no spans here
+        (b"PING", b"A", b"X", b"Z"),
+        (b"PING", b"A", b"X", b"Y", b"1", b"Z"),
+    }
+
+
+def test_payloads_are_damaged_as_said() -> None:
+    assert Payload(b"k").of(b"abc") == b"abc"
+    assert Payload(b"k", "cut").of(b"abc") == b"ab"
+    assert Payload(b"k", "flip").of(b"abc") == b"!bc"
+    assert Payload(b"k", "empty").of(b"abc") == Payload(b"k", "flip").of(b"") == b""
+
+
+def test_the_pools_collide() -> None:
+    assert len(pools.KEYS) <= 10
+    assert any(len(key) > 400 for key in pools.KEYS), "longer than an engine's key"
+    assert any(len(text) > 2 * pools.CHUNK for text in pools.TEXTS)
+    assert set(ARGUMENTS) == set(GENERATORS)
