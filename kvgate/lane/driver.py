@@ -725,11 +725,21 @@ class Driver:
             self.close_client(client)
         return True
 
+    def finish(self, client: Client) -> None:
+        """Read nothing more of a client: what came is finished and flushed, then it is closed."""
+        if not client.closed and not client.eof:
+            self._half_closed(client.transport, client)
+
     def close_client(self, client: Client) -> None:
         """End a client's connection now; idempotent."""
         if client.closed:
             return
         transport: Transport = client.transport
+        if not self.ready:  # it does not know that it is to be closed: unread bytes would turn its last replies into a reset
+            with contextlib.suppress(OSError):
+                transport.sock.shutdown(socket.SHUT_WR)
+                while transport.sock.recv(RECEIVE):
+                    pass
         self.clients.pop(client.id, None)
         self._heavy.discard(client)
         self._paused.discard(transport)

@@ -219,9 +219,9 @@ class Process:
     # ------------------------------------------------------------------ the end
 
     async def drain(self, seconds: float) -> None:
-        """Take no new clients, let commands finish, close clients a few at a time; whoever is left after `seconds` is cut.
-
-        Who waits for others' doing (BLPOP, a subscriber) counts as idle.
+        """Take no new clients; then each client has its turn, evenly over most of the time: what it has sent is finished, and
+        it is closed. Who waits for others' doing (BLPOP, a subscriber) has sent nothing more. Whoever is left after `seconds`,
+        in the middle of sending a command or waiting for a reply, is cut.
         """
         driver = self.driver
         driver.ready = False
@@ -230,9 +230,13 @@ class Process:
         while driver.clients and (left := begun + seconds - time.monotonic()) > 0:
             steps = int((left - (1 - DRAIN_SHARE) * seconds) / DRAIN_STEP)
             most = -(-len(driver.clients) // max(1, steps))
-            idle = [client for client in driver.clients.values() if client.idle or client.session.blocked]
-            for client in idle[:most]:
-                driver.close_idle(client)
+            turn = [client for client in driver.clients.values() if client.scanner.idle and not client.eof]
+            for client in turn[:most]:
+                if client.idle or client.session.blocked:
+                    driver.close_idle(client)
+                else:
+                    driver.finish(client)
+            driver.kick()
             if driver.clients:
                 await trio.sleep(min(DRAIN_STEP, left))
         log.info("drained", extra={"clients_cut": len(driver.clients)})
