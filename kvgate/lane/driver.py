@@ -374,11 +374,7 @@ class Driver:
                 sock.close()
                 self._tell_ended()
                 continue
-            try:
-                self._accepted(sock, peer, self._handed_by[index], ident)
-            except BaseException:
-                self._tell_ended()
-                raise
+            self._accepted(sock, peer, self._handed_by[index], ident)
         return True
 
     def _accept(self, fd: int) -> bool:
@@ -735,11 +731,6 @@ class Driver:
         if client.closed:
             return
         transport: Transport = client.transport
-        if not self.ready:  # it does not know that it is to be closed: unread bytes would turn its last replies into a reset
-            with contextlib.suppress(OSError):
-                transport.sock.shutdown(socket.SHUT_WR)
-                while transport.sock.recv(RECEIVE):
-                    pass
         self.clients.pop(client.id, None)
         self._heavy.discard(client)
         self._paused.discard(transport)
@@ -749,6 +740,12 @@ class Driver:
             if transport.tls is not None and not transport.behind:
                 with contextlib.suppress(OSError):
                     transport.sock.send(transport.tls.close())
+            if not self.ready:  # it was not told: unread bytes would turn its last replies into a reset
+                with contextlib.suppress(OSError):
+                    transport.sock.shutdown(socket.SHUT_WR)
+                    for _ in range(ACCEPTS):  # as much as the kernel keeps
+                        if not transport.sock.recv(RECEIVE):
+                            break
             self._forget(transport)
 
     def _forget(self, transport: Transport) -> None:

@@ -173,8 +173,8 @@ class Balancer(Program):
         self.port = free_port()
         servers = "".join(f"  server gate{port} 127.0.0.1:{port} check inter 100ms fall 1 rise 1\n" for port in ports)
         (self.directory / "haproxy.cfg").write_text(
-            f"global\n  stats socket {self.directory}/admin.sock level admin\ndefaults\n  mode tcp\n  timeout connect 1s\n  timeout client 60s\n"
-            "  timeout server 60s\n  retries 3\n  option redispatch 1\n"
+            f"global\n  stats socket {self.directory}/admin.sock level admin\ndefaults\n  mode tcp\n"
+            "  timeout connect 1s\n  timeout client 60s\n  timeout server 60s\n  retries 3\n  option redispatch 1\n"
             f"listen redis\n  bind 127.0.0.1:{self.port}\n  balance leastconn\n{servers}",
             "utf-8",
         )
