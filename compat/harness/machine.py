@@ -15,7 +15,7 @@ from compat.harness.table import GENERATORS, specs
 from compat.harness.words import Payload, Request
 from kvgate.commands.spec import Action
 
-_FILL = ("SET", "HSET", "MSET", "APPEND", "SETEX", "RPUSH", "SADD", "ZADD", "EXPIRE")
+_FILL = ("HSET", "SET", "HSET", "MSET", "APPEND", "SETEX", "HMSET", "RPUSH", "SADD", "ZADD", "EXPIRE")
 """What an example begins with, so that commands meet data."""
 
 
@@ -57,7 +57,7 @@ def make_machine(pair: Pair, names: Sequence[str], *, transactions: bool) -> typ
         members[f"do_{name.lower().replace('|', '_')}"] = rule(request=GENERATORS[name])(_step(pair))
     fills = tuple(name for name in _FILL if name in names)
     if fills:
-        members["fill"] = initialize(requests=st.lists(_one_of(fills), max_size=5))(_fill(pair))
+        members["fill"] = initialize(requests=st.lists(_one_of(fills), min_size=1, max_size=6))(_fill(pair))
     together = _combinable(names)
     if together is not None:
         members["in_a_pipeline"] = rule(requests=st.lists(together, min_size=2, max_size=6))(_pipeline(pair))

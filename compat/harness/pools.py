@@ -125,13 +125,14 @@ _ODD_TIMES: Final[tuple[bytes, ...]] = (
 
 
 
-def _one_of(pool: "tuple[bytes, ...]") -> "st.SearchStrategy[bytes]":
-    """By number: hypothesis writes out what it samples from, and some of this is long."""
-    return st.integers(0, len(pool) - 1).map(pool.__getitem__)
+def _one_of(pool: "tuple[bytes, ...]", often: int = 0) -> "st.SearchStrategy[bytes]":
+    """By number: hypothesis writes out what it samples from, and some of this is long. The first two are drawn about `often`
+    times more than the others, so that commands meet what others left."""
+    return st.sampled_from((*(0, 1) * often, *range(len(pool)))).map(pool.__getitem__)
 
 
-key = _one_of(KEYS)
-field = _one_of(FIELDS)
+key = _one_of(KEYS, 4)
+field = _one_of(FIELDS, 4)
 integer = st.one_of(st.sampled_from(INTEGERS), st.integers(-(2**63), INT64_MAX).map(lambda number: b"%d" % number))
 number = st.one_of(
     st.sampled_from(FLOATS),

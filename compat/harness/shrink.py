@@ -2,12 +2,12 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final
+from typing import Final, TypeGuard
 
 import attrs
 
 from compat.harness.steps import Block, Single, Step
-from compat.harness.words import Option, Request
+from compat.harness.words import Arg, Option, Request
 
 SECONDS: Final = 30.0
 """For one example; what is reached by then is shown."""
@@ -88,8 +88,15 @@ def _smaller_request(request: Request) -> Iterator[Request]:
         for at in range(1, len(args) - size + 1):
             yield attrs.evolve(request, args=args[:at] + args[at + size :])
     for at, arg in enumerate(args[1:], 1):
-        if not isinstance(arg, Option) and isinstance(arg, bytes) and arg not in _SIMPLE:
+        if _may_be_simpler(arg):
             for simple in _SIMPLE:
                 yield attrs.evolve(request, args=(*args[:at], simple, *args[at + 1 :]))
             if len(arg) > 3:
                 yield attrs.evolve(request, args=(*args[:at], arg[: len(arg) // 2], *args[at + 1 :]))
+
+
+def _may_be_simpler(arg: Arg) -> TypeGuard[bytes]:
+    """Whether an argument may be replaced. Not a long number: as a time, a short one would let a key expire meanwhile."""
+    if not isinstance(arg, bytes) or isinstance(arg, Option) or arg in _SIMPLE:
+        return False
+    return len(arg) < 4 or not arg.lstrip(b"-").isdigit()

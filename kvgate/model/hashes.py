@@ -12,6 +12,7 @@ from kvgate.model.options import option
 from kvgate.model.transaction import Handler, Transaction, wrong_type
 from kvgate.wire.glob import glob_matcher
 from kvgate.wire.reply import OK, Map, PairsOf, Reply
+from kvgate.wire.request import parse_cursor
 
 _SCAN_COUNT: Final = 10
 """Fields of one HSCAN page, as in Redis."""
@@ -190,24 +191,11 @@ def _random_options(args: list[bytes]) -> tuple[int, bool]:
 # ---------------------------------------------------------------------- HSCAN
 
 
-def parse_cursor(text: bytes) -> int:
-    """A cursor as ``strtoul`` reads it: empty is 0, a sign is allowed, negative ones wrap, nothing is looked at behind a NUL.
-
-    Raises:
-        GateError: Redis' ``invalid cursor``.
-    """
-    text = text.partition(b"\x00")[0]
-    digits = text[1:] if text[:1] in (b"+", b"-") else text
-    significant = digits.lstrip(b"0") or b"0"
-    if text and (not digits.isdigit() or len(significant) > 20 or int(significant) >= 2**64):
-        raise GateError("ERR invalid cursor")
-    value = int(significant)
-    return -value % 2**64 if text[:1] == b"-" else value
-
-
 async def hscan(tx: Transaction, args: list[bytes]) -> Reply:
     """``HSCAN key cursor [MATCH pattern] [COUNT count]``. The options are looked at only if there is a hash, as in Redis."""
     cursor = parse_cursor(args[2])
+    if cursor is None:
+        raise GateError("ERR invalid cursor")
     meta = await _hash(tx, args[1])
     if meta is None:
         return [b"0", []]

@@ -17,6 +17,7 @@ from kvgate.errors import NOT_AN_INTEGER, GateError, syntax_error
 from kvgate.lane.client import Client
 from kvgate.policy.users import User
 from kvgate.wire.reply import OK, Raw, Reply
+from kvgate.wire.request import parse_cursor
 
 if TYPE_CHECKING:
     from kvgate.backend import CallContext
@@ -85,13 +86,13 @@ class _Scan:
 
 def _parse_scan(args: list[bytes]) -> _Scan:
     """SCAN's arguments, checked in Redis' order: the cursor first, then each option as it comes."""
-    text = args[1]
-    if not text.isdigit() or len(text) > 20 or int(text) >= 2**64:
+    cursor = parse_cursor(args[1])
+    if cursor is None:
         raise GateError("ERR invalid cursor")
     count, match, kind = 10, None, None
     at = 2
     while at < len(args):
-        option = args[at].upper()
+        option = args[at].partition(b"\x00")[0].upper()
         if at + 1 >= len(args):
             raise syntax_error()
         value = args[at + 1]
@@ -109,7 +110,7 @@ def _parse_scan(args: list[bytes]) -> _Scan:
         else:
             raise syntax_error()
         at += 2
-    return _Scan(int(text), count, match, kind)
+    return _Scan(cursor, count, match, kind)
 
 
 def _scan(gate: "Dispatcher", client: Client, spec: CommandSpec, args: list[bytes], frame: bytes, now: float) -> None:

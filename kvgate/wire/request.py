@@ -68,6 +68,18 @@ def parse_length(text: bytes) -> int | None:
     return value if -(2**63) <= value < 2**63 else None
 
 
+def parse_cursor(text: bytes) -> int | None:
+    """A cursor of SCAN and its kin as ``strtoul`` reads it: empty is 0, a sign is allowed, negative ones wrap, nothing is
+    looked at behind a NUL. None where Redis answers ``invalid cursor``."""
+    text = text.partition(b"\x00")[0]
+    digits = text[1:] if text[:1] in (b"+", b"-") else text
+    significant = digits.lstrip(b"0") or b"0"
+    if text and (not digits.isdigit() or len(significant) > 20 or int(significant) >= 2**64):
+        return None
+    value = int(significant)
+    return -value % 2**64 if text[:1] == b"-" else value
+
+
 def split_inline(line: bytes) -> list[bytes]:
     """Split an inline command as Redis' ``sdssplitargs``: quotes, ``\\xHH`` and the C escapes. `line` holds no NUL.
 

@@ -15,6 +15,7 @@ from kvgate.wire.request import (
     REQUEST_LIMIT,
     RequestScanner,
     encode_request,
+    parse_cursor,
     parse_length,
     split_inline,
 )
@@ -227,3 +228,16 @@ def test_lengths(text: bytes, value: int | None) -> None:
 def test_quoted_arguments_survive_splitting(args: list[bytes]) -> None:
     quoted = b" ".join(b'"' + b"".join(b"\\x%02x" % byte for byte in arg) + b'"' for arg in args)
     assert split_inline(quoted) == args
+
+
+@pytest.mark.parametrize(
+    ("text", "cursor"),
+    [
+        *((b"0", 0), (b"", 0), (b"007", 7), (b"+5", 5), (b"-0", 0), (b"-1", 2**64 - 1), (b"18446744073709551615", 2**64 - 1)),
+        *((b"5\x00junk", 5), (b"\x00", 0), (b"00000000000000000000000000001", 1)),
+        *((b"x", None), (b" 0", None), (b"0 ", None), (b"0x1", None), (b"1.0", None), (b"-", None)),
+        (b"18446744073709551616", None),
+    ],
+)
+def test_cursors_are_read_as_redis_reads_them(text: bytes, cursor: int | None) -> None:
+    assert parse_cursor(text) == cursor
