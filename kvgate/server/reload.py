@@ -171,10 +171,10 @@ class Reloader:
         difference = attrs.evolve(difference, restart=self._need_restart(configuration, backends))
         refused = difference.moved - configuration.accept_moves
         if refused:
+            moves = "; ".join(move for move in difference.moves if move.partition(":")[0] in refused)
             raise GateError(
-                "ERR keys that exist would be looked for elsewhere: "
-                + "; ".join(move for move in difference.moves if move.partition(":")[0] in refused)
-                + f"; move the data first, then say accept_moves = {sorted(refused)}"
+                f"ERR keys that exist would be looked for elsewhere: {moves}; move the data first, then say"
+                f" accept_moves = {sorted(refused)}"
             )
         if dry_run:
             return difference
