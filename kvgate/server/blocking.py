@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 PING = encode_request([b"PING"])
 WHO_AM_I = encode_request([b"CLIENT", b"ID"])
 """Sent before each blocking command, so that CLIENT UNBLOCK can name its connection to the store."""
-HOW = ("TIMEOUT", "ERROR")
+HOW = {"TIMEOUT": b"TIMEOUT", "ERROR": b"ERROR", MOVED: b"ERROR"}
+"""`Session.unblocked_by` → CLIENT UNBLOCK's word to the store."""
+_MOVED_AWAY = "the namespace was moved to another store while the command was waiting"
 UNBLOCK_PAUSE = 0.01
 """Seconds before a store is asked again to unblock what it does not know as blocked."""
 NOT_THE_MASTER = (b"-READONLY", b"-MASTERDOWN")
@@ -111,6 +113,8 @@ async def _wait_once(gate: "Dispatcher", client: Client, place: "Place", frame: 
             connection.close()
             raise
         raw = released
+        if session.unblocked_by == MOVED and raw.startswith(b"-UNBLOCKED"):
+            raw = Raw(try_again(_MOVED_AWAY).reply)
     except BrokenUpstream as error:
         connection.close()
         if watch is not None:
@@ -133,7 +137,7 @@ async def _released(
     reply. None: the store does not know how, or is away, and the connection has to be closed."""
     if ident[:1] != b":" or place.shard is None:
         return None
-    frame = encode_request([b"CLIENT", b"UNBLOCK", ident[1:-2], client.session.unblocked_by.encode()])
+    frame = encode_request([b"CLIENT", b"UNBLOCK", ident[1:-2], HOW[client.session.unblocked_by]])
     until = trio.current_time() + gate.configuration.gate.command_timeout
     with trio.CancelScope(shield=True, deadline=until):
         try:
@@ -178,7 +182,7 @@ def unblocked(session: "Session") -> Raw | Reply:
         return Error(b"UNBLOCKED client unblocked via CLIENT UNBLOCK")
     if session.unblocked_by == MOVED:
         error = try_again if session.last_command == "xread" else in_doubt
-        return Error(error("the namespace was moved to another store while the command was waiting").reply[1:-2])
+        return Error(error(_MOVED_AWAY).reply[1:-2])
     if session.last_command == "wait":
         return 0
     return NULL_ARRAY  # whatever the command's own timeout answers: Redis does not look at it here

@@ -263,8 +263,8 @@ def test_who_waits_or_listens_where_nothing_will_come_any_more_is_told(
     clients["pattern"].cmd("PSUBSCRIBE", "A.T:*")
     wait_for(lambda: stores[0].cmd("CLIENT", "LIST").count(b"name=kvgate-own") >= 6, "all of them to wait")
     reload(gate, after)
-    assert refused_later(clients["pop"]).startswith("INDOUBT the write may or may not have been executed: the namespace was")
-    assert refused_later(clients["read"]).startswith("TRYAGAIN not executed, may be sent again: the namespace was moved")
+    for name in ("pop", "read"):
+        assert refused_later(clients[name]).startswith("TRYAGAIN not executed, may be sent again: the namespace was moved")
     assert clients["subscriber"].read_all() == b""
     assert clients["pattern"].read_all() == b""
     with gate.client() as client:
