@@ -254,10 +254,6 @@ class Client(_Bound):
         `Unavailable`."""
         await self._call(lambda: self._native.gc(safepoint))
 
-    def close(self) -> None:
-        """End the runner."""
-        self._runner.close()
-
 
 async def connect(
     pd: Sequence[str],
@@ -277,9 +273,7 @@ async def connect(
     try:
         found = await wait(runner, lambda: native.connect(list(pd), timeout=timeout), CALL_LIMIT + timeout, _forget)
     except (trio.Cancelled, KeyboardInterrupt, SystemExit):
-        runner.close()
         raise
     except BaseException as error:  # panics too
-        runner.close()
         raise told(error) from error
     return Client(runner, found)

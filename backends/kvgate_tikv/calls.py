@@ -6,6 +6,7 @@ a version of pyo3-asyncio asks for more. `open_runner` finds out, before anythin
 """
 
 import asyncio
+import functools
 import threading
 from collections.abc import Callable
 from typing import Any, Final, Protocol
@@ -28,9 +29,6 @@ class Runner(Protocol):
     def start(self, make: Callable[[], Any], finished: Finished) -> Callable[[], None]:
         """Call `make`, which gives a native future, and tell `finished` what becomes of it. What is returned cancels the call;
         `finished` may be told all the same."""
-
-    def close(self) -> None:
-        """Start nothing more."""
 
 
 class _Future:
@@ -94,7 +92,7 @@ class Shim:
         try:
             self._token.run_sync_soon(callback, *args)
         except trio.RunFinishedError:
-            return  # nobody waits any more
+            callback(*args)  # nobody waits any more, but what came may have to be ended
 
     def get_debug(self) -> bool:
         """Called by asyncio's own classes, should a future of theirs be made on this loop."""
@@ -109,34 +107,39 @@ class Shim:
         finally:
             asyncio._set_running_loop(None)
             self._for = _nobody
-        return lambda: (future.cancel(), None)[1]
 
-    def close(self) -> None:
-        """Nothing is held."""
+        def cancel() -> None:
+            future.cancel()
+
+        return cancel
 
 
 def _nobody(value: object, error: BaseException | None) -> None:
     del value, error
 
 
+@functools.cache
+def _loop() -> asyncio.AbstractEventLoop:
+    """A real asyncio loop on a thread: one for the process, and as long as it."""
+    loop = asyncio.new_event_loop()
+
+    def run() -> None:
+        asyncio.set_event_loop(loop)
+        loop.run_forever()
+
+    threading.Thread(target=run, name="kvgate-tikv", daemon=True).start()
+    return loop
+
+
 class LoopThread:
-    """A real asyncio loop on a thread."""
+    """Lets native calls run on that loop."""
 
     name = "thread"
 
     def __init__(self, token: trio.lowlevel.TrioToken) -> None:
-        """Start the thread; deliver through `token`."""
+        """Deliver through `token`."""
         self._token = token
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._run, name="kvgate-tikv", daemon=True)
-        self._thread.start()
-
-    def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        try:
-            self._loop.run_forever()
-        finally:
-            self._loop.close()
+        self._loop = _loop()
 
     def start(self, make: Callable[[], Any], finished: Finished) -> Callable[[], None]:
         """As `Runner.start`; what `make` itself raises goes to `finished` too."""
@@ -146,7 +149,7 @@ class LoopThread:
             try:
                 self._token.run_sync_soon(finished, value, error)
             except trio.RunFinishedError:
-                return  # nobody waits any more
+                finished(value, error)  # as in `Shim`
 
         def ended(future: "asyncio.Future[Any]") -> None:
             if not future.cancelled():
@@ -162,13 +165,11 @@ class LoopThread:
                 futures.append(future)
                 future.add_done_callback(ended)
 
-        self._loop.call_soon_threadsafe(begin)
-        return lambda: (self._loop.call_soon_threadsafe(lambda: [future.cancel() for future in futures]), None)[1]
+        def cancel() -> None:
+            self._loop.call_soon_threadsafe(lambda: [future.cancel() for future in futures])
 
-    def close(self) -> None:
-        """Stop the loop; calls under way are never told."""
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
+        self._loop.call_soon_threadsafe(begin)
+        return cancel
 
 
 @attrs.define(slots=True, eq=False)
@@ -193,7 +194,7 @@ class _Waiting:
 
 async def wait(runner: Runner, make: Callable[[], Any], limit: float, late: Callable[[Any], None] | None = None) -> Any:
     """The result of a native call. When it takes longer than `limit` seconds, or is cancelled, it is cancelled natively; with
-    `late` it goes on instead, and its result, if it comes to one, goes there.
+    `late` it goes on instead, and its result, if it comes to one, goes there: also one that came together with a cancellation.
 
     Raises:
         TooSlowError: trio's, at the limit.
@@ -204,11 +205,13 @@ async def wait(runner: Runner, make: Callable[[], Any], limit: float, late: Call
     try:
         with trio.fail_after(limit):
             await waiting.event.wait()
-    finally:
-        if not waiting.event.is_set():
-            waiting.left = True
-            if late is None:
-                cancel()
+    except BaseException:
+        waiting.left = True
+        if late is None:
+            cancel()
+        elif waiting.event.is_set() and waiting.error is None:
+            late(waiting.value)
+        raise
     if waiting.error is not None:
         raise waiting.error
     return waiting.value

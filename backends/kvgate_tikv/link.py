@@ -60,7 +60,6 @@ class Link:
             await self._check_header()
         except (Unavailable, Conflict, GateError) as error:
             self._engine.use(None)
-            client.close()
             self._complain(str(error))
             return False
         self.way = client.way
