@@ -50,7 +50,7 @@ SEND = 256 * 1024
 """Bytes joined for one send when a peer is behind."""
 TICK = 0.05
 """Seconds between looks at the time limits: a thirtieth of a command's budget."""
-_IN, _OUT = select.EPOLLIN, select.EPOLLOUT
+_IN, _OUT, _HUNG_UP = select.EPOLLIN, select.EPOLLOUT, select.EPOLLRDHUP
 
 
 @attrs.define
@@ -210,7 +210,9 @@ class Driver:
                 try:
                     if mask & _OUT:
                         self._writable(transport)
-                    if mask & ~_OUT and transport.sock.fileno() >= 0:
+                    if mask & _HUNG_UP and transport.paused:
+                        self._gone_while_paused(transport)
+                    elif mask & ~_OUT and transport.sock.fileno() >= 0:
                         transport.on_readable(transport)
                 except Exception as error:  # noqa: BLE001 - one socket must not end the lane; it is logged and counted
                     self._failed(transport, error)
@@ -595,8 +597,18 @@ class Driver:
 
     def _watch(self, transport: Transport) -> None:
         """Tell epoll what is wanted of a socket now."""
-        reading = not transport.paused and not transport.ended
-        self._epoll.modify(transport.fd, (_IN if reading else 0) | (_OUT if transport.want_out else 0))
+        wanted = _OUT if transport.want_out else 0
+        if not transport.ended:
+            wanted |= _HUNG_UP if transport.paused else _IN
+        self._epoll.modify(transport.fd, wanted)
+
+    def _gone_while_paused(self, transport: Transport) -> None:
+        """A client that is not read has sent its last: who waits for others' doing has left. What others sent is read when
+        their turn comes, so it is not looked for again until then."""
+        client = transport.owner
+        self.lane.gate.half_closed(client)
+        if not client.closed:
+            self._epoll.modify(transport.fd, _OUT if transport.want_out else 0)
 
     def _flush_client(self, client: Client) -> None:
         transport = client.transport

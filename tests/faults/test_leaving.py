@@ -196,3 +196,30 @@ def test_leaving_while_the_store_is_away(redis_server: RedisServer, gates: Gates
             wait_for(lambda: own_connections(redis_server) == 0, "the store to be told")
             assert redis_server.cmd("RPUSH", "A.T:q", "x") == 1
             assert redis_server.cmd("LLEN", "A.T:q") == 1
+
+
+def test_a_blocked_client_that_has_sent_more_than_is_read_is_missed_too(module_redis: RedisServer, module_gate: Gate) -> None:
+    module_redis.cmd("FLUSHALL")
+    with module_gate.client() as leaver, module_gate.client() as other:
+        leaver.send("BLPOP", "A.T:q", 0)
+        wait_for(lambda: connections(module_redis, flags="b"), "the client to block")
+        ping = frame("PING")
+        leaver.send_raw(ping * (MOST_UNREAD // len(ping)))
+        wait_for(lambda: _waiting(module_gate) > MOST_UNREAD * 0.99, "the gate to have read them")
+        leaver.send_raw(ping * (256 * 1024 // len(ping)))  # from here on it stops reading, and the kernel has the rest
+        leaver.close()
+        wait_for(lambda: not connections(module_redis, flags="b"), "the store to be told")
+        other.cmd("RPUSH", "A.T:q", "x")
+        assert other.cmd("LLEN", "A.T:q") == 1
+
+
+MOST_UNREAD = 16 * 1024 * 1024
+"""What a client may have sent beyond the command that is under way."""
+
+
+def _waiting(gate: Gate) -> int:
+    """Bytes that the blocked client has sent behind its command, as CLIENT LIST tells."""
+    for line in gate.cmd("CLIENT", "LIST").splitlines():
+        if b"cmd=blpop" in line:
+            return next(int(word[5:]) for word in line.split() if word.startswith(b"qbuf="))
+    return 0
