@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from bench import connect, core, embedded, idle, lrange, namespaces
+from bench import connect, core, embedded, idle, lrange, namespaces, workers
 from bench.peers import NAMES, default_gate
 from bench.process import BenchError, raise_file_limit
 from bench.report import ORDER, Section, Settings, provenance, written
@@ -22,6 +22,7 @@ SECTIONS: dict[str, Callable[[Settings], Section]] = {
     "lrange": lrange.section,
     "embedded": embedded.section,
     "footprint": embedded.footprint,
+    "workers": workers.section,
 }
 
 

@@ -1,5 +1,6 @@
 """Logs: one line per event, ``time level event key=value …``, on standard error. Secrets and values are never logged."""
 
+import codecs
 import logging
 import sys
 import time
@@ -31,6 +32,7 @@ def _shown(value: object) -> str:
 
 def start(level: str) -> None:
     """Send the gate's logs to standard error from now on."""
+    codecs.lookup("unicode_escape")  # loaded now: what is logged may be that no file can be opened
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(OneLine())
     root = logging.getLogger()

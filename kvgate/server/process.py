@@ -192,7 +192,8 @@ class Process:
                 if shards is not prepared.places.shards.get(name)]  # fmt: skip
         retired = [backend for backend in old.values() if backend not in prepared.backends.values()]
         used = {backend: switching.users_of(dispatcher, backend) for backend in retired}
-        raise_file_limit(gate.max_clients)
+        if gate.max_clients != dispatcher.configuration.gate.max_clients:
+            raise_file_limit(gate.max_clients)
         self.driver.limits = limits(gate)
         logging.getLogger().setLevel(gate.log_level.upper())
         switching.switch(dispatcher, prepared.configuration, prepared.backends, prepared.places, prepared.moving)

@@ -18,7 +18,6 @@ from kvgate.server.listeners import doors
 from kvgate.server.process import Process, mistakes
 from kvgate.server.reload import Build, in_effect
 from kvgate.server.supervisor import COUNTER
-from kvgate.server.surroundings import raise_file_limit
 
 log = logging.getLogger("kvgate.worker")
 
@@ -88,7 +87,6 @@ class _Work:
             gate = in_effect(first.gate, configuration.gate)
             configuration = attrs.evolve(configuration, gate=gate)
             logs.start(gate.log_level)
-            raise_file_limit(gate.max_clients)
             process = Process(self._build, configuration, backends)
             listeners = doors(gate, [(name, kind) for name, kind in start["listeners"]])
         except ConfigurationError as error:
