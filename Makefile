@@ -15,12 +15,13 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 # New packages are found at installation, so their appearance asks for another one.
 BUILD_INPUTS := pyproject.toml $(wildcard setup.py backends/*/__init__.py)
 
-.PHONY: help run run-demo test check packages bench clients compat clean
+.PHONY: help run run-demo run-tikv test check packages bench clients compat clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make run       the gate on $(LISTEN), with the embedded store in ./$(DATA)"
 	@echo "make run-demo  the gate on $(LISTEN) before two redis-servers and the embedded store"
+	@echo "make run-tikv  the gate on $(LISTEN) before a TiKV-protocol server for tests (builds it: needs Go)"
 	@echo "make test      linter, types and all tests (what this machine lacks is skipped by name)"
 	@echo "make check     linter and types only"
 	@echo "make clients   the client-library checks: redis-py, ioredis, node-redis, go-redis, Jedis"
@@ -33,6 +34,9 @@ run: $(VENV)/.run
 
 run-demo: $(VENV)/.run
 	@exec $(BIN)/python demo/run.py --listen $(LISTEN) $(ARGS)
+
+run-tikv: $(VENV)/.test
+	@exec $(BIN)/python -m tests.tikv.run --listen $(LISTEN) $(ARGS)
 
 test: $(VENV)/.test packages check
 	$(BIN)/python -m pytest $(ARGS)
