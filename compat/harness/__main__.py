@@ -5,6 +5,7 @@ one that has keys is refused. Exit code 1 when they differ.
 """
 
 import argparse
+import random
 import sys
 import time
 from collections.abc import Sequence
@@ -48,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--resp", type=int, choices=(2, 3), help="only this protocol")
     parser.add_argument("--only", default="", help="only commands that this regular expression matches whole: 'H.*|DEL'")
     parser.add_argument("--most", type=int, default=20, help="stop after so many differences for each protocol (20)")
+    parser.add_argument("--seed", type=int, default=random.randrange(10**9), help="what the last line of a search named")
     return parser
 
 
@@ -62,11 +64,12 @@ def _compare(title: str, url: str, against: str, options: argparse.Namespace) ->
             path = _keep(difference, proto, title)
             print(f"RESP{proto} {difference}\n  whole, for redis-cli < FILE: {path}", flush=True)
 
-        sizes = {"examples": options.examples, "steps": options.steps, "most": options.most}
+        sizes = {"examples": options.examples, "steps": options.steps, "most": options.most, "first_seed": options.seed}
         found += search(url, against, wanted, tally, proto=proto, tell=tell, **sizes)
         print(f"RESP{proto}: {summary(tally)}, {time.monotonic() - began:.0f} s", flush=True)
     print(skipped(wanted))
-    print(f"{title}: {f'{len(found)} differences' if found else 'no difference found'}", flush=True)
+    result = f"{len(found)} differences" if found else "no difference found"
+    print(f"{title}: {result} (--seed {options.seed})", flush=True)
     return len(found)
 
 

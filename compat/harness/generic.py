@@ -7,7 +7,8 @@ from compat.harness import pools
 from compat.harness.pools import at_milliseconds, at_seconds, key, milliseconds, seconds
 from compat.harness.words import Args, any_of, maybe, option, seq, some
 
-_conditions = any_of(option("NX", "XX"), option("GT", "LT"), option("JUNK"), most=3)
+_condition = option("NX", "XX", "GT", "LT")
+_conditions = st.one_of(maybe(_condition), maybe(_condition), any_of(_condition, _condition, option("JUNK"), most=3))
 _index = st.sampled_from((b"0", b"1", b"-1", b"2", b"100", b"x", b""))
 _types = option("STRING", "HASH", "LIST", "SET", "ZSET", "STREAM", "NONE")
 _by = st.sampled_from((b"nosort", b"*", b"Ads.T:*", b"a->f", b"*->f", b"#"))

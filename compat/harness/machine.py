@@ -106,16 +106,15 @@ def _transaction(pair: Pair) -> "Callable[..., None]":
     return in_a_transaction
 
 
-def search_settings(examples: int, steps: int, *, fixed: bool) -> settings:
-    """Hypothesis' settings for one search; `fixed`: the same examples each time. It does not shrink: an example is a list of
-    steps, which `compat.harness.shrink` cuts down in seconds."""
+def search_settings(examples: int, steps: int) -> settings:
+    """Hypothesis' settings for one run. It does not shrink: an example is a list of steps, which `compat.harness.shrink`
+    cuts down in seconds."""
     return settings(
         max_examples=examples,
         stateful_step_count=steps,
         deadline=None,
         phases=[Phase.generate],
         database=None,
-        derandomize=fixed,
         print_blob=False,
         report_multiple_bugs=False,
         suppress_health_check=list(HealthCheck),

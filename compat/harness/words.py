@@ -112,7 +112,7 @@ def any_of(*alternatives: SearchStrategy[Args], most: int = 4) -> SearchStrategy
 
 
 _JUNK: tuple[bytes, ...] = (b"", b"junk", b"-1", b"NX", b"1.5", b"\xff\x00", b" ")  # no number that would be a short time
-_DAMAGES = [("", b"")] * 10 + [("drop", b""), ("drop last", b""), ("add", b"junk")] + [("replace", junk) for junk in _JUNK]
+_DAMAGES = [("", b"")] * 80 + [("drop", b""), ("drop last", b""), ("add", b"junk")] + [("replace", junk) for junk in _JUNK]
 
 
 def requests(name: str, arguments: SearchStrategy[Args]) -> SearchStrategy[Request]:

@@ -16,7 +16,7 @@ from tests.support.resp import parse
 from tests.support.servers import RedisServer
 
 SAMPLES = settings(
-    max_examples=250, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=150, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck)
 )
 NOT_REACHED = {
     "COPY": {"DB"},  # LEFT_OUT
