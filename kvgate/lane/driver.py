@@ -687,8 +687,7 @@ class Driver:
 
     def _watch_output(self, now: float) -> None:
         """Close readers that were too slow for too long, and the greediest when all together hold too much."""
-        limits = self.limits
-        total = sum(up.queued - up.sent for up in self.lane.upstreams)
+        total, limits = 0, self.limits
         for client in list(self._heavy):
             soft, seconds = limits.out_soft, limits.out_soft_seconds
             if client.subscribed:
