@@ -37,6 +37,7 @@ class Client:
         "out_size",
         "over_since",
         "queue",
+        "resuming",
         "routes",
         "scanner",
         "session",
@@ -75,6 +76,7 @@ class Client:
         self.touched = False  # already on the lane's list of whom to flush
         self.eof = False  # it will send no more; what came is finished and flushed, then it is closed
         self.hung_up = False  # what it still sends is not looked at (QUIT, a protocol error)
+        self.resuming = False  # on the lane's list of those that may go on
         self.closing = False  # close after the flush
         self.cut = False  # close without it
         self.closed = False

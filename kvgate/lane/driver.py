@@ -573,7 +573,7 @@ class Driver:
         if (
             client.inflight > limits.commands
             or client.inflight_bytes > limits.bytes_in
-            or client.backlog_size > limits.bytes_in
+            or client.backlog_size > (limits.bytes_in if client.stalled else RECEIVE)  # else it is what others go before
             or client.out_size + client.held > limits.out_pause
         ):
             transport.paused = True
@@ -588,7 +588,7 @@ class Driver:
             if (
                 client.inflight * 2 < limits.commands
                 and client.inflight_bytes * 2 < limits.bytes_in
-                and client.backlog_size * 2 < limits.bytes_in
+                and client.backlog_size * 2 < (limits.bytes_in if client.stalled else RECEIVE)
                 and (client.out_size + client.held) * 2 < limits.out_pause
             ):
                 self._paused.discard(transport)

@@ -36,6 +36,9 @@ STORE_ERRORS: Final = (b"-NOAUTH", b"-NOPERM", b"-READONLY", b"-MASTERDOWN")
 LONGEST_HEAD: Final = 64
 """Bytes within which the name of a command that the lane takes has to end, so that looking for it is not looking through
 everything that came with it."""
+MOST_ABOVE: Final = 128
+"""Requests of one portion that are asked about above the lane, or executed there, before others have their turn: one costs
+ten times what a forwarded one does, and a portion may hold thousands (``PING``)."""
 PORTION: Final = 64 * 1024
 """Bytes to which small portions that have to wait are joined: each is looked at anew after each command that runs alone."""
 
@@ -90,6 +93,8 @@ class Lane:
             _put_off(client, data)
             return
         self._take(client, data, now)
+        if client.backlog and not client.stalled:
+            self._later(client)
 
     def _take(self, client: Client, data: bytes, now: float) -> None:
         try:
@@ -115,6 +120,7 @@ class Lane:
             pos = self._slow(client, data, 0, now)
             if client.stalled:
                 size = self._set_aside(client, data, pos)
+        above = 0
         routes, line = client.routes, client.line
         begin: bytes | tuple[()] = NOTHING  # how the request before began, up to the ":" in its key
         value_begin: bytes | tuple[()] = NOTHING
@@ -170,7 +176,8 @@ class Lane:
                         frame = data[pos:end]
                         local(client, spec, split_request(frame), frame, now)
                         pos = end
-                        if client.stalled:
+                        above += 1
+                        if above == MOST_ABOVE or client.stalled:
                             size = self._set_aside(client, data, pos)
                         continue
                     if len(table) == 1:
@@ -190,7 +197,8 @@ class Lane:
                 self.forward(client, run_up, data[run_start:pos], now, run_count, readonly=run_readonly)
                 run_up = None
             pos = self._slow(client, data, pos, now)
-            if client.stalled:
+            above += 1
+            if above == MOST_ABOVE or client.stalled:
                 size = self._set_aside(client, data, pos)
             routes, line = client.routes, client.line
             begin = NOTHING
@@ -199,7 +207,7 @@ class Lane:
 
     @staticmethod
     def _set_aside(client: Client, data: bytes, pos: int) -> int:
-        """What a stalled client sent further waits; the position where scanning ends."""
+        """What a client sent further waits, since it is stalled or had its share; the position where scanning ends."""
         if pos < len(data) and not client.hung_up:
             client.backlog.appendleft(data[pos:])  # before what came later
             client.backlog_size += len(data) - pos
@@ -719,15 +727,21 @@ class Lane:
     def _ran_empty(self, client: Client) -> None:
         """Nothing of the client is unanswered: what waited for that may start, once the present socket is served."""
         if client.waiting is not None or client.eof or client.backlog:
-            self.resumable.append(client)
+            self._later(client)
 
     def resume(self, now: float) -> None:
         """Let the clients go on whose queue ran empty. The driver calls it after serving sockets."""
         while self.resumable:
             self.go_on(self.resumable.popleft(), now)
 
+    def _later(self, client: Client) -> None:
+        if not client.resuming:
+            client.resuming = True
+            self.resumable.append(client)
+
     def go_on(self, client: Client, now: float) -> None:
         """Let one client of `resumable` go on, by one portion of what it sent; it stands there again if there is more."""
+        client.resuming = False
         if client.closed or client.busy:
             return
         if client.waiting is not None:
@@ -741,7 +755,7 @@ class Lane:
             client.backlog_size -= len(data)
             self._take(client, data, now)
             if not client.stalled and (client.backlog or (client.eof and not client.queue)):
-                self.resumable.append(client)
+                self._later(client)
         elif client.eof and not client.queue:
             client.closing = True
             if not client.touched:
@@ -753,7 +767,7 @@ class Lane:
         client.eof = True
         self.gate.half_closed(client)
         if not client.queue and not client.busy and not client.closed:
-            self.resumable.append(client)
+            self._later(client)
 
 
 def _put_off(client: Client, data: bytes) -> None:
