@@ -15,9 +15,11 @@ def tikv() -> Iterator[Cluster]:
 
 
 @pytest.fixture(autouse=True)
-def no_faults_left(tikv: Cluster) -> Iterator[None]:
+def no_faults_left(request: pytest.FixtureRequest) -> Iterator[None]:
     """What one test orders does not strike the next one."""
     yield
-    if tikv.server is not None and tikv.server.running:
-        tikv.server.clear()
-        tikv.server.resume_pd()
+    if "tikv" in request.fixturenames:
+        server = request.getfixturevalue("tikv").server
+        if server is not None and server.running:
+            server.clear()
+            server.resume_pd()
