@@ -108,6 +108,11 @@ class Reloader:
         self.error = ""
         """Why the last reload was refused; empty when it was not."""
 
+    @property
+    def gate(self) -> GateSettings:
+        """What of ``[gate]`` is in effect."""
+        return in_effect(self._started_with, self.configuration.gate)
+
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Own the reloads until cancelled: one that has begun is brought to its end, whoever asked for it and has left."""
         async with trio.open_nursery() as self._nursery:

@@ -181,7 +181,7 @@ class Supervisor:
     async def _until_asked(self, accepting: trio.CancelScope) -> None:
         await self._ending.asked.wait()
         if self._serving():
-            await leave_rotation(self._reloader.configuration.gate, self._ending.number)
+            await leave_rotation(self._reloader.gate, self._ending.number)
         accepting.cancel()
 
     async def _introduction(self) -> list[str]:
@@ -374,7 +374,7 @@ class Supervisor:
     async def _drain(self) -> None:
         self._hand_over_rest()
         close(self._bound)
-        seconds = self._reloader.configuration.gate.drain_finish
+        seconds = self._reloader.gate.drain_finish
         with trio.move_on_after(seconds + GRACE):
             async with trio.open_nursery() as nursery:
                 for worker in list(self._workers):

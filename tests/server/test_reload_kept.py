@@ -1,6 +1,7 @@
 """What a reload leaves alone: stores' connections, scripts, open files; and how a store that is served no more ends."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from tests.server.processes import children, info
@@ -109,9 +110,10 @@ def store_files(pid: int) -> set[tuple[int, str]]:
     """Open descriptors of a store's files."""
     found = set()
     for entry in Path(f"/proc/{pid}/fd").iterdir():
-        target = os.readlink(entry)
-        if target.endswith(".mdb"):
-            found.add((int(entry.name), target))
+        with suppress(FileNotFoundError):  # closed meanwhile: it was none of them
+            target = os.readlink(entry)
+            if target.endswith(".mdb"):
+                found.add((int(entry.name), target))
     return found
 
 
