@@ -23,8 +23,8 @@ GATE_TEXTS = (
     "ERR store could not write (No space left); nothing was written; check the disk of /data",
     "ERR a MULTI holds at most 10000 commands and 16777216 bytes",
     "ERR Protocol error: invalid bulk length",
-    "ERR keys that exist would be looked for elsewhere: A.B: backend a -> backend b; move the data first, then say"
-    " accept_moves = ['A.B']",
+    ("ERR keys that exist would be looked for elsewhere: A.B: backend a -> backend b; move the data first, then say"
+    " accept_moves = ['A.B']"),
     "ERR worker 1 did not answer within 20 s",
     "ERR the reload goes on after 60 s; INFO gate will show its end",
 )
