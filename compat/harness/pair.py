@@ -107,16 +107,21 @@ class Pair:
 
     def shows(self, steps: Sequence[Step], command: str) -> bool:
         """Whether these steps alone show a difference of `command`. Raises OSError."""
+        found = self.difference(steps)
+        return found is not None and found.command == command
+
+    def difference(self, steps: Sequence[Step]) -> Difference | None:
+        """What these steps alone show. Raises OSError."""
         try:
             self.begin()
             for step in steps:
                 self.run(step)
             self.finish()
         except Difference as found:
-            return found.command == command
+            return found
         except Ended:  # what an example before left behind: a server that was made to hang
             self.close()
-        return False
+        return None
 
     def _single(self, request: Request) -> None:
         (request,) = self._prepared([request])

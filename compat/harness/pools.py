@@ -133,14 +133,18 @@ def _one_of(pool: "tuple[bytes, ...]", often: int = 0) -> "st.SearchStrategy[byt
 
 key = _one_of(KEYS, 4)
 field = _one_of(FIELDS, 4)
-integer = st.one_of(st.sampled_from(INTEGERS), st.integers(-(2**63), INT64_MAX).map(lambda number: b"%d" % number))
+sound_integer = st.one_of(
+    st.sampled_from((b"0", b"1", b"-1", b"10", b"-5", b"100", b"%d" % INT64_MAX, b"%d" % -(2**63))),
+    st.integers(-(2**63), INT64_MAX).map(lambda number: b"%d" % number),
+)
+integer = st.one_of(sound_integer, st.sampled_from(INTEGERS))
 number = st.one_of(
     st.sampled_from(FLOATS),
     st.sampled_from(INTEGERS),
     st.decimals(-(10**20), 10**20, places=6).map(lambda value: str(value).encode()),
 )
-value = st.one_of(_one_of(TEXTS), st.sampled_from(INTEGERS), st.sampled_from(FLOATS), st.binary(max_size=12))
-offset = st.sampled_from(OFFSETS)
+value = st.one_of(_one_of(TEXTS), _one_of(TEXTS), sound_integer, st.sampled_from(INTEGERS), st.sampled_from(FLOATS))
+offset = st.one_of(st.sampled_from(OFFSETS[:10]), st.sampled_from(OFFSETS))
 place = st.sampled_from(PLACES)
 bit_place = st.sampled_from(BITS)
 bit = st.sampled_from((b"0", b"1", b"0", b"1", b"2", b"-1", b"", b"x", b"01"))

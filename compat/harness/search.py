@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 from compat.harness.connection import Connection, Ended
 from compat.harness.machine import make_machine, search_settings
 from compat.harness.pair import Difference, Pair, Tally
-from compat.harness.shrink import shrink
+from compat.harness.shrink import flat, shrink
 from compat.harness.table import GENERATORS, WITHOUT, specs
 
 _UNSUPPORTED = re.compile(
@@ -133,6 +133,7 @@ def _cut_down(pair: Pair, found: Difference) -> Difference:
         if not pair.shows(found.steps, found.command):
             found.what += " (not each time: the same steps agreed when they were repeated)"
             return found
+        found = pair.difference(flat(found.steps)) or found  # of a pipeline it says which command it was
         smallest = shrink(found.steps, lambda steps: pair.shows(steps, found.command))
         pair.first = None
         again = pair.shows(smallest, found.command)

@@ -32,6 +32,17 @@ def shrink(steps: Sequence[Step], shows: Shows, seconds: float = SECONDS) -> lis
     return best
 
 
+def flat(steps: Sequence[Step]) -> list[Step]:
+    """The same commands one by one."""
+    found: list[Step] = []
+    for step in steps:
+        if isinstance(step, Single):
+            found.append(step)
+        else:
+            found += map(Single, step.requests)
+    return found
+
+
 def _fewer(steps: list[Step], shows: Shows, deadline: float) -> list[Step]:
     """Leave out runs of steps, long ones first. The last step is the one that shows it, and stays."""
     size = max(1, len(steps) // 2)

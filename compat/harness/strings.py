@@ -50,34 +50,38 @@ STRINGS: dict[str, SearchStrategy[Args]] = {
 }
 
 _unit = option("BYTE", "BIT")
-_type = st.sampled_from(
-    (
-        *(b"u8", b"i8", b"u1", b"i1", b"u4", b"i5", b"u16", b"i16", b"u32", b"u63", b"i64", b"i63", b"u7", b"I8"),
-        *(b"u64", b"i65", b"u0", b"i0", b"u", b"8", b"x8", b"u08", b"u-1", b""),
-    )
+_types = (b"u8", b"i8", b"u1", b"i1", b"u4", b"i5", b"u16", b"i16", b"u32", b"u63", b"i64", b"i63", b"u7", b"I8")
+_no_types = (b"u64", b"i65", b"u0", b"i0", b"u", b"8", b"x8", b"u08", b"u-1", b"")
+_slots = (b"0", b"1", b"7", b"8", b"100", b"#0", b"#1", b"#2", b"#100", b"%d" % (pools.CHUNK * 8 - 3))
+_no_slots = (
+    *(b"-1", b"#-1", b"#", b"x", b"", b"01"),
+    *(b"4294967296", b"9223372036854775807", b"#9223372036854775807"),
 )
-_slot = st.sampled_from(
-    (
-        *(b"0", b"1", b"7", b"8", b"100", b"#0", b"#1", b"#2", b"#100", b"%d" % (pools.CHUNK * 8 - 3)),
-        *(b"-1", b"#-1", b"#", b"x", b"", b"01", b"4294967296", b"9223372036854775807", b"#9223372036854775807"),
-    )
+_numbers = st.one_of(st.sampled_from((b"0", b"1", b"-1", b"100", b"-100", b"255", b"-128", b"65536")), pools.sound_integer)
+
+
+def _operations(
+    kind: SearchStrategy[bytes], slot: SearchStrategy[bytes], number_: SearchStrategy[bytes], *more: SearchStrategy[Args]
+) -> SearchStrategy[Args]:
+    """Some operations of BITFIELD."""
+    change = seq(option("SET", "INCRBY"), kind, slot, number_)
+    overflow = seq(option("OVERFLOW"), option("WRAP", "SAT", "FAIL"))
+    return some(st.one_of(seq(option("GET"), kind, slot), change, seq(overflow, change), overflow, *more), least=0, most=5)
+
+
+_sound = _operations(st.sampled_from(_types), st.sampled_from(_slots), _numbers)
+_odd = _operations(
+    st.sampled_from(_types + _no_types),
+    st.sampled_from(_slots + _no_slots),
+    integer,
+    seq(option("OVERFLOW"), option("JUNK")),
 )
-_get = seq(option("GET"), _type, _slot)
-_actions = some(
-    st.one_of(
-        _get,
-        seq(option("SET"), _type, _slot, integer),
-        seq(option("INCRBY"), _type, _slot, integer),
-        seq(option("OVERFLOW"), option("WRAP", "SAT", "FAIL", "JUNK")),
-    ),
-    least=0,
-    most=5,
-)
+_gets = some(seq(option("GET"), st.sampled_from(_types), st.sampled_from(_slots + _no_slots)), least=0)
 
 BITMAPS: dict[str, SearchStrategy[Args]] = {
     "BITCOUNT": seq(key, maybe(seq(offset, offset, maybe(_unit)))),
-    "BITFIELD": seq(key, _actions),
-    "BITFIELD_RO": seq(key, st.one_of(some(_get, least=0), _actions)),
+    "BITFIELD": seq(key, st.one_of(_sound, _sound, _sound, _odd)),
+    "BITFIELD_RO": seq(key, st.one_of(_gets, _gets, _odd)),
     "BITOP": st.one_of(
         seq(option("AND", "OR", "XOR", "NOT"), key, some(key)),
         seq(option("NOT"), key, key),
