@@ -25,10 +25,6 @@ class Point:
 def install(monkeypatch: pytest.MonkeyPatch, *adapters: TinyAdapter) -> Installed:
     """Make these the only installed ones, and one that cannot be imported."""
     points = [*(Point(adapter.type, adapter) for adapter in adapters), Point("broken", None)]
-
-    def entry_points(*, group: str) -> list[Point]:
-        assert group == "kvgate.backends"
-        return points
-
-    monkeypatch.setattr("kvgate.config.adapters.entry_points", entry_points)
+    # not what it asks: what it has found is kept for the life of the process
+    monkeypatch.setattr("kvgate.config.adapters._entry_points", lambda: {point.name: point for point in points})
     return {adapter.type: adapter for adapter in adapters}
