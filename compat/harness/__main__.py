@@ -64,7 +64,8 @@ def _compare(title: str, url: str, against: str, options: argparse.Namespace) ->
             path = _keep(difference, proto, title)
             print(f"RESP{proto} {difference}\n  whole, for redis-cli < FILE: {path}", flush=True)
 
-        sizes = {"examples": options.examples, "steps": options.steps, "most": options.most, "first_seed": options.seed}
+        sizes = {"examples": options.examples, "steps": options.steps, "most": options.most}
+        sizes["first_seed"] = options.seed + proto * 10**9  # other examples for each protocol
         found += search(url, against, wanted, tally, proto=proto, tell=tell, **sizes)
         print(f"RESP{proto}: {summary(tally)}, {time.monotonic() - began:.0f} s", flush=True)
     print(skipped(wanted))

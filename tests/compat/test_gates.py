@@ -17,7 +17,7 @@ from tests.support.servers import NO_REDIS, ROOT, redis_binary
 
 pytestmark = pytest.mark.skipif(redis_binary is None, reason=NO_REDIS)
 
-EXAMPLES = 60
+EXAMPLES = 40
 """For each backend and protocol; with what a gate and its stores need to start, four of these stay below a minute."""
 
 

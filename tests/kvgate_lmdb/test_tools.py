@@ -17,7 +17,7 @@ from kvgate.backend import Adapter, StoreTools
 from kvgate.errors import ConfigurationError
 from kvgate.model import keyspace
 from kvgate.model.meta import StoreHeader, encode_header
-from kvgate_lmdb import adapter, tools
+from kvgate_lmdb import LmdbBackend, adapter, tools
 from tests.kvgate_lmdb import format1
 from tests.kvgate_lmdb.store import running
 from tests.support.resp import Closed
@@ -255,6 +255,12 @@ def test_a_file_that_was_cut_short_is_refused(call: Call, copied: Path, tmp_path
     os.truncate(copied / "data.mdb", (copied / "data.mdb").stat().st_size - 4096)
     with pytest.raises(ConfigurationError, match="cut short"):
         call(copied, tmp_path / "target")
+
+
+async def test_a_gate_does_not_open_such_a_file_either(copied: Path) -> None:
+    os.truncate(copied / "data.mdb", 100_000)
+    with pytest.raises(ConfigurationError, match="cut short"):
+        await LmdbBackend("local", copied, map_size=16 << 20).run()
 
 
 def test_a_backup_overwrites_nothing(copied: Path, tmp_path: Path) -> None:
