@@ -11,7 +11,7 @@ from kvgate.backend import INTERNAL_PREFIX, PassThrough
 from kvgate.commands.spec import Action
 from kvgate.commands.table import TABLE, supports
 from kvgate.errors import ConfigurationError, GateError
-from kvgate.wire.reply import OK, Error, encode
+from kvgate.wire.reply import OK, Error, Map, encode
 from kvgate_kvrocks import adapter
 from kvgate_kvrocks.adapter import LACKING
 from kvgate_kvrocks.cursors import KEPT_AFTER_USE, KEPT_SECONDS
@@ -209,12 +209,12 @@ async def test_an_empty_answer_to_randomkey_is_no_key(nursery: trio.Nursery) -> 
 
 
 async def test_replies_to_resp3_clients_are_converted(nursery: trio.Nursery, redis_server: RedisServer) -> None:
-    """Where the conversion needs no knowledge of the command: null; a map stays an array."""
+    """By the rules of kvgate.commands.resp3, as on the lane's way."""
     served = await start(nursery, adapter.prepare("rocks", {"url": redis_server.url}, Path()))
     assert await served.do("SET", "Ns.A:k", "v", proto=3) == OK
     assert await served.do("GET", "none", proto=3) is None
     assert await served.do("HSET", "Ns.A:h", "f", "v", proto=3) == 1
-    assert await served.do("HGETALL", "Ns.A:h", proto=3) == [b"f", b"v"]
+    assert await served.do("HGETALL", "Ns.A:h", proto=3) == Map([(b"f", b"v")])
     assert b"resp=3" not in redis_server.cmd("CLIENT", "LIST")
     assert redis_server.calls("hello") == 0
 
