@@ -6,17 +6,25 @@
 
 Another binding can take its place by offering `Client`, `Txn` and `Snapshot`. Rests on tikv-client 0.0.4 (the Rust client of
 November 2023, pyo3-asyncio 0.19); `calls` says how.
+
+**That client is not believed when it says "committed".** Where it cannot find a region or reach a store while it spreads
+a prewrite or a commit, it leaves that part out and reports success (observed; client-rust issue 497 tells of it, too): any
+part of a commit may be missing, its primary too. So each commit is read back, and what is missing is written again.
 """
 
 import importlib
+import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
+import attrs
 import trio
 
 from kvgate.errors import Conflict
 from kvgate_tikv.calls import Runner, open_runner, wait
+
+log = logging.getLogger("kvgate.tikv")
 
 RPC_TIMEOUT: Final = 1.0
 """Seconds for one remote call; the native client makes up to 12 of them, with pauses of 1.5 s altogether, before it gives up.
@@ -24,6 +32,12 @@ Half a second is left of a command's 1.5 s to find out what became of a commit."
 CALL_LIMIT: Final = 2.0
 """Seconds for any call as a whole: asking PD for a timestamp has no limit of its own."""
 ROLLBACK_LIMIT: Final = 5.0
+SETTLE_LIMIT: Final = 5.0
+"""Seconds to find out what a commit has done: locks that it left run out after 3."""
+SETTLE_PAUSE: Final = 0.05
+"""Seconds between two looks at what a commit has done."""
+MOST_VALUES: Final = 100
+"""Values in one reply: with 32,700 bytes each they stay under the 4 MiB that the native client takes."""
 LOGICAL_BITS: Final = 18
 """Of a timestamp: the milliseconds since 1970 are above."""
 
@@ -33,13 +47,17 @@ class Unavailable(Exception):  # noqa: N818 - a state of the store
 
 
 class OutcomeUnknown(Exception):  # noqa: N818 - a state of a commit
-    """A commit may or may not have happened. `ended`: the client has given up on it, so a look at the store decides; else it
-    may still happen at any moment."""
+    """A commit may or may not have happened, or not wholly. `ended`: the client library has given up on it, else it may still
+    happen at any moment."""
 
-    def __init__(self, why: str, *, ended: bool) -> None:
-        """Keep what the client said."""
+    def __init__(self, why: str, *, ended: bool = True) -> None:
+        """Keep what is known."""
         super().__init__(why)
         self.ended = ended
+
+
+class _NotCommitted(Exception):  # noqa: N818 - what was found out
+    """Nothing of a commit is there, and nothing will be."""
 
 
 class NotInstalled(Exception):  # noqa: N818 - says what is
@@ -100,6 +118,20 @@ def told_of_commit(error: BaseException) -> Exception:
     return OutcomeUnknown(_said(error), ended=True)
 
 
+_NOTHING: Final[Mapping[bytes, bytes | None]] = {}
+
+
+@attrs.frozen(slots=True)
+class _Commit:
+    """What was to be written, and what is known of it."""
+
+    writes: Mapping[bytes, bytes | None]
+    timestamp: int
+    """0: the client library did not say."""
+    mark: bytes
+    before: Mapping[bytes, bytes | None]
+
+
 class _Bound:
     """Native calls of one object."""
 
@@ -125,8 +157,17 @@ class _Reader(_Bound):
         return value
 
     async def batch_get(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
-        """The keys that exist, with their values; the reply must stay under 4 MiB. Raises `Unavailable`."""
-        return dict(await self._call(lambda: self._native.batch_get(list(keys))))
+        """The keys that exist, with their values. Raises `Unavailable`."""
+        found: dict[bytes, bytes] = {}
+        for at in range(0, len(keys), MOST_VALUES):
+            part = list(keys[at : at + MOST_VALUES])
+            found.update(await self._call(lambda part=part: self._native.batch_get(part)))  # type: ignore[misc]  # of bytes
+        return found
+
+    async def get_many(self, keys: Sequence[bytes]) -> dict[bytes, bytes | None]:
+        """As `batch_get`, with None for keys that do not exist."""
+        found = await self.batch_get(keys)
+        return {key: found.get(key) for key in keys}
 
     async def scan(self, start: bytes, end: bytes, limit: int) -> list[tuple[bytes, bytes]]:
         """The first pairs of a range, ascending; each region of the range is asked for `limit`. Raises `Unavailable`."""
@@ -151,38 +192,121 @@ class Txn(_Reader):
     """An optimistic transaction: a snapshot, and a commit that fails when a key it writes was written meanwhile. Whoever
     begins one ends it by `commit` or `rollback`: the native object must not be dropped open."""
 
-    _ended = False
+    def __init__(self, client: "Client", native: Any) -> None:
+        """Of `client`; `native` is open."""
+        super().__init__(client.runner, native)
+        self._client = client
+        self._ended = False
+        self.trouble = ""
+        """What was unusual about the commit; empty for most."""
 
-    async def commit(self, writes: Mapping[bytes, bytes | None], limit: float = CALL_LIMIT) -> int:
-        """Write (None: delete) and commit; the commit's timestamp, 0 when there was nothing to write. Not interrupted by a
-        cancellation. At `limit` seconds it goes on in the background.
+    async def commit(
+        self,
+        writes: Mapping[bytes, bytes | None],
+        limit: float = CALL_LIMIT,
+        *,
+        mark: bytes = b"",
+        before: Mapping[bytes, bytes | None] = _NOTHING,
+    ) -> int:
+        """Write (None: delete) and commit; a timestamp at which it is there, 0 when there was nothing to write. Not
+        interrupted by a cancellation. At `limit` seconds it goes on in the background. `mark`: a key that is new with these
+        writes; its presence decides where the client library does not know. `before`: what is known to have been there.
 
         Raises:
             Conflict: nothing was written, another transaction was faster.
             Unavailable: nothing was written.
             OutcomeUnknown: it is not known whether it was written.
         """
+        end, timestamp = trio.current_time() + limit, 0
         with trio.CancelScope(shield=True):
             try:
-                await self._buffer(writes)
+                await self._buffer(writes, mark)
             except Unavailable:
                 await self.rollback()
                 raise
-            self._ended = True
-            try:
-                timestamp = await wait(self._runner, self._native.commit, limit, _forget)
-            except BaseException as error:  # panics too; this is shielded from cancellation
-                wrong = told_of_commit(error)
-                if not isinstance(wrong, OutcomeUnknown):
-                    await self._unlock()
+            timestamp = await self._native_commit(limit, decidable=bool(mark))
+            if writes:
+                commit = _Commit(writes, timestamp, mark, before)
+                timestamp = await self._settle(commit, max(end, trio.current_time() + SETTLE_LIMIT))
+        return timestamp
+
+    async def _native_commit(self, limit: float, *, decidable: bool) -> int:
+        """The timestamp that the client library says, 0 when it does not know and that can be decided. Raises as `commit`."""
+        self._ended = True
+        try:
+            timestamp: int | None = await wait(self._runner, self._native.commit, limit, _forget)
+        except BaseException as error:  # panics too; this is shielded from cancellation
+            wrong = told_of_commit(error)
+            if not isinstance(wrong, OutcomeUnknown):
+                await self._unlock()
                 raise wrong from error
+            self.trouble = str(wrong)
+            if not (decidable and wrong.ended):
+                raise wrong from error
+            return 0
         return timestamp or 0
 
-    async def _buffer(self, writes: Mapping[bytes, bytes | None]) -> None:
-        """Hand the writes to the native buffer: all at once, since each is a call of its own."""
-        if not writes:
+    async def _settle(self, commit: "_Commit", end: float) -> int:
+        """Read back what a commit should have written, and write what it left out, until `end` (trio's clock). Raises as
+        `commit`."""
+        why = "it could not be read back"
+        with trio.move_on_at(end):
+            while True:
+                try:
+                    timestamp = commit.timestamp or await self._client.current_timestamp()
+                    found = await self._client.snapshot(timestamp).batch_get(list(commit.writes))
+                    missing = {key: found.get(key) for key, value in commit.writes.items() if found.get(key) != value}
+                    if missing:
+                        await self._mend(commit, missing)
+                except (Unavailable, Conflict) as error:
+                    why = str(error)  # a lock still stands, or the store is away
+                    await trio.sleep(SETTLE_PAUSE)
+                except _NotCommitted:
+                    raise Unavailable("the client library did not carry out the commit") from None
+                else:
+                    return timestamp
+        raise OutcomeUnknown(why)
+
+    async def _mend(self, commit: "_Commit", missing: Mapping[bytes, bytes | None]) -> None:
+        """Write the `missing` records (with what is there instead), unless all are, or others have written there.
+
+        Raises:
+            Conflict, Unavailable: try again.
+            OutcomeUnknown: others have written there.
+        """
+        before = commit.before
+        if commit.timestamp:
+            before = await self._client.snapshot(commit.timestamp - 1).get_many(list(commit.writes))
+            if not any(key not in missing and before[key] != value for key, value in commit.writes.items()):
+                raise _NotCommitted
+        elif commit.mark in missing:
+            raise _NotCommitted  # an error: then its primary, the mark, was committed first, or nothing
+        if any(before.get(key, instead) != instead for key, instead in missing.items()):
+            raise OutcomeUnknown("the client library may have left out a part of the commit")
+        log.error("a commit left out %d of %d records; they are written now", len(missing), len(commit.writes))
+        self.trouble = "a part was left out"
+        txn = await self._client.begin()
+        try:
+            found = await txn.get_many(list(missing))
+            left = {key: commit.writes[key] for key in missing if found[key] != commit.writes[key]}
+            if any(found[key] != missing[key] for key in left):
+                raise OutcomeUnknown("a part of the commit was left out, and others have written there since: it is torn")
+            try:
+                await txn.commit(left)
+            except OutcomeUnknown as error:
+                raise Unavailable(str(error)) from error  # the next look tells
+        finally:
+            await txn.rollback()
+
+    async def _buffer(self, writes: Mapping[bytes, bytes | None], mark: bytes) -> None:
+        """Hand the writes to the native buffer: the mark first, since the native client takes the first one for its primary;
+        the others all at once, since each is a call of its own."""
+        if mark:
+            await self._call(_write(self._native, mark, writes[mark]))
+        rest = {key: value for key, value in writes.items() if key != mark}
+        if not rest:
             return
-        native, left, done = self._native, len(writes), trio.Event()
+        native, left, done = self._native, len(rest), trio.Event()
         wrong: list[BaseException] = []
 
         def finished(value: object, error: BaseException | None) -> None:
@@ -194,7 +318,7 @@ class Txn(_Reader):
             if not left:
                 done.set()
 
-        for key, value in writes.items():
+        for key, value in rest.items():
             self._runner.start(_write(native, key, value), finished)
         with trio.move_on_after(CALL_LIMIT):
             await done.wait()
@@ -228,6 +352,11 @@ class Client(_Bound):
     """A connection to one cluster. There is no way to close the native one: it ends with the process."""
 
     @property
+    def runner(self) -> Runner:
+        """What starts its native calls."""
+        return self._runner
+
+    @property
     def way(self) -> str:
         """``shim`` or ``thread``: how native calls come back (see `kvgate_tikv.calls`)."""
         return self._runner.name
@@ -238,7 +367,7 @@ class Client(_Bound):
         def late(native: Any) -> None:  # nobody waits for it any more, but it is open
             self._runner.start(native.rollback, lambda value, error: None)  # noqa: ARG005 - as `Finished`
 
-        return Txn(self._runner, await self._call(lambda: self._native.begin(pessimistic=False), late))
+        return Txn(self, await self._call(lambda: self._native.begin(pessimistic=False), late))
 
     def snapshot(self, timestamp: int) -> Snapshot:
         """The state at a timestamp that PD gave. (One that is out of range would panic.)"""

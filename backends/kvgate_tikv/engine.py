@@ -6,12 +6,10 @@ from typing import Final
 
 from kvgate.errors import in_doubt, try_again
 from kvgate.model.kv import KvTxn
-from kvgate_tikv.bridge import Client, OutcomeUnknown, Snapshot, Txn, Unavailable, milliseconds
+from kvgate_tikv.bridge import MOST_VALUES, Client, OutcomeUnknown, Snapshot, Txn, Unavailable, milliseconds
 from kvgate_tikv.layers import Layer, Source
 from kvgate_tikv.ranges import Strides, paged
 
-MOST_VALUES: Final = 100
-"""Values in one reply: with 32,700 bytes each they stay under the 4 MiB that the native client takes."""
 MOST_KEYS: Final = 4096
 """Keys without values in one reply; the longest have some 460 bytes."""
 
@@ -53,9 +51,7 @@ class Reads:
         inside = [self._space.inside(key) for key in keys]
         if len(inside) == 1:
             return [await self._native.get(inside[0])]
-        found: dict[bytes, bytes] = {}
-        for at in range(0, len(inside), MOST_VALUES):
-            found.update(await self._native.batch_get(inside[at : at + MOST_VALUES]))
+        found = await self._native.batch_get(inside)
         return [found.get(key) for key in inside]
 
     async def scan(self, start: bytes, end: bytes, limit: int) -> list[tuple[bytes, bytes]]:

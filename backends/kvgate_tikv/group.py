@@ -95,6 +95,11 @@ class Group:
         """Engine key → value, None: deleted."""
         return self._top.writes
 
+    @property
+    def before(self) -> dict[bytes, bytes | None]:
+        """What was read from the store, key by key."""
+        return self._top.reads
+
     async def run(self, units: Sequence[Write | Block]) -> list[Reply] | None:
         """The replies of one client's commands, in order, which are then part of the group; None, and they are not, when the
         group would become too large."""

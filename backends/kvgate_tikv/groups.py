@@ -35,9 +35,6 @@ TRIES_TOGETHER: Final = 3
 COMMIT_LIMIT: Final = 12.0
 """Seconds until a commit is no longer listened for; its clients have left long before. The native client gives up by itself,
 but for a timestamp it waits for ever."""
-DECIDE_LIMIT: Final = 5.0
-"""Seconds to find out what became of a commit: locks that it left run out after 3."""
-DECIDE_PAUSE: Final = 0.05
 
 
 @attrs.define(slots=True, eq=False)
@@ -78,7 +75,7 @@ class GroupCounts:
     conflicts: int = 0
     retries: int = 0
     unknown: int = 0
-    """Commits whose outcome the client library did not say …"""
+    """Commits whose outcome the client library did not know, or told wrongly …"""
     in_doubt: int = 0
     """… and those that stayed undecided."""
 
@@ -263,43 +260,28 @@ class WriteGroups:
 
     async def _commit(self, native: Txn, group: Group, now: int, jobs: Sequence[_Job]) -> Error | None:
         """Commit for good. An error for all jobs when it stays unknown what happened. Raises as `_attempt`."""
-        mark = receipt(now)
+        inside, mark = self._engine.space, receipt(now)
+        writes = inside.writes({mark: b"\x01", **group.writes})
+        before = inside.writes({mark: None, **group.before})
         for job in jobs:
             job.committing = True
         with trio.CancelScope(shield=True):  # a commit is never left half-known
             try:
-                await native.commit(self._engine.space.writes({**group.writes, mark: b"\x01"}), COMMIT_LIMIT)
+                await native.commit(writes, COMMIT_LIMIT, mark=inside.inside(mark), before=before)
             except OutcomeUnknown as error:
-                self.counts.unknown += 1
-                committed = await self._committed(mark) if error.ended else None
-                if committed is None:
-                    self.counts.in_doubt += 1
-                    log.warning("the outcome of a commit stays unknown: %s", error)
-                    return error_reply(in_doubt("the store did not say, and has no record of it yet"))
-                if not committed:
-                    self._not_committed(jobs)
-                    raise Unavailable(str(error)) from error
+                self.counts.in_doubt += 1
+                log.warning("the outcome of a commit stays unknown: %s", error)
+                return error_reply(in_doubt(str(error)))
             except (Conflict, Unavailable):
                 self._not_committed(jobs)
                 raise
+            finally:
+                self.counts.unknown += bool(native.trouble)
         return None
 
     def _not_committed(self, jobs: Sequence[_Job]) -> None:
         for job in jobs:
             job.committing = False
-
-    async def _committed(self, mark: bytes) -> bool | None:
-        """Whether the group with this record was committed; None when that cannot be found out. The client library has given
-        up on the commit: so when neither the record nor a lock on it is there, there will never be one."""
-        with trio.move_on_after(DECIDE_LIMIT):
-            while True:
-                try:
-                    (found,) = await self._engine.read(await self._engine.timestamp()).get_many([mark])
-                except Unavailable:  # its lock stands, or the store is away
-                    await trio.sleep(DECIDE_PAUSE)
-                else:
-                    return found is not None
-        return None
 
 
 class _Lane:

@@ -7,6 +7,7 @@ from typing import Any
 
 import trio
 
+from kvgate.model import keyspace
 from kvgate.wire.reply import Error, Reply
 from kvgate_tikv import TikvBackend, adapter
 from tests.contract.backend import Served, start
@@ -31,6 +32,11 @@ def backend(served: Served) -> TikvBackend:
     """As what it is."""
     assert isinstance(served.backend, TikvBackend)
     return served.backend
+
+
+def record(served: Served, key: bytes) -> bytes:
+    """The cluster's key for the record of a key."""
+    return backend(served).engine.space.inside(keyspace.meta_key(key))
 
 
 def figure(served: Served, name: str) -> int:

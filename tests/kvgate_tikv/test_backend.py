@@ -8,7 +8,7 @@ import trio
 from kvgate.model import keyspace
 from kvgate.wire.reply import OK, Error
 from tests.contract.backend import EVERYTHING, call, command, plain
-from tests.kvgate_tikv.gates import backend, figure, gates, refused, surely, until
+from tests.kvgate_tikv.gates import backend, figure, gates, record, refused, surely, until
 from tests.tikv.cluster import Cluster
 
 
@@ -100,7 +100,7 @@ async def test_a_watched_key_that_changes_during_the_commit_is_seen(tikv: Cluste
         await here.do_all(["SET", "Bank.A:w", 1], ["SET", "Bank.A:o", "old"])
         (seen,) = await backend(here).revisions([b"Bank.A:w"], call())
         before = server.struck().get("KvPrewrite delay", 0)
-        server.fault("delay", "KvPrewrite", count=1, ms=400)
+        server.fault("delay", "KvPrewrite", count=1, ms=400, key=record(here, b"Bank.A:o"))
         answers = []
 
         async def block() -> None:
@@ -156,7 +156,7 @@ async def test_calls_of_commands_alone(tikv: Cluster) -> None:
     async with gates(tikv, 1, gc=False) as (served,):
         await served.do("SET", "Bank.A:warm", "up")
         read = {"Tso": 1, "KvBatchGet": 1}
-        write = {"Tso": 3, "KvBatchGet": 1, "KvPrewrite": 1}  # and the commit
+        write = {"Tso": 3, "KvBatchGet": 2, "KvPrewrite": 1}  # and the commit, which the second read looks at
         for args, wanted in (
             (("SET", "Bank.A:k", "v"), write),
             (("GET", "Bank.A:k"), read),

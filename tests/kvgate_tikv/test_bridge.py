@@ -133,7 +133,7 @@ async def test_a_result_that_came_together_with_the_cancellation_is_not_lost() -
 
 async def test_a_cancelled_commit_is_committed(client: Client, tikv: Cluster) -> None:
     key = tikv.prefix.encode()
-    tikv.faulty.fault("delay", "KvPrewrite", count=1, ms=200)
+    tikv.faulty.fault("delay", "KvPrewrite", count=1, ms=200, key=key)
     txn = await client.begin()
     with trio.move_on_after(0.05):
         await txn.commit({key: b"1"})
@@ -142,7 +142,7 @@ async def test_a_cancelled_commit_is_committed(client: Client, tikv: Cluster) ->
 
 async def test_a_commit_beyond_its_limit_goes_on(client: Client, tikv: Cluster) -> None:
     key = tikv.prefix.encode()
-    tikv.faulty.fault("delay", "KvPrewrite", count=1, ms=300)
+    tikv.faulty.fault("delay", "KvPrewrite", count=1, ms=300, key=key)
     txn = await client.begin()
     with pytest.raises(OutcomeUnknown) as unknown:
         await txn.commit({key: b"1"}, 0.05)
@@ -152,6 +152,7 @@ async def test_a_commit_beyond_its_limit_goes_on(client: Client, tikv: Cluster) 
 
 @pytest.mark.parametrize(("kind", "done"), [("lost_reply", True), ("unavailable", False)])
 async def test_a_commit_without_an_answer_is_unknown(client: Client, tikv: Cluster, kind: str, done: bool) -> None:
+    """Without a mark; the lock of what was not committed stands for 3 s."""
     key = tikv.prefix.encode()
     tikv.faulty.fault(kind, "KvCommit")
     txn = await client.begin()
@@ -159,7 +160,77 @@ async def test_a_commit_without_an_answer_is_unknown(client: Client, tikv: Clust
         await txn.commit({key: b"1"}, 10.0)
     assert unknown.value.ended
     tikv.faulty.clear()
-    assert (await patiently(client, key) is not None) is done  # a lock stands for 3 s
+    assert (await patiently(client, key) is not None) is done
+
+
+@pytest.mark.parametrize(("kind", "done"), [("lost_reply", True), ("unavailable", False)])
+async def test_a_mark_decides_about_a_commit_without_an_answer(client: Client, tikv: Cluster, kind: str, done: bool) -> None:
+    key, mark = tikv.prefix.encode(), tikv.prefix.encode()
+    tikv.faulty.fault(kind, "KvCommit", key=mark)  # the primary's commit; the other record's goes in the background
+    txn = await client.begin()
+    try:
+        await txn.commit({key: b"1", mark: b"1"}, 10.0, mark=mark, before={mark: None})
+        assert done
+    except Unavailable:
+        assert not done
+    assert txn.trouble
+    tikv.faulty.clear()
+    assert await patiently(client, key) == (b"1" if done else None)
+
+
+@pytest.mark.parametrize("down", ["mark", "other", "third"])
+async def test_what_the_client_library_leaves_out_is_written(tikv: Cluster, down: str) -> None:
+    """A new client that cannot reach the store of one region leaves its records out, and says that all is committed: whether
+    the primary is among them or not. What it says is not believed; what is missing is written when the store is back."""
+    server, prefix = tikv.faulty, tikv.prefix.encode()
+    keys = {name: prefix + name.encode() for name in ("mark", "other", "third")}
+    for key in keys.values():
+        server.split(key)
+    server.split(prefix + b"~")
+    place = {bytes.fromhex(region["start"]): region["leader"] for region in server.regions()}
+    while len({place[key] for key in keys.values()}) < 3:  # each on a store of its own
+        for key, leader in zip(keys.values(), (1, 2, 3), strict=True):
+            place[key] = place[key] if place[key] == leader else server.transfer(key)
+    store = place[keys[down]] - 1
+    client = await connect(tikv.pd, 0.5)
+    before = server.calls().get("KvCommit", 0)
+    server.down(store)
+    writes = {keys["mark"]: b"1", keys["other"]: b"2", keys["third"]: b"3"}
+    results: list[object] = []
+
+    async def commit() -> None:
+        txn = await client.begin()
+        try:
+            results.append(await txn.commit(writes, 15.0, mark=keys["mark"], before={keys["mark"]: None}))
+        except Unavailable:
+            results.append("not committed")
+        results.append(txn.trouble)
+
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(commit)
+            await until(lambda: server.calls().get("KvCommit", 0) > before)  # the prewrite is over
+            server.up(store)
+    finally:
+        server.up(store)
+    found = {key: await patiently(client, key) for key in writes}
+    assert found == writes
+    assert isinstance(results[0], int)
+    assert results[1] == "a part was left out"
+
+
+async def test_what_is_left_out_and_written_by_another_since_is_said(client: Client, tikv: Cluster) -> None:
+    prefix = tikv.prefix.encode()
+    mark, key = prefix + b"mark", prefix + b"key"
+    await write(client, {key: b"old"})
+    timestamp = await write(client, {mark: b"1"})  # as if a commit had left the other record out
+    await write(client, {key: b"another's"})
+    txn = await client.begin()
+    commit = bridge._Commit({mark: b"1", key: b"ours"}, timestamp, mark, {})
+    with pytest.raises(OutcomeUnknown, match="torn"):
+        await txn._settle(commit, trio.current_time() + 5)
+    await txn.rollback()
+    assert await read(client, key) == b"another's"
 
 
 @pytest.mark.parametrize("kind", ["not_leader", "epoch_not_match", "region_not_found", "unavailable", "lost_reply"])

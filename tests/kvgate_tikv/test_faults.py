@@ -5,7 +5,7 @@ import trio
 from kvgate.backend import CallContext
 from kvgate.wire.reply import OK, Reply
 from tests.contract.backend import Served, call, command, plain, start
-from tests.kvgate_tikv.gates import backend, figure, gates, prepare, refused, until
+from tests.kvgate_tikv.gates import backend, figure, gates, prepare, record, refused, until
 from tests.tikv.cluster import Cluster
 from tests.tikv.program import TikvServer
 
@@ -94,7 +94,7 @@ async def test_a_placement_driver_that_falls_silent_within_a_commit(tikv: Cluste
     async with gates(tikv, 1) as (served,):
         assert await served.do("INCR", "Bank.A:n") == 1
         before = tikv.faulty.struck().get("KvPrewrite delay", 0)
-        tikv.faulty.fault("delay", "KvPrewrite", count=1, ms=200)
+        tikv.faulty.fault("delay", "KvPrewrite", count=1, ms=200, key=record(served, b"Bank.A:n"))
         replies = []
 
         async def add() -> None:
@@ -237,7 +237,7 @@ async def test_a_leaving_client_leaves_its_write(tikv: Cluster) -> None:
     async with gates(tikv, 1) as (served,):
         await served.do("SET", "Bank.A:n", "old")
         before = tikv.faulty.struck().get("KvPrewrite delay", 0)
-        tikv.faulty.fault("delay", "KvPrewrite", count=1, ms=200)
+        tikv.faulty.fault("delay", "KvPrewrite", count=1, ms=200, key=record(served, b"Bank.A:n"))
         async with trio.open_nursery() as nursery:
             nursery.start_soon(served.do, "SET", "Bank.A:n", "new")
             await until(lambda: tikv.faulty.struck().get("KvPrewrite delay", 0) > before)
@@ -255,7 +255,7 @@ async def test_the_gate_ends_while_it_commits(tikv: Cluster) -> None:
     async with trio.open_nursery() as outer, gates(tikv, 1, prefix) as (served,):
         await served.do("SET", "Bank.A:n", "old")
         before = tikv.faulty.struck().get("KvPrewrite delay", 0)
-        tikv.faulty.fault("delay", "KvPrewrite", count=1, ms=300)
+        tikv.faulty.fault("delay", "KvPrewrite", count=1, ms=300, key=record(served, b"Bank.A:n"))
 
         async def write() -> None:
             replies.append(await served.do("SET", "Bank.A:n", "new"))

@@ -11,12 +11,13 @@ import (
 
 // serveControl opens the port by which a test orders faults: JSON over HTTP, one path for each thing.
 //
-//	GET  /status                              regions with their leaders, calls by method, faults that struck
+//	GET  /status                              regions with their leaders, stores, calls by method, faults that struck
 //	POST /fault  {"method", "kind", …}        see fault; DELETE /fault clears them all
 //	POST /split  {"key": hex}                 POST /transfer {"key": hex}: its region gets another leader
 //	POST /pause  {"what": "pd" | address}     POST /resume {"what": …}
+//	POST /down   {"what": address}            POST /up {"what": address}: closes and opens a store's port
 //	POST /ahead  {"ms": n}                    steps PD's clock forward
-func serveControl(address string, regions *regions, faults *faults, clock *clock) error {
+func serveControl(address string, regions *regions, faults *faults, clock *clock, ports *ports) error {
 	routes := http.NewServeMux()
 	routes.HandleFunc("/status", func(w http.ResponseWriter, _ *http.Request) {
 		calls, struck := faults.counts()
@@ -48,6 +49,19 @@ func serveControl(address string, regions *regions, faults *faults, clock *clock
 				change(in.What)
 				reply(w, true)
 			}
+		})
+	}
+	for path, change := range map[string]func(string) error{"/down": ports.Close, "/up": ports.Open} {
+		routes.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
+			in := struct{ What string }{}
+			if !read(w, r, &in) {
+				return
+			}
+			if err := change(in.What); err != nil {
+				http.Error(w, err.Error(), http.StatusInternalServerError)
+				return
+			}
+			reply(w, true)
 		})
 	}
 	routes.HandleFunc("/ahead", func(w http.ResponseWriter, r *http.Request) {

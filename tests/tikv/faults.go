@@ -2,11 +2,13 @@ package main
 
 import (
 	"context"
+	"encoding/hex"
 	"math/rand"
 	"sync"
 	"time"
 
 	"github.com/pingcap/kvproto/pkg/errorpb"
+	"github.com/pingcap/kvproto/pkg/kvrpcpb"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 )
@@ -19,6 +21,8 @@ type fault struct {
 	// anything is done) · lost_reply (done, then UNAVAILABLE) · silent (never answered, not done) · lost_silent (done, never
 	// answered) · delay (Ms later).
 	Kind string `json:"kind"`
+	// Key, in hexadecimal: only calls that name this key.
+	Key string `json:"key"`
 	// Count is how often, 0: until the faults are cleared.
 	Count int `json:"count"`
 	// Skip so many calls first.
@@ -56,12 +60,15 @@ func (f *faults) clear() {
 }
 
 // take counts a call and says what goes wrong with it, nil for nothing.
-func (f *faults) take(method string, ofStore bool) *fault {
+func (f *faults) take(method string, ofStore bool, keys [][]byte) *fault {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.calls[method]++
 	for _, order := range f.orders {
 		if order.Method != method && !(order.Method == "" && ofStore) || order.Count > 0 && order.left == 0 {
+			continue
+		}
+		if order.Key != "" && !names(keys, order.Key) {
 			continue
 		}
 		if order.Skip > 0 {
@@ -74,6 +81,34 @@ func (f *faults) take(method string, ofStore bool) *fault {
 		order.left--
 		f.struck[method+" "+order.Kind]++
 		return order
+	}
+	return nil
+}
+
+func names(keys [][]byte, wanted string) bool {
+	for _, key := range keys {
+		if hex.EncodeToString(key) == wanted {
+			return true
+		}
+	}
+	return false
+}
+
+// keysOf are the keys that a request names.
+func keysOf(in any) [][]byte {
+	switch in := in.(type) {
+	case *kvrpcpb.GetRequest:
+		return [][]byte{in.Key}
+	case *kvrpcpb.BatchGetRequest:
+		return in.Keys
+	case *kvrpcpb.CommitRequest:
+		return in.Keys
+	case *kvrpcpb.PrewriteRequest:
+		keys := make([][]byte, 0, len(in.Mutations))
+		for _, mutation := range in.Mutations {
+			keys = append(keys, mutation.Key)
+		}
+		return keys
 	}
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 
 	"github.com/pingcap/kvproto/pkg/pdpb"
@@ -67,15 +68,14 @@ func serve(pdAddress string, stores []string, control, data string) error {
 	if err := listen(pdServer, pdAddress); err != nil {
 		return err
 	}
+	ports := &ports{client: client, faults: faults, open: map[string]*grpc.Server{}}
 	for _, address := range stores {
-		server := grpc.NewServer(grpc.MaxRecvMsgSize(mostReceived))
-		tikvpb.RegisterTikvServer(server, &store{client: client, faults: faults, address: address})
-		if err := listen(server, address); err != nil {
+		if err := ports.Open(address); err != nil {
 			return err
 		}
 	}
 	if control != "" {
-		if err := serveControl(control, regions, faults, clock); err != nil {
+		if err := serveControl(control, regions, faults, clock, ports); err != nil {
 			return err
 		}
 	}
@@ -85,6 +85,41 @@ func serve(pdAddress string, stores []string, control, data string) error {
 	stop := make(chan os.Signal, 1)
 	signal.Notify(stop, syscall.SIGTERM, syscall.SIGINT)
 	<-stop
+	return nil
+}
+
+// ports are the open ports of stores. A store whose port is closed refuses connections, as one that has crashed; its regions
+// stay with it.
+type ports struct {
+	mu     sync.Mutex
+	client *testutils.MockClient
+	faults *faults
+	open   map[string]*grpc.Server
+}
+
+func (p *ports) Open(address string) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.open[address] != nil {
+		return nil
+	}
+	server := grpc.NewServer(grpc.MaxRecvMsgSize(mostReceived))
+	tikvpb.RegisterTikvServer(server, &store{client: p.client, faults: p.faults, address: address})
+	if err := listen(server, address); err != nil {
+		return err
+	}
+	p.open[address] = server
+	return nil
+}
+
+// Close breaks all connections, too.
+func (p *ports) Close(address string) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if server := p.open[address]; server != nil {
+		server.Stop()
+		delete(p.open, address)
+	}
 	return nil
 }
 

@@ -65,7 +65,7 @@ func (p *placement) begin(ctx context.Context, method string) (*fault, error) {
 	if err := p.faults.wait(ctx, "pd"); err != nil {
 		return nil, err
 	}
-	order := p.faults.take(method, false)
+	order := p.faults.take(method, false, nil)
 	return order, order.before(ctx)
 }
 

@@ -115,10 +115,20 @@ class TikvServer(Program):
             return json.load(reply)
 
     def fault(
-        self, kind: str, method: str = "", *, count: int = 0, skip: int = 0, rate: float = 0.0, ms: int = 0
+        self,
+        kind: str,
+        method: str = "",
+        *,
+        count: int = 0,
+        skip: int = 0,
+        rate: float = 0.0,
+        ms: int = 0,
+        key: bytes = b"",
     ) -> None:
-        """Order a fault (faults.go says which there are): for `count` calls of `method`, 0: until `clear`."""
-        self._ask("/fault", {"kind": kind, "method": method, "count": count, "skip": skip, "rate": rate, "ms": ms})
+        """Order a fault (faults.go says which there are): for `count` calls of `method`, 0: until `clear`; only for calls that
+        name the cluster's `key`, when given."""
+        order = {"kind": kind, "method": method, "count": count, "skip": skip, "rate": rate, "ms": ms, "key": key.hex()}
+        self._ask("/fault", order)
 
     def clear(self) -> None:
         """No more faults."""
@@ -139,6 +149,14 @@ class TikvServer(Program):
     def resume_pd(self) -> None:
         """End `pause_pd`."""
         self._ask("/resume", {"what": "pd"})
+
+    def down(self, store: int) -> None:
+        """Close the port of a store, as if it had crashed; its regions stay with it."""
+        self._ask("/down", {"what": self.stores[store]})
+
+    def up(self, store: int) -> None:
+        """End `down`."""
+        self._ask("/up", {"what": self.stores[store]})
 
     def step_clock(self, ms: int) -> None:
         """Move the placement driver's clock forward."""

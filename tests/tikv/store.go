@@ -32,7 +32,7 @@ func carryOut[Reply any](
 	if err := s.faults.wait(ctx, s.address); err != nil {
 		return nil, err
 	}
-	order := s.faults.take(method, true)
+	order := s.faults.take(method, true, keysOf(in))
 	if err := order.before(ctx); err != nil {
 		return nil, err
 	}
