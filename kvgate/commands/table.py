@@ -5,7 +5,7 @@ from types import MappingProxyType
 from typing import Final
 
 from kvgate import errors
-from kvgate.commands import table_data, table_keyspace, table_server
+from kvgate.commands import table_data, table_keyspace, table_server, table_versioned
 from kvgate.commands.rows import build
 from kvgate.commands.spec import CommandSpec
 
@@ -20,6 +20,9 @@ TABLE: Final[Mapping[bytes, CommandSpec]] = MappingProxyType(
         **build("sorted-set", table_data.SORTED_SET),
         **build("geo", table_data.GEO),
         **build("stream", table_data.STREAM),
+        **build("conditional", table_versioned.CONDITIONAL),
+        **build("exstring", table_versioned.EXSTRING),
+        **build("exhash", table_versioned.EXHASH),
         **build("generic", table_keyspace.GENERIC),
         **build("transactions", table_keyspace.TRANSACTIONS),
         **build("scripting", table_keyspace.SCRIPTING),
@@ -43,6 +46,10 @@ CAPABILITIES: Final[Mapping[str, str]] = MappingProxyType(
         "zset": "sorted sets, the blocking commands included",
         "geo": "places in sorted sets",
         "stream": "streams, the blocking commands included",
+        "conditional": "writes on the condition that a string has a value",
+        "exstring": "versioned strings",
+        "exhash": "versioned hashes",
+        "lock": "locks with fencing numbers",
         "generic": "keys of any type: DEL, TYPE, RENAME, COPY, DUMP, SORT, OBJECT",
         "expire": "expiry of keys",
         "listing": "SCAN, KEYS, DBSIZE, RANDOMKEY, FLUSHDB, FLUSHALL",

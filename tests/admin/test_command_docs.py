@@ -9,10 +9,11 @@ from kvgate.admin.command_docs import command_reply, help_reply
 from kvgate.commands.spec import CommandSpec
 from kvgate.commands.table import TABLE, every_command
 from kvgate.wire.reply import Error, Map, Reply, SetOf, Simple, decode, encode
+from tests.support.additions import NOT_IN_REDIS
 from tests.support.resp import Resp
 from tests.support.servers import RedisServer
 
-ADDED = {"gate", "gate|help", "gate|reload", "gate|route", "client|setinfo"}
+ADDED = {name.lower() for name in NOT_IN_REDIS}
 """Rows that Redis 7.0 does not have (tests/commands/test_table.py says why of each)."""
 
 
@@ -171,7 +172,7 @@ def test_what_is_not_allowed_looks_unknown() -> None:
 
 def test_the_gates_own_commands_are_told() -> None:
     given = command_reply([b"COMMAND", b"LIST", b"FILTERBY", b"PATTERN", b"gate|*"], everything)
-    assert given == [b"gate|help", b"gate|reload", b"gate|route"]
+    assert given == [b"gate|extend", b"gate|help", b"gate|lock", b"gate|reload", b"gate|route", b"gate|unlock"]
 
 
 def test_help_names_every_subcommand(module_redis: RedisServer) -> None:

@@ -13,19 +13,11 @@ from kvgate.commands.spec import Action, CommandSpec, Merge
 from kvgate.commands.table import CAPABILITIES, CATEGORIES, TABLE, by_full_name, every_command, lookup, resolve, supports
 from kvgate.errors import GateError
 from kvgate.wire.reply import Simple, decode
+from tests.support.additions import NOT_IN_REDIS
 from tests.support.resp import Resp
 from tests.support.servers import RedisServer
 
 GROUPS = {spec.name: spec.group for spec in every_command()}
-
-NOT_IN_REDIS = {
-    "CLIENT|SETINFO": "of Redis 7.2; client libraries send it when they connect",
-    "GATE": "kvgate's own",
-    "GATE|HELP": "kvgate's own",
-    "GATE|RELOAD": "kvgate's own",
-    "GATE|ROUTE": "kvgate's own",
-}
-
 
 def ask(server: RedisServer, *args: str | bytes) -> Any:
     """The value of a RESP2 reply, everything in it as bytes, ints and lists."""
@@ -104,7 +96,7 @@ def test_every_row_is_what_redis_says(module_redis: RedisServer) -> None:
     assert len(said) > 360
     ours = {spec.name: facts_of_table(spec) for spec in every_command()}
     assert set(said) - set(ours) == set(), "commands without a row"
-    assert set(ours) - set(said) == set(NOT_IN_REDIS), "rows that Redis does not have need a reason"
+    assert set(ours) - set(said) == NOT_IN_REDIS, "rows that Redis does not have need a reason"
     for name, facts in said.items():
         assert ours[name] == facts
 
