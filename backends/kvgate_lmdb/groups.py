@@ -26,8 +26,8 @@ log = logging.getLogger("kvgate.lmdb")
 
 MOST_WORDS: Final = 4096
 """Words of the commands in one group, about 15 ms of Python: who comes next waits for it. A single command may have more."""
-WATCH: Final = 0.05
-"""Seconds between looks for queued writes whose time is over."""
+WATCH, QUIET_WATCH = 0.05, 0.25
+"""Seconds between looks for queued writes whose time is over, while there are any and while there are none."""
 MOST_BYTES: Final = 16 << 20
 """Of arguments in one group, unless a single command has more; with `RESERVE` it keeps room for deletes."""
 
@@ -194,7 +194,7 @@ class WriteGroups:
     async def _watch(self) -> None:
         """Answer queued jobs whose time is over; those without a deadline are watched by whoever waits for them."""
         while True:
-            await trio.sleep(WATCH)
+            await trio.sleep(WATCH if self._queue or self._running else QUIET_WATCH)
             now = trio.current_time()
             for job in [job for job in (*self._running, *self._queue) if job.deadline < now and not job.given_up]:
                 with self._turn:

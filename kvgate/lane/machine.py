@@ -690,12 +690,14 @@ class Lane:
 
     # ------------------------------------------------------------------ time
 
-    def tick(self, now: float) -> None:
-        """Look after time limits; called a few times in each budget."""
+    def tick(self, now: float) -> bool:
+        """Look after time limits; called a few times in each budget. Whether any reply is awaited."""
+        awaited = False
         for up in list(self.upstreams):
             fifo = up.fifo
             if not fifo:
                 continue
+            awaited = True
             first = fifo[0]
             if up.is_sent(first) and now - max(up.last_read, first.started) > self.silence:
                 self.to_drop.append((up, f"store {up.name} was silent for {self.silence} s"))
@@ -703,6 +705,7 @@ class Lane:
             began = now - self.budget
             if any(slot.started + slot.patience < began and _awaited(slot) for slot in fifo):  # retries are older
                 self._expire(up, began)
+        return awaited
 
     def _expire(self, up: Upstream, began: float) -> None:
         """Answer what began before `began`. What was sent keeps its place in the FIFO, for its late replies."""
