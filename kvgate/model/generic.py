@@ -8,7 +8,7 @@ import attrs
 
 from kvgate.errors import GateError, syntax_error
 from kvgate.model import keyspace
-from kvgate.model.meta import TYPE_NAMES, Outside
+from kvgate.model.meta import MODULE_TYPES, TYPE_NAMES, Outside
 from kvgate.model.numbers import parse_int64
 from kvgate.model.options import option
 from kvgate.model.transaction import Handler, Transaction
@@ -96,6 +96,8 @@ async def copy(tx: Transaction, args: list[bytes]) -> Reply:
     source, target = await tx.load_many(args[1:3])
     if source is None or (target is not None and not replace):
         return 0
+    if source.type in MODULE_TYPES:
+        raise GateError("ERR not supported for this module key")
     place = None if source.outside is None else await _copy_elements(tx, source.outside)
     await tx.put(args[2], attrs.evolve(source, outside=place))
     return 1

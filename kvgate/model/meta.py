@@ -9,14 +9,18 @@ from kvgate.errors import GateError
 
 STRING: Final = 1
 HASH: Final = 2
+EXSTRING: Final = 6
+EXHASH: Final = 7
+MODULE_TYPES: Final = frozenset((EXSTRING, EXHASH))
+"""On a Redis they are types of Tair's modules, which cannot be copied."""
 TYPE_NAMES: Final = {
     STRING: b"string",
     HASH: b"hash",
     3: b"list",
     4: b"set",
     5: b"zset",
-    6: b"exstrtype",
-    7: b"tairhash-",
+    EXSTRING: b"exstrtype",
+    EXHASH: b"tairhash-",
     8: b"stream",
 }
 """What TYPE answers; the numbers are stored and never change."""
@@ -24,12 +28,13 @@ TYPE_NAMES: Final = {
 CHUNK: Final = 32_640
 """Bytes of a chunk, and the longest string that lies in its meta: 8 pages of LMDB, nearly full."""
 
-_EXPIRES, _LONG, _OUT, _VERSION, _MARKS = 0x01, 0x02, 0x04, 0x08, 0x10
-_KNOWN = _EXPIRES | _LONG | _OUT | _VERSION | _MARKS
+_EXPIRES, _LONG, _OUT, _VERSION, _MARKS, _FIELDS = 0x01, 0x02, 0x04, 0x08, 0x10, 0x20
+_KNOWN = _EXPIRES | _LONG | _OUT | _VERSION | _MARKS | _FIELDS
 _HEADER = struct.Struct(">BBQQ")
 _U32 = struct.Struct(">I")
 _U64 = struct.Struct(">Q")
 _PLACE = struct.Struct(">QQI")
+_TIMES = struct.Struct(">QQQ")
 _STORE = struct.Struct(">BIIQ16s")
 _PROGRESS = struct.Struct(">BQ6s")
 
@@ -43,6 +48,18 @@ class Outside:
     """Bytes of a string, number of elements of anything else."""
     unit: int
     """Bytes in a chunk; 0 for anything but strings."""
+
+
+@attrs.frozen(slots=True)
+class FieldTimes:
+    """When fields of a versioned hash expire: of one in which some do. Times are Unix time in ms."""
+
+    next: int
+    """No field expires before; the index of expiries has an entry for it."""
+    latest: int
+    """No field expires after."""
+    lasting: int
+    """The number of fields that do not expire."""
 
 
 @attrs.frozen(slots=True)
@@ -60,6 +77,21 @@ class Meta:
     """The whole key, when the engine key has its digest only."""
     version: int | None = None
     marks: int | None = None
+    times: FieldTimes | None = None
+    """None when no field expires."""
+
+    def gone(self, now_ms: int) -> bool:
+        """Whether its time is over: the key's own, or that of its last field."""
+        if 0 < self.expires <= now_ms:
+            return True
+        return self.times is not None and not self.times.lasting and self.times.latest <= now_ms
+
+    def moments(self) -> set[int]:
+        """The times (ms) of its entries in the index of expiries: one entry for each."""
+        moments = {self.expires} if self.expires else set()
+        if self.times is not None:
+            moments.add(self.times.next)
+        return moments
 
 
 class UnreadableRecordError(GateError):
@@ -72,7 +104,8 @@ class UnreadableRecordError(GateError):
 
 def encode(meta: Meta, generation: int, revision: int, long_key: bytes | None) -> bytes:
     """The stored bytes of a meta, with what its writer gives it (see `Meta`)."""
-    if not meta.expires and long_key is None and meta.outside is None and meta.version is None and meta.marks is None:
+    plain = not meta.expires and long_key is None and meta.outside is None
+    if plain and meta.version is None and meta.marks is None and meta.times is None:
         return _HEADER.pack(meta.type, 0, generation, revision) + meta.payload
     flags, fields = 0, []
     if meta.expires:
@@ -90,6 +123,9 @@ def encode(meta: Meta, generation: int, revision: int, long_key: bytes | None) -
     if meta.marks is not None:
         flags |= _MARKS
         fields.append(_U32.pack(meta.marks))
+    if meta.times is not None:
+        flags |= _FIELDS
+        fields.append(_TIMES.pack(meta.times.next, meta.times.latest, meta.times.lasting))
     return b"".join((_HEADER.pack(meta.type, flags, generation, revision), *fields, meta.payload))
 
 
@@ -110,7 +146,7 @@ def decode(raw: bytes) -> Meta:
 
 
 def _decode_fields(raw: bytes, kind: int, flags: int, generation: int, revision: int) -> Meta:
-    at, expires, long_key, outside, version, marks = _HEADER.size, 0, None, None, None, None
+    at, expires, long_key, outside, version, marks, times = _HEADER.size, 0, None, None, None, None, None
     if flags & _EXPIRES:
         (expires,) = _U64.unpack_from(raw, at)
         at += 8
@@ -127,7 +163,10 @@ def _decode_fields(raw: bytes, kind: int, flags: int, generation: int, revision:
     if flags & _MARKS:
         (marks,) = _U32.unpack_from(raw, at)
         at += 4
-    return Meta(kind, generation, revision, expires, raw[at:], outside, long_key, version, marks)
+    if flags & _FIELDS:
+        times = FieldTimes(*_TIMES.unpack_from(raw, at))
+        at += _TIMES.size
+    return Meta(kind, generation, revision, expires, raw[at:], outside, long_key, version, marks, times)
 
 
 def encode_counter(value: int) -> bytes:
