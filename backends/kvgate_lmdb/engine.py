@@ -102,6 +102,10 @@ class ReadTxn:
         """Refused: see `KvEngine.begin`."""
         raise lmdb.ReadonlyError("a transaction that was begun to read")
 
+    async def fence(self) -> int:
+        """Refused: see `KvEngine.begin`."""
+        raise lmdb.ReadonlyError("a transaction that was begun to read")
+
     async def commit(self) -> None:
         """Nothing was written: as `rollback`."""
         self._txn.abort()

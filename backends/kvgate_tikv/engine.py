@@ -1,7 +1,7 @@
 """TiKV as an engine of the model: snapshots by timestamp, optimistic transactions, all keys under one prefix."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
 from kvgate.errors import in_doubt, try_again
@@ -79,11 +79,14 @@ class SnapshotTxn(Layer):
 
     def __init__(self, below: Source, timestamp: int) -> None:
         """The state at `timestamp`."""
-        super().__init__(below, self._refuse, {})
+        super().__init__(below, self._refuse, {}, self._refuse_fence)
         self.timestamp = timestamp
 
     def _refuse(self) -> int:
         raise TypeError("a transaction that was begun to read")
+
+    async def _refuse_fence(self) -> int:
+        return self._refuse()
 
     async def commit(self) -> None:
         """As `KvTxn.commit`.
@@ -101,11 +104,12 @@ class SnapshotTxn(Layer):
 
 class WriteTxn(Layer):
     """A `KvTxn` begun to write. Its revision is a timestamp of its own, taken after its start's, since the native client does
-    not say that one: so it is above the commits of all that this transaction can see, hence above their revisions."""
+    not say that one: so it is above the commits of all that this transaction can see, hence above their revisions. Each fence
+    is one more timestamp: PD had given those of all transactions that it can see before this one asks."""
 
-    def __init__(self, space: Space, native: Txn, revision: int) -> None:
+    def __init__(self, space: Space, native: Txn, revision: int, fence: Callable[[], Awaitable[int]]) -> None:
         """Stand on `native`, which `commit` and `rollback` end."""
-        super().__init__(Reads(space, native), lambda: revision, {})
+        super().__init__(Reads(space, native), lambda: revision, {}, fence)
         self._space = space
         self._native = native
 
@@ -182,4 +186,4 @@ class TikvEngine:
         except BaseException:
             await native.rollback()
             raise
-        return WriteTxn(self.space, native, revision)
+        return WriteTxn(self.space, native, revision, self.timestamp)

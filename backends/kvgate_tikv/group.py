@@ -1,7 +1,7 @@
 """One group of writes: the commands of several clients in one transaction of the cluster."""
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 import attrs
@@ -55,7 +55,7 @@ class CommandTxn(Layer):
 
 def within(layer: Layer) -> CommandTxn:
     """A transaction over another one's writes."""
-    return CommandTxn(layer, layer.revision, dict(layer.generations))
+    return CommandTxn(layer, layer.revision, dict(layer.generations), layer.fence)
 
 
 def take(layer: Layer, done: Layer) -> None:
@@ -83,9 +83,10 @@ async def revisions(txn: KvTxn, keys: Iterable[bytes], now: int) -> list[int]:
 class Group:
     """The commands of a group over one transaction. Runs without effect: `writes` are what to commit."""
 
-    def __init__(self, below: Source, revision: int, now: int, longest: int) -> None:
-        """Over the state `below`; `revision` for all records that are written, `now` in ms, `longest` as in `Transaction`."""
-        self._top = Layer(below, lambda: revision, {})
+    def __init__(self, below: Source, revision: int, fence: Callable[[], Awaitable[int]], now: int, longest: int) -> None:
+        """Over the state `below`; `revision` for all records that are written, `fence` as `KvTxn.fence`, `now` in ms,
+        `longest` as in `Transaction`."""
+        self._top = Layer(below, lambda: revision, {}, fence)
         self._now = now
         self._longest = longest
         self._bytes = 0

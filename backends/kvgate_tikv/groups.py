@@ -247,7 +247,7 @@ class WriteGroups:
         if not timestamp:
             raise Unavailable("a key is locked, or the store is slow")
         now = milliseconds(timestamp)
-        group = Group(cached, timestamp, now, self._longest)
+        group = Group(cached, timestamp, self._engine.timestamp, now, self._longest)
         taken: list[_Job] = []
         replies: list[list[Reply]] = []
         for job in jobs:

@@ -1,6 +1,6 @@
 """Writes that wait over a store that is far away: reads go down through layers of them, in as few calls as possible."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Protocol, TypeVar
 
 T = TypeVar("T")
@@ -84,7 +84,13 @@ class Known:
 class Layer:
     """Buffered writes over a source. Has all of `kvgate.model.kv.KvTxn` but `commit` and `rollback`, and is a `Source`."""
 
-    def __init__(self, below: Source, next_revision: Callable[[], int], generations: dict[bytes, int]) -> None:
+    def __init__(
+        self,
+        below: Source,
+        next_revision: Callable[[], int],
+        generations: dict[bytes, int],
+        next_fence: Callable[[], Awaitable[int]],
+    ) -> None:
         """No writes yet; `generations` as `KvTxn.generations`."""
         self.writes: dict[bytes, bytes | None] = {}
         self.generations = generations
@@ -92,6 +98,7 @@ class Layer:
         """What was found below, key by key."""
         self._below = below
         self._next_revision = next_revision
+        self._next_fence = next_fence
 
     async def get(self, key: bytes) -> bytes | None:
         """As `KvTxn.get`."""
@@ -141,6 +148,10 @@ class Layer:
     def revision(self) -> int:
         """As `KvTxn.revision`."""
         return self._next_revision()
+
+    async def fence(self) -> int:
+        """As `KvTxn.fence`."""
+        return await self._next_fence()
 
 
 def _merged(

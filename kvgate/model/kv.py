@@ -42,6 +42,10 @@ class KvTxn(Protocol):
     def revision(self) -> int:
         """A revision for a record that this transaction writes: above those of all transactions that it can see."""
 
+    async def fence(self) -> int:
+        """A number for the holder of a lock that this transaction gives: 1 to 2**63 - 1, above every one that transactions
+        got whose writes this one has read before it asks, and above those that it got itself."""
+
     async def commit(self) -> None:
         """Make the writes durable and visible, if what was read still holds.
 

@@ -90,6 +90,10 @@ class Overlay:
         """As `KvTxn.revision`."""
         return self._next_revision()
 
+    async def fence(self) -> int:
+        """As `KvTxn.fence`: revisions of such engines are counted, one by one."""
+        return self._next_revision()
+
     def holds(self, state: Snapshot) -> bool:
         """Whether everything that was read reads the same in `state`."""
         return (

@@ -206,6 +206,21 @@ class EngineContract:
             nursery.start_soon(writer)
         assert await value_of(engine, b"a") == b"30"
 
+    async def test_fences_only_grow_within_a_transaction_and_from_one_to_the_next(self, engine: KvEngine) -> None:
+        seen: list[int] = []
+
+        async def body(txn: KvTxn) -> list[int]:
+            await txn.get(b"lock")
+            fences = [await txn.fence(), await txn.fence(), await txn.fence()]
+            txn.put(b"lock", b"%d" % fences[-1])
+            return fences
+
+        for _ in range(4):
+            seen += await transact(engine, body)
+        assert seen[0] > 0
+        assert seen == sorted(set(seen))
+        assert seen[-1] < 1 << 63
+
     async def test_revisions_grow_with_each_transaction(self, engine: KvEngine) -> None:
         seen = []
         for _ in range(3):
