@@ -2,13 +2,18 @@
 
 import struct
 from collections.abc import Iterator, Mapping
+from typing import Final
 
 import attrs
 
 from kvgate.model.meta import Outside, UnreadableRecordError
 
-_LONG, _OUT = 0x02, 0x04
+_EXPIRES, _LONG, _OUT, _VERSION = 0x01, 0x02, 0x04, 0x08
+_OPTIONAL: Final = {0: 0, _EXPIRES: 8, _VERSION: 8, _EXPIRES | _VERSION: 16}
+"""Bytes of the optional fields in a small versioned hash, by flags."""
 _U32 = struct.Struct(">I")
+_U64 = struct.Struct(">Q")
+_I64 = struct.Struct(">q")  # a version is stored as a u64; one above 2**63 - 1 is a count that went over its end
 _PLACE = struct.Struct(">QQI")
 _HEAD = struct.Struct(">BI")
 
@@ -22,24 +27,37 @@ class Element:
     """Where the value lies when it is too long for the record; its identity is the value's own."""
     long_name: bytes | None = None
     """The whole field, when the engine key has its digest only."""
+    expires: int = 0
+    """Unix time in ms; 0 for never. Of versioned hashes, as is the version."""
+    version: int = 0
 
     @property
     def size(self) -> int:
         """Bytes of the value."""
         return len(self.value) if self.outside is None else self.outside.size
 
+    def gone(self, now_ms: int) -> bool:
+        """Whether its time is over."""
+        return 0 < self.expires <= now_ms
+
 
 def encode_element(element: Element) -> bytes:
     """The stored bytes of an element."""
-    if element.outside is None and element.long_name is None:
+    if element.outside is None and element.long_name is None and not element.expires and not element.version:
         return b"\x01\x00" + element.value
     flags, fields = 0, []
+    if element.expires:
+        flags |= _EXPIRES
+        fields.append(_U64.pack(element.expires))
     if element.long_name is not None:
         flags |= _LONG
         fields += [_U32.pack(len(element.long_name)), element.long_name]
     if element.outside is not None:
         flags |= _OUT
         fields.append(_PLACE.pack(element.outside.identity, element.outside.size, element.outside.unit))
+    if element.version:
+        flags |= _VERSION
+        fields.append(_I64.pack(element.version))
     return b"".join((b"\x01", flags.to_bytes(1, "big"), *fields, element.value))
 
 
@@ -52,9 +70,12 @@ def decode_element(raw: bytes) -> Element:
     flags = raw[1]
     if raw[0] != 1:
         raise UnreadableRecordError(f"an element of type {raw[0]}")
-    if flags & ~(_LONG | _OUT):
+    if flags & ~(_EXPIRES | _LONG | _OUT | _VERSION):
         raise UnreadableRecordError(f"an element with the flags {flags:#x}")
-    at, outside, long_name = 2, None, None
+    at, outside, long_name, expires, version = 2, None, None, 0, 0
+    if flags & _EXPIRES:
+        (expires,) = _U64.unpack_from(raw, at)
+        at += 8
     if flags & _LONG:
         (length,) = _U32.unpack_from(raw, at)
         long_name = raw[at + 4 : at + 4 + length]
@@ -62,12 +83,18 @@ def decode_element(raw: bytes) -> Element:
     if flags & _OUT:
         outside = Outside(*_PLACE.unpack_from(raw, at))
         at += _PLACE.size
-    return Element(raw[at:], outside, long_name)
+    if flags & _VERSION:
+        (version,) = _I64.unpack_from(raw, at)
+        at += 8
+    return Element(raw[at:], outside, long_name, expires, version)
 
 
 def decode_value(raw: bytes) -> bytes | None:
     """The value of an element that has nothing else, None for others: most of them, and faster."""
     return raw[2:] if raw[:2] == b"\x01\x00" else None
+
+
+# ---------------------------------------------------------------------- small hashes
 
 
 def encode_small(fields: Mapping[bytes, bytes]) -> bytes:
@@ -114,3 +141,71 @@ def find_small(payload: bytes, field: bytes) -> bytes | None:
 def count_small(payload: bytes) -> int:
     """The number of fields of a small hash."""
     return sum(1 for _ in _walk(payload))
+
+
+# ---------------------------------------------------------------------- small versioned hashes
+
+
+def encode_versioned(fields: Mapping[bytes, Element]) -> bytes:
+    """The payload of a small versioned hash's meta."""
+    parts: list[bytes] = []
+    for name, element in fields.items():
+        flags = 0
+        if element.expires:
+            flags |= _EXPIRES
+        if element.version:
+            flags |= _VERSION
+        parts.append(flags.to_bytes(1, "big"))
+        if element.expires:
+            parts.append(_U64.pack(element.expires))
+        if element.version:
+            parts.append(_I64.pack(element.version))
+        parts += (_U32.pack(len(name)), name, _U32.pack(len(element.value)), element.value)
+    return b"".join(parts)
+
+
+def _walk_versioned(payload: bytes) -> Iterator[tuple[int, int, int, int]]:
+    """As `_walk`, and before it where the field's flags are."""
+    at, end = 0, len(payload)
+    while at < end:
+        flags = payload[at]
+        if flags not in _OPTIONAL:
+            raise UnreadableRecordError(f"a field with the flags {flags:#x}")
+        head, name = at, at + 5 + _OPTIONAL[flags]
+        name_end = name + int.from_bytes(payload[name - 4 : name], "big")
+        at = name_end + 4 + int.from_bytes(payload[name_end : name_end + 4], "big")
+        yield head, name, name_end, at
+
+
+def _versioned(payload: bytes, head: int, name_end: int, end: int) -> Element:
+    flags, expires, version = payload[head], 0, 0
+    at = head + 1
+    if flags & _EXPIRES:
+        (expires,) = _U64.unpack_from(payload, at)
+        at += 8
+    if flags & _VERSION:
+        (version,) = _I64.unpack_from(payload, at)
+    return Element(payload[name_end + 4 : end], expires=expires, version=version)
+
+
+def decode_versioned(payload: bytes) -> dict[bytes, Element]:
+    """The fields of a small versioned hash, in the order in which they came.
+
+    Raises:
+        UnreadableRecordError: for a flag that this program does not know.
+    """
+    return {
+        payload[name:name_end]: _versioned(payload, head, name_end, end)
+        for head, name, name_end, end in _walk_versioned(payload)
+    }
+
+
+def find_versioned(payload: bytes, field: bytes) -> Element | None:
+    """One field of a small versioned hash, None when it has none."""
+    if field not in payload:
+        return None
+    size = len(field)
+    for head, name, name_end, end in _walk_versioned(payload):
+        if name_end - name == size and payload[name:name_end] == field:
+            return _versioned(payload, head, name_end, end)
+    return None

@@ -24,8 +24,10 @@ QUEUE_END: Final = b"R"
 QUEUE_STORE: Final = b"Q\x03"
 EXPIRY_SHARDS: Final = 256
 CHUNK_KIND: Final = b"\x01"
+FIELD_EXPIRY_KIND: Final = b"\x08"
 FIELD_KIND: Final = b"\x0b"
 VALUE_CHUNK_KIND: Final = b"\x0c"
+EXHASH_FIELD_KIND: Final = b"\x0d"
 PLACES: Final = 1 << 48
 """Places of the fields of a hash; a cursor of HSCAN is one of them."""
 
@@ -145,16 +147,16 @@ def field_place(field: bytes) -> int:
     return hash64(field) >> 16
 
 
-def field_key(identity: int, field: bytes) -> bytes:
-    """The engine key of one field of a big hash."""
+def field_key(identity: int, field: bytes, kind: bytes = FIELD_KIND) -> bytes:
+    """The engine key of one field of a big hash, plain or (another `kind`) versioned."""
     place = blake2b(field, digest_size=8).digest()[:6]
-    return b"D" + identity.to_bytes(8, "big") + FIELD_KIND + place + tail(field)
+    return b"D" + identity.to_bytes(8, "big") + kind + place + tail(field)
 
 
-def fields_from(identity: int, place: int) -> bytes:
+def fields_from(identity: int, place: int, kind: bytes = FIELD_KIND) -> bytes:
     """Where the fields of `place` (up to and including 2**48) begin."""
     head = b"D" + identity.to_bytes(8, "big")
-    return head + VALUE_CHUNK_KIND if place >= PLACES else head + FIELD_KIND + place.to_bytes(6, "big")
+    return head + bytes((kind[0] + 1,)) if place >= PLACES else head + kind + place.to_bytes(6, "big")
 
 
 def place_in(element: bytes) -> int:
@@ -165,6 +167,22 @@ def place_in(element: bytes) -> int:
 def field_in(element: bytes) -> bytes | None:
     """The whole field that its engine key holds, None when it is a digest (the field is in the value then)."""
     return element[17:] if element[16] == 0 else None
+
+
+def field_expiry(element: bytes, expires: int) -> tuple[bytes, bytes]:
+    """The record that the versioned field with this engine key expires: its key and its value."""
+    return element[:9] + FIELD_EXPIRY_KIND + expires.to_bytes(8, "big") + element[16:], b"\x01" + element[10:16]
+
+
+def field_expiries(identity: int, until: int) -> tuple[bytes, bytes]:
+    """The range of a hash's records of fields that expire at `until` (ms, below 2**63) or before."""
+    head = b"D" + identity.to_bytes(8, "big") + FIELD_EXPIRY_KIND
+    return head, head + (until + 1).to_bytes(8, "big")
+
+
+def expiring_field(entry: bytes, value: bytes) -> tuple[int, bytes]:
+    """The time in ms of such a record, and the engine key of its field."""
+    return int.from_bytes(entry[10:18], "big"), entry[:9] + EXHASH_FIELD_KIND + value[1:7] + entry[18:]
 
 
 def value_chunk_key(identity: int, value: int, number: int) -> bytes:

@@ -35,6 +35,7 @@ _U32 = struct.Struct(">I")
 _U64 = struct.Struct(">Q")
 _PLACE = struct.Struct(">QQI")
 _TIMES = struct.Struct(">QQQ")
+_NEVER: Final[frozenset[int]] = frozenset()
 _STORE = struct.Struct(">BIIQ16s")
 _PROGRESS = struct.Struct(">BQ6s")
 
@@ -86,12 +87,11 @@ class Meta:
             return True
         return self.times is not None and not self.times.lasting and self.times.latest <= now_ms
 
-    def moments(self) -> set[int]:
+    def moments(self) -> frozenset[int]:
         """The times (ms) of its entries in the index of expiries: one entry for each."""
-        moments = {self.expires} if self.expires else set()
-        if self.times is not None:
-            moments.add(self.times.next)
-        return moments
+        if self.times is None:
+            return frozenset((self.expires,)) if self.expires else _NEVER
+        return frozenset((self.times.next, self.expires) if self.expires else (self.times.next,))
 
 
 class UnreadableRecordError(GateError):

@@ -3,7 +3,7 @@
 import os
 from collections import ChainMap
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any
+from typing import Any, Final
 
 from kvgate.errors import WRONG_TYPE, GateError
 from kvgate.model import keyspace
@@ -12,6 +12,8 @@ from kvgate.model.kv import KvTxn, TooLong
 from kvgate.model.meta import CHUNK, STRING, Meta, Outside
 from kvgate.wire.reply import Reply
 from kvgate.wire.request import BULK_LIMIT
+
+_NEVER: Final[frozenset[int]] = frozenset()
 
 
 def wrong_type() -> GateError:
@@ -92,7 +94,7 @@ class Transaction:
         return metas
 
     def _lives(self, meta: Meta, generation: int) -> bool:
-        return meta.generation >= generation and not 0 < meta.expires <= self.now_ms
+        return meta.generation >= generation and not meta.gone(self.now_ms)
 
     async def text(self, meta: Meta) -> bytes:
         """The whole string of a string's meta."""
@@ -109,10 +111,19 @@ class Transaction:
 
     # Writing
 
-    async def put_string(self, key: bytes, value: bytes, expires: int = 0) -> None:
-        """Make `key` the string `value`, whatever it was; `expires` in ms, 0 for never, in the past: the key goes."""
+    async def put_string(
+        self,
+        key: bytes,
+        value: bytes,
+        expires: int = 0,
+        kind: int = STRING,
+        version: int | None = None,
+        marks: int | None = None,
+    ) -> None:
+        """Make `key` the string `value` (of the type `kind`), whatever it was; `expires` in ms, 0 for never, in the past: the
+        key goes."""
         if len(value) <= CHUNK:
-            await self.put(key, Meta(STRING, expires=expires, payload=value))
+            await self.put(key, Meta(kind, expires=expires, payload=value, version=version, marks=marks))
             return
         if 0 < expires <= self.now_ms:
             await self.remove(key)
@@ -120,11 +131,12 @@ class Transaction:
         identity = int.from_bytes(os.urandom(8), "big")
         for number, at in enumerate(range(0, len(value), CHUNK)):
             self.kv.put(keyspace.chunk_key(identity, number), b"\x01" + value[at : at + CHUNK])
-        await self.put(key, Meta(STRING, expires=expires, outside=Outside(identity, len(value), CHUNK)))
+        place = Outside(identity, len(value), CHUNK)
+        await self.put(key, Meta(kind, expires=expires, outside=place, version=version, marks=marks))
 
     async def put(self, key: bytes, meta: Meta) -> None:
         """Write the key's record with a new revision; what it no longer refers to goes to the sweeper."""
-        if 0 < meta.expires <= self.now_ms:
+        if meta.gone(self.now_ms):
             await self.remove(key)
             return
         place, group = self._located.get(key) or keyspace.locate(key)
@@ -135,8 +147,6 @@ class Transaction:
             self.kv.put(keyspace.group_key(group), records.encode_counter(0))
             self.kv.generations[group] = self._new_groups.pop(group)
         await self._retire(place, meta)
-        if meta.expires:
-            self.kv.put(keyspace.expiry_key(place, meta.expires), b"\x01")
         long_key = key if len(key) > keyspace.TEXT_LIMIT else None
         self._seen[place] = meta
         self.kv.put(place, records.encode(meta, generation, self.kv.revision(), long_key))
@@ -145,8 +155,8 @@ class Transaction:
         """Let `target` be what `load` found under `source`, which is gone then. Elements stay as they are, under their id."""
         await self.put(target, meta)
         place = self._located[source][0]
-        if meta.expires:
-            self.kv.delete(keyspace.expiry_key(place, meta.expires))
+        for moment in meta.moments():
+            self.kv.delete(keyspace.expiry_key(place, moment))
         self._seen[place] = None
         self.kv.delete(place)
 
@@ -161,16 +171,22 @@ class Transaction:
             self.kv.delete(place)
 
     async def _retire(self, place: bytes, new: Meta | None) -> bool:
-        """Undo what the present record refers to and `new` does not; whether there is a record."""
+        """Undo what the present record refers to and `new` does not, index what `new` refers to and the present one does not;
+        whether there is a record."""
         if place in self._seen:
             old = self._seen[place]
         else:
             raw = await self.kv.get(place)
             old = None if raw is None else records.decode(raw)
+        before = _NEVER if old is None else old.moments()
+        after = _NEVER if new is None else new.moments()
+        if before != after:
+            for moment in before - after:
+                self.kv.delete(keyspace.expiry_key(place, moment))
+            for moment in after - before:
+                self.kv.put(keyspace.expiry_key(place, moment), b"\x01")
         if old is None:
             return False
-        if old.expires and (new is None or old.expires != new.expires):
-            self.kv.delete(keyspace.expiry_key(place, old.expires))
         if old.outside and (new is None or new.outside is None or new.outside.identity != old.outside.identity):
             self.kv.put(keyspace.queued_id(old.outside.identity), b"\x01")
         return True

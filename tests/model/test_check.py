@@ -170,7 +170,7 @@ DAMAGE: list[tuple[str, Callable[[Data], Any]]] = [
     (r"generation 5 was never reached", lambda d: d.update({ks.QUEUE_STORE: records.encode_progress(5, 0)})),
     (r"another bucket than the group's", lambda d: d.update({b"Q\x02\x00\x00Ads.T": records.encode_progress(0, 0)})),
     (r"cannot be read: store holds a key of type 99", lambda d: d.update({ks.meta_key(b"plain"): b"\x63" + bytes(17)})),
-    (r"with the flags 0x20", lambda d: d.update({ks.meta_key(b"plain"): b"\x01\x20" + bytes(16)})),
+    (r"with the flags 0x40", lambda d: d.update({ks.meta_key(b"plain"): b"\x01\x40" + bytes(16)})),
     (r"it is broken", lambda d: d.update({ks.meta_key(b"plain"): b"\x01\x00\x00"})),
     ('key "plain": it lies at another position', lambda d: moved(d, ks.meta_key(b"plain"), b"M" + bytes(6) + b"\x00plain")),
     (r"its whole text is missing", lambda d: rewrite(d, LONG, long_key=None)),

@@ -264,7 +264,7 @@ def test_small_hashes_and_elements_come_back() -> None:
         assert decode_element(encode_element(element)) == element
 
 
-@pytest.mark.parametrize("raw", [b"\x02\x00v", b"\x01\x01v", b"\x01\x80v"])
+@pytest.mark.parametrize("raw", [b"\x02\x00v", b"\x01\x10v", b"\x01\x80v"])
 def test_unknown_elements_are_refused(raw: bytes) -> None:
     with pytest.raises(UnreadableRecordError, match="unknown to this version"):
         decode_element(raw)

@@ -3,16 +3,27 @@
 import re
 from pathlib import Path
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from kvgate.model import keyspace as ks
-from kvgate.model.elements import Element, encode_element, encode_small
+from kvgate.model.elements import (
+    Element,
+    decode_element,
+    decode_versioned,
+    encode_element,
+    encode_small,
+    encode_versioned,
+    find_versioned,
+)
 from kvgate.model.meta import (
     CHUNK,
+    EXHASH,
     HASH,
     STRING,
+    FieldTimes,
     Meta,
     Outside,
     StoreHeader,
@@ -30,6 +41,7 @@ from kvgate.model.meta import (
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "keyspace.md"
 LONG = b"Ads.Profile:" + b"x" * 400
 MS = 1_700_000_000_000
+VERSIONED_FIELD = ks.field_key(0x0102030405060708, b"f", ks.EXHASH_FIELD_KIND)
 
 
 def stored(meta: Meta) -> bytes:
@@ -60,6 +72,16 @@ VECTORS: dict[str, bytes] = {
         Element(outside=Outside(0x1112131415161718, 40_000, CHUNK))
     ),
     "small hash of `f` = `v` and `g` = ``": encode_small({b"f": b"v", b"g": b""}),
+    "versioned field `f` under id 0102030405060708": VERSIONED_FIELD,
+    "expiry at 1700000000000 of the versioned field `f` under id 0102030405060708": ks.field_expiry(VERSIONED_FIELD, MS)[0],
+    "its value": ks.field_expiry(VERSIONED_FIELD, MS)[1],
+    "element with the value `v`, version 3": encode_element(Element(b"v", version=3)),
+    "element with the value `v`, version 3, expires 1700000000000, whose field is `abc`, were that long": encode_element(
+        Element(b"v", long_name=b"abc", expires=MS, version=3)
+    ),
+    "small versioned hash of `f` = `v`, version 3, expires 1700000000000, and `g` = ``, version 0": encode_versioned(
+        {b"f": Element(b"v", expires=MS, version=3), b"g": Element()}
+    ),
     "queued id 0102030405060708": ks.queued_id(0x0102030405060708),
     "queued flush of `Ads.Profile`": ks.queued_group(b"Ads.Profile"),
     "queued flush of the store": ks.QUEUE_STORE,
@@ -73,6 +95,9 @@ VECTORS: dict[str, bytes] = {
         Meta(6, 0, 7, expires=MS, payload=b"v", version=3, marks=4)
     ),
     "hash of 1000 fields under id 0102030405060708": stored(Meta(HASH, 0, 7, outside=Outside(0x0102030405060708, 1000, 0))),
+    "versioned hash of 1000 fields under id 0102030405060708: 998 last, two expire at 1700000000000 and 2 ms later": stored(
+        Meta(EXHASH, 0, 7, outside=Outside(0x0102030405060708, 1000, 0), times=FieldTimes(MS, MS + 2, 998))
+    ),
     "generation or revision 258": encode_counter(258),
     "header, formats 1 and 1, created 1700000000000, id 16 times 0a": encode_header(StoreHeader(1, 1, MS, b"\x0a" * 16)),
     "progress of the flush with generation 5, at position 7": encode_progress(5, 7),
@@ -133,6 +158,42 @@ def test_different_keys_have_different_metas(one: bytes, other: bytes) -> None:
     assert (ks.meta_key(one) == ks.meta_key(other)) == (one == other)
 
 
+@given(st.binary(max_size=450), st.integers(0, 2**63 - 1))
+def test_the_expiry_of_a_field_names_the_field(field: bytes, ms: int) -> None:
+    element = ks.field_key(7, field, ks.EXHASH_FIELD_KIND)
+    entry, value = ks.field_expiry(element, ms)
+    assert ks.expiring_field(entry, value) == (ms, element)
+    assert len(entry) <= 440
+    first, end = ks.field_expiries(7, ms)
+    assert first <= entry < end
+    assert ms == 0 or not first <= entry < ks.field_expiries(7, ms - 1)[1]
+    assert ks.fields_from(7, ks.place_in(element), ks.EXHASH_FIELD_KIND) <= element < ks.fields_from(
+        7, ks.PLACES, ks.EXHASH_FIELD_KIND
+    )
+
+
+elements = st.builds(
+    Element,
+    value=st.binary(max_size=10),
+    expires=st.integers(0, 2**64 - 1),
+    version=st.integers(-(2**63), 2**63 - 1),
+)
+
+
+@given(st.dictionaries(st.binary(max_size=5), elements))
+def test_small_versioned_hashes_come_back(fields: dict[bytes, Element]) -> None:
+    payload = encode_versioned(fields)
+    assert list(decode_versioned(payload).items()) == list(fields.items())
+    for name in (*fields, b"none of them"):
+        assert find_versioned(payload, name) == fields.get(name)
+
+
+@given(elements, st.none() | st.binary(max_size=500))
+def test_versioned_elements_come_back(element: Element, long_name: bytes | None) -> None:
+    element = attrs.evolve(element, long_name=long_name)
+    assert decode_element(encode_element(element)) == element
+
+
 def test_due_entries_are_in_the_range_and_later_ones_are_not() -> None:
     place = ks.meta_key(b"k")
     start, end = ks.expiries(place[6], MS)
@@ -151,6 +212,7 @@ metas = st.builds(
     long_key=st.none() | st.binary(max_size=500),
     version=st.none() | st.integers(0, 2**64 - 1),
     marks=st.none() | st.integers(0, 2**32 - 1),
+    times=st.none() | st.builds(FieldTimes, *[st.integers(0, 2**64 - 1)] * 3),
 )
 
 
@@ -168,7 +230,7 @@ def test_other_records_come_back() -> None:
     assert decode_progress(encode_progress(5, 7)) == (5, 7)
 
 
-@pytest.mark.parametrize("raw", [b"\x63" + bytes(17), b"\x01\x20" + bytes(16), b"\x01\x80" + bytes(16)])
+@pytest.mark.parametrize("raw", [b"\x63" + bytes(17), b"\x01\x40" + bytes(16), b"\x01\x80" + bytes(16)])
 def test_unknown_types_and_flags_are_refused(raw: bytes) -> None:
     with pytest.raises(UnreadableRecordError, match="unknown to this version"):
         decode(raw)
