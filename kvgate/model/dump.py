@@ -8,7 +8,7 @@ from typing import Final
 import attrs
 
 from kvgate.errors import GateError, syntax_error
-from kvgate.model import fields
+from kvgate.model import field_writes, fields
 from kvgate.model.elements import decode_small, encode_small
 from kvgate.model.meta import HASH, STRING, TYPE_NAMES, Meta
 from kvgate.model.numbers import INT64_MAX, parse_int64
@@ -122,7 +122,7 @@ async def restore(tx: Transaction, args: list[bytes]) -> Reply:
     elif value.type == STRING:
         await tx.put_string(args[1], value.payload, expires)
     else:
-        await fields.store(tx, args[1], Meta(HASH, expires=expires), decode_small(value.payload))
+        await field_writes.store(tx, args[1], Meta(HASH, expires=expires), decode_small(value.payload))
     return OK
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from kvgate.errors import GateError, syntax_error, wrong_arity
-from kvgate.model import fields, random_fields
+from kvgate.model import field_writes, fields, random_fields
 from kvgate.model.floats import Float80, parse_float80
 from kvgate.model.meta import HASH, Meta
 from kvgate.model.numbers import INT64_MAX, INT64_MIN, parse_int64
@@ -39,26 +39,26 @@ def _arguments(args: list[bytes], command: str) -> dict[bytes, bytes]:
 async def hset(tx: Transaction, args: list[bytes]) -> Reply:
     """``HSET key field value [field value …]``."""
     new = _arguments(args, "hset")
-    return await fields.store(tx, args[1], await _hash(tx, args[1]), new)
+    return await field_writes.store(tx, args[1], await _hash(tx, args[1]), new)
 
 
 async def hmset(tx: Transaction, args: list[bytes]) -> Reply:
     """``HMSET key field value [field value …]``."""
     new = _arguments(args, "hmset")
-    await fields.store(tx, args[1], await _hash(tx, args[1]), new)
+    await field_writes.store(tx, args[1], await _hash(tx, args[1]), new)
     return OK
 
 
 async def hsetnx(tx: Transaction, args: list[bytes]) -> Reply:
     """``HSETNX key field value``."""
     meta = await _hash(tx, args[1])
-    return int(await fields.change(tx, args[1], meta, args[2], lambda before: args[3] if before is None else None))
+    return int(await field_writes.change(tx, args[1], meta, args[2], lambda before: args[3] if before is None else None))
 
 
 async def hdel(tx: Transaction, args: list[bytes]) -> Reply:
     """``HDEL key field [field …]``."""
     meta = await _hash(tx, args[1])
-    return 0 if meta is None else await fields.discard(tx, args[1], meta, args[2:])
+    return 0 if meta is None else await field_writes.discard(tx, args[1], meta, args[2:])
 
 
 async def hincrby(tx: Transaction, args: list[bytes]) -> Reply:
@@ -72,7 +72,7 @@ async def hincrby(tx: Transaction, args: list[bytes]) -> Reply:
             raise GateError("ERR increment or decrement would overflow")
         return b"%d" % after
 
-    await fields.change(tx, args[1], await _hash(tx, args[1]), args[2], add)
+    await field_writes.change(tx, args[1], await _hash(tx, args[1]), args[2], add)
     return after
 
 
@@ -103,7 +103,7 @@ async def hincrbyfloat(tx: Transaction, args: list[bytes]) -> Reply:
         after = total.human()
         return after
 
-    await fields.change(tx, args[1], await _hash(tx, args[1]), args[2], add)
+    await field_writes.change(tx, args[1], await _hash(tx, args[1]), args[2], add)
     return after
 
 
