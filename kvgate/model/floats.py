@@ -35,7 +35,7 @@ class Float80:
     mantissa: int = 0
     exponent: int = 0
     infinite: bool = False
-    """Only what a client wrote can be infinite: a sum that would be is None."""
+    """Only what a client wrote can be infinite: a sum that would be is None. Its mantissa is 1 or -1."""
 
     def __add__(self, other: "Float80") -> "Float80 | None":
         """The sum, rounded; None when it is infinite or no number."""
@@ -45,6 +45,13 @@ class Float80:
         total = (self.mantissa << self.exponent - low) + (other.mantissa << other.exponent - low)
         found = _rounded(abs(total), 1, low)
         return found if found is None or total >= 0 else Float80(-found.mantissa, found.exponent)
+
+    def __lt__(self, other: "Float80") -> bool:
+        """Whether it is less, exactly."""
+        if self.infinite or other.infinite:
+            return (self.mantissa if self.infinite else 0) < (other.mantissa if other.infinite else 0)
+        low = min(self.exponent, other.exponent)
+        return self.mantissa << self.exponent - low < other.mantissa << other.exponent - low
 
     def human(self) -> bytes:
         """As Redis prints it: ``%.17Lf`` without trailing zeros, never in exponents, no minus before a zero."""
@@ -68,7 +75,7 @@ def parse_float80(text: bytes) -> Float80 | None:
     elif match := _HEX.fullmatch(text):
         found = _from_hex(match)
     else:
-        return Float80(infinite=True) if _INFINITE.fullmatch(text) else None
+        return Float80(-1 if text[:1] == b"-" else 1, infinite=True) if _INFINITE.fullmatch(text) else None
     if found is None or match[1] != b"-":
         return found
     return Float80(-found.mantissa, found.exponent)

@@ -4,8 +4,10 @@ from typing import Final
 
 from kvgate.model.bits import BITS
 from kvgate.model.bits_field import BIT_FIELDS
+from kvgate.model.conditional import CONDITIONALS
 from kvgate.model.dump import DUMPS
 from kvgate.model.expire import EXPIRY
+from kvgate.model.exstrings import EXSTRINGS
 from kvgate.model.generic import GENERIC
 from kvgate.model.generic_object import OBJECTS
 from kvgate.model.hashes import HASHES
@@ -14,7 +16,20 @@ from kvgate.model.strings_lcs import STRINGS_LCS
 from kvgate.model.strings_ranges import STRING_RANGES
 from kvgate.model.transaction import Handler
 
-_TABLES: Final = (STRINGS, STRING_RANGES, STRINGS_LCS, BITS, BIT_FIELDS, GENERIC, OBJECTS, DUMPS, EXPIRY, HASHES)
+_TABLES: Final = (
+    STRINGS,
+    STRING_RANGES,
+    STRINGS_LCS,
+    BITS,
+    BIT_FIELDS,
+    GENERIC,
+    OBJECTS,
+    DUMPS,
+    EXPIRY,
+    HASHES,
+    EXSTRINGS,
+    CONDITIONALS,
+)
 
 HANDLERS: Final[dict[str, Handler]] = {name: handler for table in _TABLES for name, handler in table}
 """By the command table's names: upper case."""

@@ -23,6 +23,8 @@ class StringOptions:
 
     nx: bool = False
     xx: bool = False
+    equals: bytes | None = None
+    """The value of IFEQ (Valkey's)."""
     get: bool = False
     keep_ttl: bool = False
     persist: bool = False
@@ -72,10 +74,13 @@ def set_options(args: list[bytes]) -> StringOptions:
     at = 3
     while at < len(args):
         name = option(args[at])
-        if name == b"NX" and not found.xx:
+        if name == b"NX" and not found.xx and found.equals is None:
             found.nx = True
-        elif name == b"XX" and not found.nx:
+        elif name == b"XX" and not found.nx and found.equals is None:
             found.xx = True
+        elif name == b"IFEQ" and not found.nx and not found.xx and found.equals is None and at + 1 < len(args):
+            at += 1
+            found.equals = args[at]
         elif name == b"GET":
             found.get = True
         elif name == b"KEEPTTL" and not found.unit:

@@ -7,10 +7,10 @@ import attrs
 
 from kvgate.errors import GateError, wrong_arity
 from kvgate.model.floats import LONGEST_FLOAT, parse_float80
-from kvgate.model.meta import CHUNK, STRING, Meta
+from kvgate.model.meta import CHUNK, STRING
 from kvgate.model.numbers import INT64_MAX, INT64_MIN, LONGEST_INTEGER, parse_int64
 from kvgate.model.options import expiry, getex_options, set_options
-from kvgate.model.strings_edit import length, string
+from kvgate.model.strings_edit import equals, length, number, string
 from kvgate.model.transaction import Handler, Transaction, wrong_type
 from kvgate.wire.reply import OK, Reply
 
@@ -26,7 +26,7 @@ async def get(tx: Transaction, args: list[bytes]) -> Reply:
 
 
 async def set_(tx: Transaction, args: list[bytes]) -> Reply:
-    """``SET key value [NX | XX] [GET] [EX s | PX ms | EXAT s | PXAT ms | KEEPTTL]``."""
+    """``SET key value [NX | XX | IFEQ value] [GET] [EX s | PX ms | EXAT s | PXAT ms | KEEPTTL]``."""
     options = set_options(args)
     expires = options.expires("set", tx.now_ms)
     meta = await tx.load(args[1])
@@ -35,6 +35,10 @@ async def set_(tx: Transaction, args: list[bytes]) -> Reply:
         before = await tx.text(meta)
     if (options.nx and meta is not None) or (options.xx and meta is None):
         return before
+    if options.equals is not None:
+        present = string(meta)
+        if present is None or not await equals(tx, present, options.equals):
+            return before
     if options.keep_ttl and meta is not None:
         expires = meta.expires
     await tx.put_string(args[1], args[2], expires)
@@ -127,16 +131,9 @@ async def strlen(tx: Transaction, args: list[bytes]) -> Reply:
     return length(string(await tx.load(args[1])))
 
 
-async def _number(tx: Transaction, meta: Meta | None, most: int) -> bytes:
-    """The text of a number, ``0`` without one. One of more than `most` bytes is not read, and empty, which is no number."""
-    if meta is None:
-        return b"0"
-    return await tx.text(meta) if length(meta) <= most else b""
-
-
 async def _increment(tx: Transaction, key: bytes, step: int) -> Reply:
     meta = string(await tx.load(key))
-    before = parse_int64(await _number(tx, meta, LONGEST_INTEGER))
+    before = parse_int64(await number(tx, meta, LONGEST_INTEGER))
     after = before + step
     if not INT64_MIN <= after <= INT64_MAX:
         raise GateError("ERR increment or decrement would overflow")
@@ -170,7 +167,7 @@ async def decrby(tx: Transaction, args: list[bytes]) -> Reply:
 async def incrbyfloat(tx: Transaction, args: list[bytes]) -> Reply:
     """``INCRBYFLOAT key increment``."""
     meta = string(await tx.load(args[1]))
-    before = parse_float80(await _number(tx, meta, LONGEST_FLOAT))
+    before = parse_float80(await number(tx, meta, LONGEST_FLOAT))
     step = parse_float80(args[2])
     if before is None or step is None:
         raise GateError("ERR value is not a valid float")

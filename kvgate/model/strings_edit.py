@@ -43,6 +43,18 @@ def check_length(tx: Transaction, size: int) -> None:
         raise string_too_long(tx.longest)
 
 
+async def equals(tx: Transaction, meta: Meta, value: bytes) -> bool:
+    """Whether the string is `value`; one of another length is not read."""
+    return length(meta) == len(value) and await tx.text(meta) == value
+
+
+async def number(tx: Transaction, meta: Meta | None, most: int) -> bytes:
+    """The text of a number, ``0`` without one. One of more than `most` bytes is not read, and empty, which is no number."""
+    if meta is None:
+        return b"0"
+    return await tx.text(meta) if length(meta) <= most else b""
+
+
 async def part(tx: Transaction, meta: Meta, start: int, stop: int) -> bytes:
     """The bytes from `start` up to, not including, `stop`, as far as the string goes."""
     place = meta.outside
