@@ -146,6 +146,8 @@ class Lane:
                             table = route.tables[line]
                         else:
                             spec = route.specs.get(data[pos:name_end])
+                            if spec is None:
+                                plan = None  # learned by another namespace of the backend: they share plans only
                         if colon >= 0 and plan is not None:  # a key without it says nothing of the next one
                             begin = data[pos : colon + 1]
             if plan is not None and route is not None:

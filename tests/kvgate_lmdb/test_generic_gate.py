@@ -94,3 +94,22 @@ async def test_scan_knows_types(tmp_path: Path) -> None:
         assert sorted(await store.keys(view, kind=b"STRING")) == sorted(b"s%d" % number for number in range(30))
         assert await store.keys(view, kind=b"list") == []
         assert await store.keys(view, kind=b"string", match=b"h*") == []
+
+
+def test_what_one_namespace_has_taught_the_lane_serves_another_on_the_same_store(gates: Gates) -> None:
+    config = """
+[backends.local]
+type = "lmdb"
+path = "$DIR/data"
+
+[namespaces]
+"Bank.Ledger" = "local"
+"Bank.Audit" = "local"
+default = "local"
+"""
+    with Resp(gates(config).address) as client:
+        for turn in range(3):
+            for key in ("Bank.Ledger:k", "Bank.Audit:k", "k"):
+                assert client.cmd("SET", key, turn) == b"OK"
+                assert client.cmd("GET", key) == b"%d" % turn
+                assert client.pipeline([["INCR", key], ["GET", key]]) == [turn + 1, b"%d" % (turn + 1)]
