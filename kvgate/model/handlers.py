@@ -11,6 +11,7 @@ from kvgate.model.exstrings import EXSTRINGS
 from kvgate.model.generic import GENERIC
 from kvgate.model.generic_object import OBJECTS
 from kvgate.model.hashes import HASHES
+from kvgate.model.locks import LOCKS
 from kvgate.model.strings import STRINGS
 from kvgate.model.strings_lcs import STRINGS_LCS
 from kvgate.model.strings_ranges import STRING_RANGES
@@ -27,9 +28,10 @@ _TABLES: Final = (
     DUMPS,
     EXPIRY,
     HASHES,
+    LOCKS,
     EXSTRINGS,
     CONDITIONALS,
 )
 
 HANDLERS: Final[dict[str, Handler]] = {name: handler for table in _TABLES for name, handler in table}
-"""By the command table's names: upper case."""
+"""By the command table's names, upper case; known scripts by those of `kvgate.commands.scripts.claim`."""

@@ -20,6 +20,7 @@ import trio
 
 from kvgate.backend import INTERNAL_PREFIX, Backend, CallContext, Command, InPlace, Listing, PassThrough, View
 from kvgate.commands.keys import key_indices
+from kvgate.commands.scripts import KNOWN_SCRIPTS, claim
 from kvgate.commands.table import CAPABILITIES, TABLE, resolve, supports
 from kvgate.wire.reply import OK, Error, Raw, Reply, decode, encode
 from kvgate.wire.request import encode_request
@@ -137,8 +138,9 @@ class BackendContract:
         assert isinstance(backend.capabilities, frozenset)
         assert backend.capabilities
         names = {name for spec in TABLE.values() for name in (spec.name, *(sub.name for sub in spec.subcommands.values()))}
-        for claim in backend.capabilities:
-            assert claim in CAPABILITIES or claim.removeprefix("-") in names, f"{claim} is no capability and no command"
+        names |= set(map(claim, KNOWN_SCRIPTS))
+        for word in backend.capabilities:
+            assert word in CAPABILITIES or word.removeprefix("-") in names, f"{word} is no capability and no command"
         statistics = backend.statistics()
         assert statistics.up or statistics.why_down
 

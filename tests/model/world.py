@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 
 from kvgate.backend import View
+from kvgate.commands.scripts import served_as
 from kvgate.commands.table import lookup
 from kvgate.errors import GateError
 from kvgate.model import listing
@@ -33,7 +34,7 @@ class World:
         async def body(txn: KvTxn) -> Reply:
             spec = lookup(args)
             assert spec is not None, args
-            return await HANDLERS[spec.name](Transaction(txn, self.now, longest=self.longest), list(args))
+            return await HANDLERS[served_as(spec, args).name](Transaction(txn, self.now, longest=self.longest), list(args))
 
         try:
             return await transact(self.engine, body)
