@@ -14,7 +14,7 @@ from kvgate.errors import GateError
 from kvgate.model import elements as fields
 from kvgate.model import keyspace
 from kvgate.model import meta as records
-from kvgate.model.meta import HASH, STRING, TYPE_NAMES, Meta, Outside, UnreadableRecordError
+from kvgate.model.meta import EXSTRING, HASH, STRING, TYPE_NAMES, Meta, Outside, UnreadableRecordError
 from kvgate.model.overlay import Snapshot
 
 T = TypeVar("T")
@@ -22,11 +22,10 @@ T = TypeVar("T")
 LONGEST_KEY: Final = 440
 """Bytes of an engine key, on every engine."""
 _PAGE: Final = 500
-_EXSTRING: Final = 6
-_STRINGS: Final = (STRING, _EXSTRING)
+_STRINGS: Final = (STRING, EXSTRING)
 _MARK: Final = b"\x01"
 _FIELD_HEAD = 1 + 8 + 1 + 6  # "D", id, kind, place: then the field's tail
-_KINDS: Final = {STRING: (1,), _EXSTRING: (1,), HASH: (11, 12)}
+_KINDS: Final = {STRING: (1,), EXSTRING: (1,), HASH: (11, 12)}
 _KNOWN: Final = ((b"D", b"E"), (b"G", b"H"), (b"M", b"N"), (b"Q", b"R"), (b"R", b"S"), (b"S", b"T"), (b"X", b"Y"))
 _END: Final = b"\xff" * 512
 
@@ -224,6 +223,7 @@ class Check:
             entry = self._snapshot.get(keyspace.expiry_key(place, meta.expires))
             if entry != _MARK:
                 yield f"it expires at {meta.expires}, which the index of expiries does not have"
+        yield from _versions(meta)
         yield from _payload(meta)
 
     def _will_be_swept(self, place: bytes, group: bytes, generation: int) -> bool:
@@ -332,6 +332,17 @@ def _tail(tail: bytes, long_text: bytes | None) -> tuple[bytes | None, str]:
     if len(long_text) <= keyspace.TEXT_LIMIT or blake2b(long_text, digest_size=32).digest() != tail[1:]:
         return None, "its whole text is not that of its digest"
     return long_text, ""
+
+
+def _versions(meta: Meta) -> Iterator[str]:
+    """What is wrong with the version and the flags of a key."""
+    if meta.type == EXSTRING:
+        if meta.version is None:
+            yield "it is a versioned string without a version"
+        if meta.marks == 0:
+            yield "it has flags, and they are 0"
+    elif meta.version is not None or meta.marks is not None:
+        yield "it has a version or flags, which its type does not have"
 
 
 def _payload(meta: Meta) -> Iterator[str]:

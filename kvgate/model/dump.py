@@ -10,7 +10,7 @@ import attrs
 from kvgate.errors import GateError, syntax_error
 from kvgate.model import field_writes, fields
 from kvgate.model.elements import decode_small, encode_small
-from kvgate.model.meta import HASH, STRING, TYPE_NAMES, Meta
+from kvgate.model.meta import EXSTRING, HASH, STRING, TYPE_NAMES, Meta
 from kvgate.model.numbers import INT64_MAX, parse_int64
 from kvgate.model.options import option
 from kvgate.model.transaction import Handler, Transaction
@@ -18,6 +18,7 @@ from kvgate.wire.reply import OK, Reply
 
 _HEAD: Final = struct.Struct(">BB")
 _FOOT: Final = struct.Struct(">4sI")
+_VERSIONED: Final = struct.Struct(">QI")
 _FORMAT: Final = b"kvg\x01"
 
 
@@ -27,7 +28,8 @@ class Dumped:
 
     type: int
     payload: bytes
-    """A string's bytes; the fields of a hash as those of a small one, however many they are."""
+    """A string's bytes; version, flags and bytes of a versioned string; the fields of a hash as those of a small one, however
+    many they are."""
 
 
 def encode(value: Dumped) -> bytes:
@@ -46,9 +48,16 @@ def decode(raw: bytes) -> Dumped:
         raise GateError("ERR DUMP payload version or checksum are wrong")
     kind, flags = _HEAD.unpack_from(raw)
     payload = raw[_HEAD.size : -_FOOT.size]
-    if flags or not (kind == STRING or (kind == HASH and _is_hash(payload))):
+    if flags or not _is_value(kind, payload):
         raise GateError("ERR Bad data format")
     return Dumped(kind, payload)
+
+
+def _is_value(kind: int, payload: bytes) -> bool:
+    """Whether the bytes are those of a value of this type."""
+    if kind == EXSTRING:
+        return len(payload) >= _VERSIONED.size
+    return kind == STRING or (kind == HASH and _is_hash(payload))
 
 
 def _is_hash(payload: bytes) -> bool:
@@ -67,6 +76,8 @@ async def dump(tx: Transaction, args: list[bytes]) -> Reply:
         return None
     if meta.type == STRING:
         return encode(Dumped(STRING, await tx.text(meta)))
+    if meta.type == EXSTRING:
+        return encode(Dumped(EXSTRING, _VERSIONED.pack(meta.version or 0, meta.marks or 0) + await tx.text(meta)))
     if meta.type == HASH:
         payload = meta.payload if meta.outside is None else encode_small(dict(await fields.pairs(tx, meta)))
         return encode(Dumped(HASH, payload))
@@ -121,6 +132,9 @@ async def restore(tx: Transaction, args: list[bytes]) -> Reply:
         await tx.remove(args[1])
     elif value.type == STRING:
         await tx.put_string(args[1], value.payload, expires)
+    elif value.type == EXSTRING:
+        version, flags = _VERSIONED.unpack_from(value.payload)
+        await tx.put_string(args[1], value.payload[_VERSIONED.size :], expires, EXSTRING, version, flags or None)
     else:
         await field_writes.store(tx, args[1], Meta(HASH, expires=expires), decode_small(value.payload))
     return OK

@@ -40,6 +40,8 @@ async def filled() -> World:
     await world.ask(b"SET", b"big", BIG)
     await world.ask(b"SET", LONG, b"v", b"EX", b"1000")
     await world.ask(b"SETBIT", b"sparse", b"2000000", b"1")
+    await world.ask(b"EXSET", b"versioned", b"v", b"FLAGS", b"4")
+    await world.ask(b"EXSET", b"Ads.T:versioned", BIG, b"EX", b"100")
     await world.ask(b"HSET", b"small", b"f", b"v", b"g", b"")
     fields = [word for number in range(300) for word in (b"f%d" % number, b"v")]
     await world.ask(b"HSET", b"Ads.T:hash", b"f" * 500, BIG, *fields)
@@ -51,6 +53,8 @@ async def test_what_handlers_write_is_good() -> None:
     world = await filled()
     assert problems(finished(world)) == []
     await world.ask(b"DEL", b"Ads.T:hash", b"big")
+    await world.ask(b"EXAPPEND", b"Ads.T:versioned", BIG)
+    await world.ask(b"EXINCRBY", b"number", b"1", b"ABS", b"0")
     await world.ask(b"RENAME", LONG, b"short")
     await world.ask(b"HSET", b"hash", *[b"%d" % number for number in range(600)])
     await world.flush(only(b"Ads.T"))
@@ -76,7 +80,7 @@ async def test_every_record_is_read_once() -> None:
     check = Check(_State(data), step)
     assert list(check.problems()) == []
     assert steps == len(data)
-    assert check.keys == 7
+    assert check.keys == 9
     assert dict(pairs(_State(data), b"\x00", b"\xff")) == data
 
 
@@ -92,6 +96,11 @@ async def test_random_work_is_good() -> None:
                 (
                     (b"SET", key, BIG[: dice.choice((3, 40_000, 70_000))]),
                     (b"SETRANGE", key, b"%d" % dice.choice((0, 32_640, 50_000)), b"xyz"),
+                    (b"EXSET", key, BIG[: dice.choice((3, 70_000))], b"FLAGS", dice.choice((b"0", b"7"))),
+                    (b"EXAPPEND", key, BIG[: dice.choice((3, 40_000))]),
+                    (b"EXPREPEND", key, BIG[: dice.choice((3, 40_000))]),
+                    (b"EXCAD", key, b"2"),
+                    (b"EXGAE", key, b"PX", b"500"),
                     (b"HSET", key, *fields),
                     (b"HSET", key, b"f" * dice.choice((3, 450)), BIG[: dice.choice((3, 40_000, 70_000))]),
                     (b"HDEL", key, *fields),
@@ -189,6 +198,10 @@ DAMAGE: list[tuple[str, Callable[[Data], Any]]] = [
     (r"its key expires at no time, not at 7", lambda d: d.update({ks.expiry_key(ks.meta_key(b"plain"), 7): ONE})),
     (r"is so short", lambda d: d.update({b"X\x01\x02": ONE})),
     (r"unknown form", lambda d: d.update({key: b"\x02" for key in d if key[:1] == b"X"})),
+    (r'key "versioned": it is a versioned string without a version', lambda d: rewrite(d, b"versioned", version=None)),
+    (r'key "versioned": it has flags, and they are 0', lambda d: rewrite(d, b"versioned", marks=0)),
+    (r'key "plain": it has a version or flags', lambda d: rewrite(d, b"plain", version=1)),
+    (r'key "small": it has a version or flags', lambda d: rewrite(d, b"small", marks=1)),
     (r'key "plain": its type list is not written', lambda d: rewrite(d, b"plain", type=3)),
     (r'key "small": its fields cannot be read', lambda d: rewrite(d, b"small", payload=b"\xff" + bytes(9))),
     (r'key "small": it is a hash without fields', lambda d: rewrite(d, b"small", payload=b"")),
@@ -257,13 +270,13 @@ async def test_the_census_counts_everything_once() -> None:
     found = census.take(_State(data), world.now)
     assert found.records == len(data)
     assert found.bytes == sum(len(key) + len(value) for key, value in data.items())
-    assert {group: amount.keys for group, amount in found.groups.items()} == {b"": 3, b"Ads.T": 3, b"Ads.U": 1}
-    assert {kind: amount.keys for kind, amount in found.types.items()} == {"string": 5, "hash": 2}
+    assert {group: amount.keys for group, amount in found.groups.items()} == {b"": 4, b"Ads.T": 4, b"Ads.U": 1}
+    assert {kind: amount.keys for kind, amount in found.types.items()} == {"string": 5, "exstrtype": 2, "hash": 2}
     assert (found.expired.keys, found.flushed.keys, found.garbage.keys) == (1, 1, 1)
     assert found.flushed.bytes > len(BIG)
     assert found.garbage.bytes > len(BIG)
     assert found.queued == 2
-    assert found.with_expiry == 2
+    assert found.with_expiry == 3
     others = sum(len(key) + len(value) for key, value in data.items() if key[:1] in b"GQS")
     parts = [*found.groups.values(), found.expired, found.flushed, found.garbage]
     assert sum(part.bytes for part in parts) + others == found.bytes

@@ -11,13 +11,14 @@ from kvgate.errors import GateError
 from kvgate.model import dump
 from kvgate.model.dump import Dumped
 from kvgate.model.elements import encode_small
-from kvgate.model.meta import CHUNK, HASH, STRING
+from kvgate.model.meta import CHUNK, EXSTRING, HASH, STRING
 from kvgate.wire.reply import OK
 from tests.model.world import World
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "keyspace.md"
 BAD_FOOT = b"ERR DUMP payload version or checksum are wrong"
 BAD_BODY = b"ERR Bad data format"
+VERSION_3 = b"\x00" * 7 + b"\x03"
 
 
 def vectors() -> dict[str, bytes]:
@@ -44,6 +45,7 @@ def test_the_documented_bytes() -> None:
     assert known.pop("string `v`") == dump.encode(Dumped(STRING, b"v"))
     assert known.pop("empty string") == dump.encode(Dumped(STRING, b""))
     assert known.pop("hash of `f` = `v` and `g` = ``") == dump.encode(Dumped(HASH, encode_small({b"f": b"v", b"g": b""})))
+    assert known.pop("exstring `v`, version 3, flags 4") == dump.encode(Dumped(EXSTRING, VERSION_3 + b"\x00\x00\x00\x04v"))
     assert not known
 
 
@@ -73,6 +75,8 @@ def test_whole_bytes_that_are_no_hash_are_refused(payload: bytes) -> None:
         b"\x02\x00\x00\xff\xff\xff\xff",
         b"\x01\x01v",  # a flag
         b"\x03\x00v",  # a type that is not dumped
+        b"\x06\x00" + VERSION_3 + b"\x00\x00\x04",  # cut in its flags
+        b"\x06\x00",
         b"\x00\x00",
     ],
 )
@@ -108,6 +112,22 @@ async def test_hashes_go_from_store_to_store(fields: int) -> None:
     assert len(again) == len(payload)
     await there.sweep()
     assert await there.ask(b"HLEN", b"h") == len(pairs)
+
+
+@pytest.mark.parametrize("size", [0, 1, CHUNK, 3 * CHUNK + 1])
+@pytest.mark.parametrize(("version", "flags"), [(b"0", b"0"), (b"9223372036854775807", b"4294967295")])
+async def test_versioned_strings_go_from_store_to_store(size: int, version: bytes, flags: bytes) -> None:
+    here, there = World(), World()
+    value = b"v" * size
+    await here.ask(b"EXSET", b"k", value, b"ABS", version, b"FLAGS", flags, b"EX", b"50")
+    payload = await here.ask(b"DUMP", b"k")
+    assert isinstance(payload, bytes)
+    assert await there.ask(b"RESTORE", b"k", b"90000", payload) == OK
+    assert await there.ask(b"EXGET", b"k", b"WITHFLAGS") == [value, int(version), int(flags)]
+    assert await there.ask(b"TTL", b"k") == 90
+    assert await there.ask(b"DUMP", b"k") == payload
+    assert await there.ask(b"RESTORE", b"k", b"0", payload) == b"BUSYKEY Target key name already exists."
+    assert await there.ask(b"EXSET", b"k", b"", b"WITHVERSION") == (1 if version == b"0" else -(2**63))
 
 
 async def test_what_is_restored_expired_leaves_nothing_behind() -> None:
