@@ -16,6 +16,7 @@ from kvgate.errors import NOT_AN_INTEGER, GateError, cross_slot, in_doubt, not_s
 from kvgate.lane.client import Client
 from kvgate.lane.slots import Call
 from kvgate.lane.upstream import Shard
+from kvgate.server.locate import located
 from kvgate.server.session import MOVED
 from kvgate.wire.reply import NULL_ARRAY, Error, Raw, Reply
 from kvgate.wire.request import encode_request
@@ -46,20 +47,20 @@ def block(
     session: Session = client.session
     if session.user is None:
         return
-    found = gate.located(session.user, spec, args)
+    found = located(gate.places, session.user, spec, args)
     if not found:
         raise refused(spec.lower, "it names no key that would say which store is meant")
     place = found[0][1]
     if any(other.backend is not place.backend or other.shard is not place.shard for _, other in found):
         raise cross_slot()
-    gate.alone(client, _pop, gate, client, place, spec, args, frame, blocked=True)
+    gate.tasks.alone(client, _pop, gate, client, place, spec, args, frame, blocked=True)
 
 
 async def _pop(
     gate: "Dispatcher", client: Client, place: "Place", spec: CommandSpec, args: list[bytes], frame: bytes
 ) -> Raw:
-    raw = await _wait_on(gate, client, place, gate.renamed(place, spec, args, frame))
-    return gate.in_protocol(client, place, spec, args, raw)
+    raw = await _wait_on(gate, client, place, gate.places.renamed(place, spec, args, frame))
+    return place.in_protocol(client.session.proto, spec, args, raw)
 
 
 class NotTheMaster(GateError):  # noqa: N818 - what the store said, not what failed
@@ -201,7 +202,7 @@ def _wait(gate: "Dispatcher", client: Client, spec: CommandSpec, args: list[byte
         raise GateError("ERR timeout is not an integer or out of range")
     if timeout < 0:
         raise GateError("ERR timeout is negative")
-    gate.alone(client, _wait_for_replicas, gate, client, frame, blocked=True)
+    gate.tasks.alone(client, _wait_for_replicas, gate, client, frame, blocked=True)
 
 
 async def _wait_for_replicas(gate: "Dispatcher", client: Client, frame: bytes) -> Reply:

@@ -70,7 +70,7 @@ def view(gate: "Dispatcher", user: User, backend: Backend) -> View:
 
 
 def _long_call(gate: "Dispatcher", session: "Session") -> "CallContext":
-    return attrs.evolve(gate.context(session), deadline=trio.current_time() + BUDGET)
+    return attrs.evolve(gate.execution.context(session), deadline=trio.current_time() + BUDGET)
 
 
 # ---------------------------------------------------------------------- SCAN
@@ -115,7 +115,7 @@ def _parse_scan(args: list[bytes]) -> _Scan:
 
 def _scan(gate: "Dispatcher", client: Client, spec: CommandSpec, args: list[bytes], frame: bytes, now: float) -> None:
     del spec, frame, now
-    gate.alone(client, _scan_page, gate, client, _parse_scan(args))
+    gate.tasks.alone(client, _scan_page, gate, client, _parse_scan(args))
 
 
 async def _scan_page(gate: "Dispatcher", client: Client, wanted: _Scan) -> Reply:
@@ -134,7 +134,7 @@ async def _scan_page(gate: "Dispatcher", client: Client, wanted: _Scan) -> Reply
         match=wanted.match,
         kind=wanted.kind,
         view=view(gate, user, backend),
-        call=gate.context(client.session),
+        call=gate.execution.context(client.session),
     )
     following = position << CURSOR_BITS | after
     if not after:  # this source is through
@@ -147,7 +147,7 @@ async def _scan_page(gate: "Dispatcher", client: Client, wanted: _Scan) -> Reply
 
 def _keys(gate: "Dispatcher", client: Client, spec: CommandSpec, args: list[bytes], frame: bytes, now: float) -> None:
     del spec, frame, now
-    gate.alone(client, _all_keys, gate, client, args[1])
+    gate.tasks.alone(client, _all_keys, gate, client, args[1])
 
 
 async def _all_keys(gate: "Dispatcher", client: Client, pattern: bytes) -> Reply:
@@ -170,7 +170,7 @@ async def _all_keys(gate: "Dispatcher", client: Client, pattern: bytes) -> Reply
 
 def _dbsize(gate: "Dispatcher", client: Client, spec: CommandSpec, args: list[bytes], frame: bytes, now: float) -> None:
     del spec, args, frame, now
-    gate.alone(client, _count, gate, client)
+    gate.tasks.alone(client, _count, gate, client)
 
 
 async def _count(gate: "Dispatcher", client: Client) -> Reply:
@@ -180,7 +180,7 @@ async def _count(gate: "Dispatcher", client: Client) -> Reply:
 
 def _randomkey(gate: "Dispatcher", client: Client, spec: CommandSpec, args: list[bytes], frame: bytes, now: float) -> None:
     del spec, args, frame, now
-    gate.alone(client, _any_key, gate, client)
+    gate.tasks.alone(client, _any_key, gate, client)
 
 
 async def _any_key(gate: "Dispatcher", client: Client) -> Reply:
@@ -198,7 +198,7 @@ def _flush(gate: "Dispatcher", client: Client, spec: CommandSpec, args: list[byt
     del spec, frame, now
     if len(args) > 2 or (len(args) == 2 and args[1].upper() not in (b"ASYNC", b"SYNC")):
         raise syntax_error()
-    gate.alone(client, _flush_all, gate, client)
+    gate.tasks.alone(client, _flush_all, gate, client)
 
 
 async def _flush_all(gate: "Dispatcher", client: Client) -> Raw | Reply:

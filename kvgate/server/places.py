@@ -7,6 +7,7 @@ from weakref import WeakKeyDictionary
 import attrs
 
 from kvgate.backend import INTERNAL_PREFIX, Backend, InPlace, PassThrough, Queueing, Topology
+from kvgate.commands.resp3 import in_resp3
 from kvgate.commands.spec import CommandSpec
 from kvgate.errors import no_namespace, no_perm_key
 from kvgate.lane.client import Client
@@ -16,6 +17,8 @@ from kvgate.policy.users import User
 from kvgate.routing.configuration import Configuration
 from kvgate.routing.namespaces import Namespace
 from kvgate.routing.slots import hash_text
+from kvgate.wire.reply import Raw
+from kvgate.wire.request import encode_request
 
 MOST_ROUTES: Final = 65_536
 """Texts before a ":" remembered for one user; they are the clients' choice, so there is a limit. About 10 MB."""
@@ -34,6 +37,14 @@ class Place:
     backend: Backend
     shard: Shard | None
     """None: the backend is no store that speaks RESP."""
+
+    def speaks(self, proto: int) -> bool:
+        """Whether its store answers in a protocol."""
+        return proto == 2 or self.shard is None or self.shard.endpoint.resp3
+
+    def in_protocol(self, proto: int, spec: CommandSpec, args: list[bytes], raw: bytes) -> Raw:
+        """Its store's reply, in a client's protocol."""
+        return Raw(raw if self.speaks(proto) else in_resp3(spec, args, raw))
 
 
 class Compiled:
@@ -101,6 +112,12 @@ class Places:
         if len(shards) == 1:
             return Place(namespace, self.backends[name], shards[0])
         return Place(namespace, self.backends[name], shards[self.topologies[name].slots[self._slot_of_key[name](key)]])
+
+    def renamed(self, place: Place, spec: CommandSpec, args: list[bytes], frame: bytes) -> bytes:
+        """The request as the place's store knows it."""
+        topology = self.topologies.get(place.backend.name)
+        name = None if topology is None else topology.rename.get(spec.name.partition("|")[0])
+        return frame if name is None else encode_request([name.encode("utf-8", "surrogateescape"), *args[1:]])
 
     def compiled(self, user: User, proto: int) -> Compiled:
         """The user's routes; one object for all clients of the user, filled by `learn`. Where some store has no RESP3, its

@@ -69,7 +69,7 @@ class Process:
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             await nursery.start(self.driver.run)
-            await nursery.start(self.dispatcher.run)
+            await nursery.start(self.dispatcher.tasks.run)
             for backend in self.dispatcher.backends.values():
                 await nursery.start(self._run_backend, backend)
             task_status.started()
@@ -162,12 +162,12 @@ class Process:
     async def hold(self) -> None:
         """See `Target`."""
         if self._prepared is not None:
-            await self.dispatcher.begin_hold(self._prepared.moving).settled(self.dispatcher.lane.budget)
+            await self.dispatcher.pauses.begin_hold(self._prepared.moving).settled(self.dispatcher.lane.budget)
 
     async def discard(self) -> None:
         """See `Target`."""
         prepared, self._prepared = self._prepared, None
-        self.dispatcher.end_hold()
+        self.dispatcher.pauses.end_hold()
         if prepared is not None:
             for name in prepared.fresh:
                 self._stop(prepared.backends[name])
@@ -198,7 +198,7 @@ class Process:
         logging.getLogger().setLevel(gate.log_level.upper())
         switching.switch(dispatcher, prepared.configuration, prepared.backends, prepared.places, prepared.moving)
         await switching.adopt_all(dispatcher)
-        dispatcher.end_hold()
+        dispatcher.pauses.end_hold()
         self.driver.kick()
         dispatcher.moving = None
         if gone or retired:

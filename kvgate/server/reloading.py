@@ -15,7 +15,7 @@ def _reload(gate: "Dispatcher", client: Client, spec: CommandSpec, args: list[by
     del spec, frame, now
     if len(args) > 3 or (len(args) == 3 and args[2].upper() != b"DRYRUN"):
         raise syntax_error()
-    gate.alone(client, _run, gate, len(args) == 3)
+    gate.tasks.alone(client, _run, gate, len(args) == 3)
 
 
 async def _run(gate: "Dispatcher", dry_run: bool) -> Reply:  # noqa: FBT001 - spawned: no keywords

@@ -103,12 +103,12 @@ def _everywhere(gate: "Dispatcher", client: Client, spec: CommandSpec, args: lis
         raise GateError(f"ERR command '{spec.lower.replace('|', ' ')}' is not supported by any backend that this user may see")
     if spec.name in HURTS_NEIGHBOURS and any(gate.places.shared(user, backend) for backend in backends):
         raise refused(spec.lower, "other applications use the same store")
-    gate.alone(client, _ask_all, gate, client, backends, Command(args, spec, (), frame))
+    gate.tasks.alone(client, _ask_all, gate, client, backends, Command(args, spec, (), frame))
 
 
 async def _ask_all(gate: "Dispatcher", client: Client, backends: list[Backend], command: Command) -> Raw | Reply:
     """Every backend in turn, each over all its shards; the first error, or what all say together."""
-    raws = [(await gate.execute(backend, [command], client.session))[0] for backend in backends]
+    raws = [(await gate.execution.execute(backend, [command], client.session))[0] for backend in backends]
     if len(raws) == 1:
         return raws[0]
     return merge_everywhere(command.spec.name, [decode(raw) for raw in raws])
@@ -127,7 +127,7 @@ def _pubsub(gate: "Dispatcher", client: Client, spec: CommandSpec, args: list[by
     if user is None:
         return
     backends = [backend for backend in gate.places.visible(user) if "pubsub" in backend.capabilities]
-    gate.alone(client, _count_subscribers, gate, client, user, spec, args, backends)
+    gate.tasks.alone(client, _count_subscribers, gate, client, user, spec, args, backends)
 
 
 async def _count_subscribers(
@@ -138,7 +138,7 @@ async def _count_subscribers(
     channels: dict[bytes, int] = dict.fromkeys(args[2:], 0) if spec.name.endswith("NUMSUB") else {}
     patterns = 0
     for backend in backends:
-        raw = (await gate.execute(backend, [command], client.session))[0]
+        raw = (await gate.execution.execute(backend, [command], client.session))[0]
         reply = decode(raw)
         if isinstance(reply, Error):
             raise GateError(reply.text.decode("utf-8", "replace"))

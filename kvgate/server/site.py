@@ -33,12 +33,14 @@ class Site(Protocol):
     """Why the last reload was refused; empty when it was not."""
     run_id: str
     """40 hex digits, new at each start."""
-    paused_until: float
-    """On the lane's clock; 0 when CLIENT PAUSE is not in force."""
     connections: int
     """Accepted since the start, for INFO."""
     commands: int
     """Since the start, for INFO: those that ``lane.commands`` does not count, being forwarded by nobody as they are."""
+
+    @property
+    def paused_until(self) -> float:
+        """On the lane's clock; 0 when CLIENT PAUSE is not in force."""
 
     def become(self, client: Client, user: User | None, *, proto: int | None = None) -> None:
         """Give the client a user (after AUTH; None: it has to authenticate again) and, when said, another protocol."""

@@ -19,6 +19,7 @@ from kvgate.lane.client import Client
 from kvgate.policy.users import User
 from kvgate.routing.namespaces import KEY_EVENTS
 from kvgate.server.blocking import open_own
+from kvgate.server.locate import channel_place
 from kvgate.server.places import Place
 from kvgate.wire.reply import OK, Push, Raw, Reply, decode, encode
 from kvgate.wire.request import encode_request
@@ -106,7 +107,7 @@ class Subscriptions:
         if found is None:
             connection = await open_own(self.gate, self.client.session, place)
             found = self.feeds[place.backend.name, index] = Feed(place, connection)
-            self.gate.spawn(self.pump, found)
+            self.gate.tasks.spawn(self.pump, found)
         return found
 
     async def ask(self, kind: bytes, family: bytes, name: bytes, feeds: list[Feed]) -> None:
@@ -202,7 +203,7 @@ class Subscriptions:
         namespace = self.gate.places.namespaces.of_channel(channel)
         if namespace is None or not user.sees(namespace):
             return False
-        return namespace is KEY_EVENTS or self.gate.channel_place(namespace, channel).shard is feed.place.shard
+        return namespace is KEY_EVENTS or channel_place(self.gate.places, namespace, channel).shard is feed.place.shard
 
     def close(self) -> None:
         """End all feeds."""
@@ -234,7 +235,7 @@ def _places(gate: "Dispatcher", user: User, spec: CommandSpec, name: bytes, *, p
         if "pubsub" not in backend.capabilities:
             raise not_supported(spec.lower, backend.name, backend.type)
         if not pattern:
-            return [gate.channel_place(namespace, name)]
+            return [channel_place(gate.places, namespace, name)]
         return [Place(namespace, backend, shard) for shard in gate.places.shards[backend.name]]
     places = [
         Place(KEY_EVENTS, backend, shard)
@@ -255,7 +256,7 @@ def _subscribe(gate: "Dispatcher", client: Client, spec: CommandSpec, args: list
         return
     pattern = spec.name == "PSUBSCRIBE"
     wanted = [(name, _places(gate, user, spec, name, pattern=pattern)) for name in args[1:]]
-    gate.alone(client, _listen, gate, client, spec.lower.encode(), wanted, silent=True)
+    gate.tasks.alone(client, _listen, gate, client, spec.lower.encode(), wanted, silent=True)
 
 
 async def _listen(
@@ -283,7 +284,7 @@ async def _listen(
 
 def _unsubscribe(gate: "Dispatcher", client: Client, spec: CommandSpec, args: list[bytes], frame: bytes, now: float) -> None:
     del frame, now
-    gate.alone(client, _listen_no_more, gate, client, spec.lower.encode(), args[1:], silent=True)
+    gate.tasks.alone(client, _listen_no_more, gate, client, spec.lower.encode(), args[1:], silent=True)
 
 
 async def _listen_no_more(gate: "Dispatcher", client: Client, kind: bytes, names: list[bytes]) -> Raw | Reply:
@@ -327,7 +328,7 @@ def _monitor(gate: "Dispatcher", client: Client, spec: CommandSpec, args: list[b
     if session.subscriptions is not None and session.subscriptions.monitor:
         gate.reply(client, OK)
         return
-    gate.alone(client, _watch_commands, gate, client, spec, user, frame)
+    gate.tasks.alone(client, _watch_commands, gate, client, spec, user, frame)
 
 
 async def _watch_commands(gate: "Dispatcher", client: Client, spec: CommandSpec, user: User, frame: bytes) -> Raw | Reply:
@@ -363,7 +364,7 @@ async def _watch_commands(gate: "Dispatcher", client: Client, spec: CommandSpec,
     for place, connection in opened:
         feed = Feed(place, connection)
         subscriptions.feeds["monitor " + place.backend.name, place.shard.index if place.shard else -1] = feed
-        gate.spawn(subscriptions.pump, feed)
+        gate.tasks.spawn(subscriptions.pump, feed)
     return OK
 
 

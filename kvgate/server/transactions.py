@@ -15,7 +15,8 @@ from kvgate.errors import GateError, cross_slot, no_perm_command, not_supported,
 from kvgate.lane.client import Client
 from kvgate.lane.slots import Call
 from kvgate.policy.users import User
-from kvgate.server import scripts
+from kvgate.server import answering, scripts
+from kvgate.server.locate import located
 from kvgate.server.session import Multi, Queued, Session
 from kvgate.server.split import elements
 from kvgate.wire.reply import NULL_ARRAY, OK, Raw, Reply, Simple, encode
@@ -59,9 +60,9 @@ def queue(
         raise refused(spec.lower, spec.why)
     if (spec.action is Action.GATE and spec.name not in HARMLESS) or spec.name in _NOT_IN_BLOCKS:
         raise refused(spec.lower, "inside MULTI; the gate answers it itself, or for several stores")
-    located = gate.located(user, spec, args)
+    where = located(gate.places, user, spec, args)
     multi.places = gate.places
-    keys, found = tuple(index for index, _ in located), [place for _, place in located]
+    keys, found = tuple(index for index, _ in where), [place for _, place in where]
     if spec.capability in ("script", "function"):
         found = [scripts.place(gate, user, spec, args, found)]
     for place in found:
@@ -74,7 +75,7 @@ def queue(
     if session.watch is not None and multi.target is not None and not session.watch.broken:
         session.watch.must_hold(multi.target)
     if multi.target is not None:
-        frame = gate.renamed(multi.target, spec, args, frame)
+        frame = gate.places.renamed(multi.target, spec, args, frame)
     limits = gate.configuration.gate
     if len(multi.commands) >= limits.queued_commands or multi.size + len(frame) > limits.queued_bytes:
         raise GateError(f"ERR a MULTI holds at most {limits.queued_commands} commands and {limits.queued_bytes} bytes")
@@ -94,7 +95,7 @@ def _check_again(gate: "Dispatcher", user: User, session: Session, multi: Multi)
         for queued in multi.commands:
             if not user.allows(queued.spec):
                 raise no_perm_command(queued.spec.lower, user.name)
-            for _, place in gate.located(user, queued.spec, queued.args):
+            for _, place in located(gate.places, user, queued.spec, queued.args):
                 if place.backend is not multi.target.backend or place.shard is not multi.target.shard:
                     multi.aborted = True
     except GateError:
@@ -146,7 +147,7 @@ def _exec(gate: "Dispatcher", client: Client, spec: CommandSpec, args: list[byte
     if target is None:
         gate.reply(client, _without_keys(gate, client, multi, now))
     elif isinstance(target.backend, Transactional):
-        gate.alone(client, run_block, gate, client, target.backend, multi, {})
+        gate.tasks.alone(client, run_block, gate, client, target.backend, multi, {})
     elif target.shard is not None:
         slot = gate.lane.pending(client, now, multi.size, quiet=session.quiet)
         replies: list[bytes] = []
@@ -155,7 +156,7 @@ def _exec(gate: "Dispatcher", client: Client, spec: CommandSpec, args: list[byte
         def answer(raw: bytes) -> None:
             replies.append(raw)
             if len(replies) == want:
-                slot.fill(answer_of(gate, client, target, multi, replies))
+                slot.fill(answer_of(client, target, multi, replies))
                 gate.lane.settle(client)
 
         call = Call(block(multi), now, answer, readonly=False, want=want, owner=client)
@@ -172,7 +173,7 @@ async def run_block(
     own = {at for at, queued in enumerate(multi.commands) if queued.spec.name in HARMLESS}
     theirs = [queued for at, queued in enumerate(multi.commands) if at not in own]
     commands = [Command(queued.args, queued.spec, queued.keys, queued.frame) for queued in theirs]
-    replies = await backend.execute_block(commands, watched, gate.context(session))
+    replies = await backend.execute_block(commands, watched, gate.execution.context(session))
     if replies is None:
         return NULL_ARRAY
     rest = iter(replies)
@@ -203,10 +204,10 @@ def outcome(replies: list[bytes]) -> bytes:
     return b"-EXECABORT Transaction discarded because of: " + refusal[1:]
 
 
-def answer_of(gate: "Dispatcher", client: Client, place: "Place", multi: Multi, replies: list[bytes]) -> bytes:
+def answer_of(client: Client, place: "Place", multi: Multi, replies: list[bytes]) -> bytes:
     """`outcome`, in the client's protocol: each element by the rule of its command."""
     raw = outcome(replies)
-    if gate.speaks(client, place) or raw[:1] != b"*":
+    if place.speaks(client.session.proto) or raw[:1] != b"*":
         return raw
     if raw == b"*-1\r\n":
         return b"_\r\n"
@@ -227,7 +228,7 @@ def _without_keys(gate: "Dispatcher", client: Client, multi: Multi, now: float) 
 def _answer(gate: "Dispatcher", client: Client, queued: Queued, now: float) -> Raw | Reply:
     """The reply to one of the `HARMLESS` commands, an error too: inside EXEC it is one of many."""
     try:
-        return OK if queued.spec.name == "UNWATCH" else gate.answer(queued.spec, client, queued.args, now)
+        return OK if queued.spec.name == "UNWATCH" else answering.answer(gate, queued.spec, client, queued.args, now)
     except GateError as error:
         return Raw(error.reply)
 

@@ -12,6 +12,7 @@ from kvgate.commands.spec import Action, CommandSpec
 from kvgate.errors import GateError, cross_slot, in_doubt, not_supported, try_again
 from kvgate.lane.client import Client
 from kvgate.server import blocking, transactions
+from kvgate.server.locate import located
 from kvgate.wire.reply import NULL_ARRAY, OK, Raw, Reply
 from kvgate.wire.request import encode_request
 
@@ -63,7 +64,7 @@ class Revisions(Watch):
 
     async def add(self, gate: "Dispatcher", session: "Session", keys: list[bytes]) -> None:
         """Watch more keys; one that is watched already keeps the revision it had first."""
-        revisions = await self.backend.revisions(keys, gate.context(session))
+        revisions = await self.backend.revisions(keys, gate.execution.context(session))
         for key, revision in zip(keys, revisions, strict=True):
             self.seen.setdefault(key, revision)
 
@@ -71,7 +72,7 @@ class Revisions(Watch):
         """See `Watch.execute`."""
         client.session.watch = None
         gate.refit(client)
-        gate.alone(client, transactions.run_block, gate, client, self.backend, multi, None if self.broken else self.seen)
+        gate.tasks.alone(client, transactions.run_block, gate, client, self.backend, multi, None if self.broken else self.seen)
 
 
 class Connected(Watch):
@@ -107,7 +108,7 @@ class Connected(Watch):
 
     def execute(self, gate: "Dispatcher", client: Client, multi: "Multi") -> None:
         """EXEC on the watched connection."""
-        gate.alone(client, self._execute, gate, client, multi)
+        gate.tasks.alone(client, self._execute, gate, client, multi)
 
     async def _execute(self, gate: "Dispatcher", client: Client, multi: "Multi") -> Raw | Reply:
         session: Session = client.session
@@ -130,7 +131,7 @@ class Connected(Watch):
         if any(reply.startswith(blocking.NOT_THE_MASTER) for reply in replies):
             self.close()
         await self.connection.give_back()
-        return Raw(transactions.answer_of(gate, client, self.place, multi, replies))
+        return Raw(transactions.answer_of(client, self.place, multi, replies))
 
 
 def _ended(error: BrokenUpstream | trio.TooSlowError, budget: float) -> str:
@@ -154,15 +155,15 @@ def takes(
         if spec.action is Action.SPLIT:
             return False  # what is watched is watched from any connection, and all before this is answered
         raise cross_slot()
-    gate.alone(client, _ask, gate, client, watch, spec, args, frame)
+    gate.tasks.alone(client, _ask, gate, client, watch, spec, args, frame)
     return True
 
 
 async def _ask(
     gate: "Dispatcher", client: Client, watch: Connected, spec: CommandSpec, args: list[bytes], frame: bytes
 ) -> Raw:
-    raw = await watch.ask(gate.renamed(watch.place, spec, args, frame), spec)
-    return gate.in_protocol(client, watch.place, spec, args, raw)
+    raw = await watch.ask(gate.places.renamed(watch.place, spec, args, frame), spec)
+    return watch.place.in_protocol(client.session.proto, spec, args, raw)
 
 
 def _watch(gate: "Dispatcher", client: Client, spec: CommandSpec, args: list[bytes], frame: bytes, now: float) -> None:
@@ -173,7 +174,7 @@ def _watch(gate: "Dispatcher", client: Client, spec: CommandSpec, args: list[byt
     if session.multi is not None:
         gate.reply(client, Raw(b"-ERR WATCH inside MULTI is not allowed\r\n"))  # the transaction lives on
         return
-    found = gate.located(session.user, spec, args)
+    found = located(gate.places, session.user, spec, args)
     place = found[0][1]
     if any(other.backend is not place.backend or other.shard is not place.shard for _, other in found):
         raise cross_slot()
@@ -182,9 +183,9 @@ def _watch(gate: "Dispatcher", client: Client, spec: CommandSpec, args: list[byt
     if place.shard is None:
         if not isinstance(place.backend, Transactional):
             raise not_supported(spec.lower, place.backend.name, place.backend.type)
-        gate.alone(client, _remember, gate, client, place, place.backend, args[1:])
+        gate.tasks.alone(client, _remember, gate, client, place, place.backend, args[1:])
         return
-    gate.alone(client, _begin, gate, client, place, gate.renamed(place, spec, args, frame))
+    gate.tasks.alone(client, _begin, gate, client, place, gate.places.renamed(place, spec, args, frame))
 
 
 async def _remember(gate: "Dispatcher", client: Client, place: "Place", backend: Transactional, keys: list[bytes]) -> Reply:
@@ -229,7 +230,7 @@ def _unwatch(gate: "Dispatcher", client: Client, spec: CommandSpec, args: list[b
     if client.session.watch is None:
         gate.reply(client, OK)
         return
-    gate.alone(client, _end, gate, client)
+    gate.tasks.alone(client, _end, gate, client)
 
 
 async def _end(gate: "Dispatcher", client: Client) -> Reply:

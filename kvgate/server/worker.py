@@ -11,7 +11,7 @@ import attrs
 import trio
 
 from kvgate.errors import ConfigurationError, GateError
-from kvgate.server import logs
+from kvgate.server import answering, logs
 from kvgate.server.control import Channel, Handler
 from kvgate.server.fleet import Behind
 from kvgate.server.listeners import doors
@@ -124,7 +124,7 @@ class _Work:
         return await self.process.introduction()
 
     async def _answer(self, words: list[str], user: str, ident: int, proto: int) -> str:
-        return await self.process.dispatcher.answer_for_other(words, user, ident, proto)
+        return await answering.for_other(self.process.dispatcher, words, user, ident, proto)
 
     async def _prepare(self, text: str) -> None:
         await self.process.prepare_text(text.encode("utf-8", "surrogateescape"))

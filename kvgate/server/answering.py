@@ -1,0 +1,76 @@
+"""Commands that the gate answers itself: at once, once all before is answered, or together with the other workers."""
+
+import time
+from typing import TYPE_CHECKING
+
+from kvgate.admin.answers import ANSWERS
+from kvgate.admin.client import NO_SUCH_CLIENT
+from kvgate.commands.spec import CommandSpec
+from kvgate.commands.table import resolve
+from kvgate.errors import GateError, refused
+from kvgate.lane.client import Client
+from kvgate.server.fleet import FOR_ALL
+from kvgate.server.session import Session
+from kvgate.wire.reply import Error, Raw, Reply, decode, encode
+
+if TYPE_CHECKING:
+    from kvgate.server.dispatch import Dispatcher
+
+
+def answer(gate: "Dispatcher", spec: CommandSpec, client: Client, args: list[bytes], now: float) -> Raw | Reply:
+    """The reply of a command that needs no waiting; None when it has replied by itself."""
+    found = ANSWERS.get(spec.name)
+    if found is None:
+        raise refused(spec.lower, "it takes a subcommand")
+    return found(gate, client, args, now)
+
+
+def in_turn(gate: "Dispatcher", client: Client, spec: CommandSpec, args: list[bytes], now: float) -> None:
+    """Answer once everything before is answered: what changes the protocol changes the connections to the stores, too,
+    so nothing may be under way on the old ones."""
+    session: Session = client.session
+    quiet = session.quiet
+
+    def start() -> None:
+        session.quiet = quiet
+        try:
+            reply = answer(gate, spec, client, args, now)
+        except GateError as error:
+            reply = Raw(error.reply)
+        raw = reply if isinstance(reply, Raw) else encode(reply, session.proto)
+        gate.lane.done(client, b"" if session.quiet else raw)
+
+    gate.lane.alone(client, start)
+
+
+async def for_all(gate: "Dispatcher", client: Client, spec: CommandSpec, args: list[bytes], now: float) -> Raw | Reply:
+    """A command that speaks for all workers: this one's reply and those of the others, as one."""
+    session: Session = client.session
+    own: Raw | Reply
+    gate.present = client
+    try:
+        own = answer(gate, spec, client, args, now)
+    except GateError as error:
+        if error.text != NO_SUCH_CLIENT:  # that may be another worker's
+            raise
+        own = Error(error.reply[1:-2])
+    replies: list[Reply] = [decode(own) if isinstance(own, Raw) else own]
+    if gate.fleet is not None and session.user is not None:
+        words = [arg.decode("latin-1") for arg in args]
+        others = await gate.fleet.others("answer", words, session.user.name, client.id, session.proto)
+        replies += [decode(other.encode("latin-1")) for other in others]
+    return FOR_ALL[spec.name](replies, args)
+
+
+async def for_other(gate: "Dispatcher", words: list[str], user: str, ident: int, proto: int) -> str:
+    """This worker's part of `for_all`, asked by another worker for its client `ident`."""
+    args = [word.encode("latin-1") for word in words]
+    session = Session("", "", "", gate.configuration.users.get(user))
+    session.proto = proto
+    gate.present = None
+    try:
+        reply = answer(gate, resolve(args), Client(ident, session), args, time.monotonic())
+    except GateError as error:
+        reply = Raw(error.reply)
+    gate.driver.kick()
+    return (reply if isinstance(reply, Raw) else encode(reply, proto)).decode("latin-1")

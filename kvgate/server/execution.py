@@ -1,0 +1,155 @@
+"""Commands that an adapter executes (kvgate.backend.Backend.execute): at once, or in portions, one after the other.
+
+All that came in one portion of a client's bytes goes to its backend together. A portion starts when those before it are
+answered, unless the backend keeps their order itself (kvgate.backend.Queueing).
+"""
+
+import logging
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from kvgate.backend import Backend, CallContext, Command
+from kvgate.commands.spec import CommandSpec
+from kvgate.errors import GateError
+from kvgate.lane.client import Client
+from kvgate.policy.users import User
+from kvgate.server.locate import largest_of
+from kvgate.server.places import Place
+from kvgate.server.session import Emulated, Session
+from kvgate.wire.reply import Raw, Reply, encode
+
+if TYPE_CHECKING:
+    from kvgate.server.dispatch import Dispatcher
+
+log = logging.getLogger("kvgate.gate")
+
+FIRST: Final = (1,)
+"""Where the key is of the commands that the lane hands to a backend by itself."""
+_AT_ONCE: Final = {proto: CallContext(proto=proto, user="", deadline=math.inf) for proto in (2, 3)}
+"""For commands that are answered before anything else happens."""
+
+
+class Execution:
+    """Hands clients' commands to the adapters that execute them, and their replies back."""
+
+    def __init__(self, gate: "Dispatcher") -> None:
+        """Nothing is handed on yet."""
+        self._gate = gate
+
+    def learn(self, client: Client, user: User, spec: CommandSpec, args: list[bytes], frame: bytes, place: Place) -> None:
+        """Let the lane hand such requests to the backend without asking anything again."""
+        gate, backend = self._gate, place.backend
+
+        def local(client: Client, spec: CommandSpec, args: list[bytes], frame: bytes, now: float) -> None:
+            session: Session = client.session
+            session.commands += 1
+            gate.commands += 1
+            session.quiet = False
+            session.last_command = spec.lower
+            self.run(client, backend, spec, args, frame, FIRST, now)
+
+        head = frame[: frame.find(b"\r\n$", 5)]
+        most = largest_of(gate.places, place.namespace)
+        proto = client.session.proto
+        gate.places.learn(user, proto, place, args[1], head, len(args) - 2, spec=spec, most=most, local=local)
+
+    def run(
+        self,
+        client: Client,
+        backend: Backend,
+        spec: CommandSpec,
+        args: list[bytes],
+        frame: bytes,
+        keys: tuple[int, ...],
+        now: float,
+    ) -> None:
+        """Have an adapter execute the command: at once where it can, else together with all that came with it."""
+        gate, session = self._gate, client.session
+        command = Command(args, spec, keys, frame)
+        if not client.batch and not session.batches and not session.batching and not session.enqueued:
+            in_place = gate.places.in_place.get(backend.name)
+            if in_place is not None:
+                reply = in_place.execute_now(command, _AT_ONCE[session.proto])
+                if reply is not None:
+                    gate.reply(client, reply)
+                    return
+        slot = gate.lane.pending(client, now, len(frame), quiet=session.quiet)
+        client.batch.append(Emulated(backend, command, slot))
+
+    def run_batch(self, client: Client) -> None:
+        """Run what the present portion of the client's bytes has collected, behind what runs already."""
+        session: Session = client.session
+        batch, client.batch = client.batch, []
+        if not session.batches and not session.batching and self._enqueue(client, batch):
+            return
+        session.batches.extend(batch)
+        self._start_batches(client)
+
+    def _start_batches(self, client: Client) -> None:
+        session: Session = client.session
+        if session.batches and not session.batching and not session.enqueued:
+            session.batching = True
+            self._gate.tasks.spawn(self._run_batches, client)
+
+    def _enqueue(self, client: Client, batch: list[Emulated]) -> bool:
+        """Hand a portion to a backend that needs no task for it; whether it took it."""
+        gate, session, backend = self._gate, client.session, batch[0].backend
+        queueing = gate.places.queueing.get(backend.name)
+        if queueing is None or any(each.backend is not backend for each in batch):
+            return False
+        proto = session.proto
+
+        def done(replies: Sequence[Raw | Reply]) -> None:
+            session.enqueued -= 1
+            for each, reply in zip(batch, replies, strict=True):
+                each.slot.fill(reply if isinstance(reply, Raw) else encode(reply, proto))
+            gate.lane.settle(client)
+            if not session.enqueued and session.batches:
+                self._start_batches(client)
+
+        if not queueing.enqueue([each.command for each in batch], self.context(session), done, gate.driver.kick):
+            return False
+        session.enqueued += 1
+        return True
+
+    async def _run_batches(self, client: Client) -> None:
+        gate, session = self._gate, client.session
+        try:
+            while session.batches:
+                backend = session.batches[0].backend
+                batch: list[Emulated] = []
+                while session.batches and session.batches[0].backend is backend:
+                    batch.append(session.batches.popleft())
+                session.in_batch = backend
+                replies = await self.execute(backend, [each.command for each in batch], session)
+                session.in_batch = None
+                for each, reply in zip(batch, replies, strict=True):
+                    each.slot.fill(reply)
+                gate.lane.settle(client)
+                gate.driver.kick()
+        finally:
+            session.batching = False
+
+    async def execute(self, backend: Backend, commands: Sequence[Command], session: Session) -> list[Raw]:
+        """Raw replies, one for each command, whatever happens."""
+        proto = session.proto
+        try:
+            replies = await backend.execute(commands, self.context(session))
+        except GateError as error:
+            return [Raw(error.reply)] * len(commands)
+        except Exception as error:  # an adapter's mistake must not end the gate
+            log.exception("adapter_failed", extra={"backend": backend.name, "error": repr(error), "do": "report this"})
+            sorry = GateError(f"ERR the gate failed inside backend '{backend.name}'; its log says more")
+            return [Raw(sorry.reply)] * len(commands)
+        return [reply if isinstance(reply, Raw) else encode(reply, proto) for reply in replies]
+
+    def context(self, session: Session) -> CallContext:
+        """For whom, and until when."""
+        return CallContext(
+            proto=session.proto,
+            user="" if session.user is None else session.user.name,
+            deadline=trio.current_time() + self._gate.configuration.gate.command_timeout,
+        )

@@ -1,0 +1,81 @@
+"""Where all keys and channels of one command lie, each checked for the user, the store and the limits of its namespace."""
+
+from kvgate.backend import INTERNAL_PREFIX
+from kvgate.commands.keys import channels, hidden_patterns, key_indices
+from kvgate.commands.spec import CommandSpec
+from kvgate.commands.table import supports
+from kvgate.errors import cross_slot, no_namespace, no_perm_channel, no_perm_key, not_supported, too_large
+from kvgate.policy.users import User
+from kvgate.routing.namespaces import Namespace, notification
+from kvgate.routing.slots import hash_text
+from kvgate.server.places import Place, Places
+
+
+def located(places: Places, user: User, spec: CommandSpec, args: list[bytes]) -> list[tuple[int, Place]]:
+    """Where the command's keys and channels lie, by index in `args`: seen by the user, served there, not too large.
+
+    Raises:
+        GateError: NONAMESPACE, NOPERM, not supported, over a limit.
+    """
+    found: list[tuple[int, Place]] = []
+    for index in key_indices(spec, args):
+        key = args[index]
+        found.append((index, places.place(places.namespace(user, key), key)))
+    found += [(index, _channel(places, user, args[index])) for index in channels(spec, args)]
+    for pattern in hidden_patterns(spec, args):
+        _pattern_stays(places, user, args[pattern], found)
+    for index, place in found:
+        if not supports(spec, place.backend.capabilities):
+            raise not_supported(spec.lower, place.backend.name, place.backend.type)
+        limit = place.namespace.max_key
+        if limit is not None and len(args[index]) > limit:
+            raise too_large("key", len(args[index]), limit, place.namespace.name)
+    if found:
+        _fits(places, args, found)
+    return found
+
+
+def channel_place(places: Places, namespace: Namespace, channel: bytes) -> Place:
+    """Where a channel of the namespace lies: a key's notifications come from the key's shard."""
+    return places.place(namespace, notification(channel)[1])
+
+
+def largest_of(places: Places, namespace: Namespace) -> int:
+    """Bytes that one argument may have in a namespace."""
+    return places.backends[namespace.backend].max_value if namespace.max_value is None else namespace.max_value
+
+
+def _channel(places: Places, user: User, channel: bytes) -> Place:
+    """Where a channel lies: as a key of that name would."""
+    namespace = places.namespaces.of_channel(channel)
+    if namespace is None:
+        raise no_namespace(channel)
+    if not user.sees(namespace) or not namespace.backend:
+        raise no_perm_channel()
+    return channel_place(places, namespace, channel)
+
+
+def _pattern_stays(places: Places, user: User, pattern: bytes, found: list[tuple[int, Place]]) -> None:
+    """SORT's BY and GET patterns may only reach keys of namespaces that the user sees, on the same single shard."""
+    literal = pattern[: pattern.find(b"*")]  # to SORT all but the first star is literal
+    reached = places.namespaces.of_beginning(literal)
+    if not reached or not all(user.sees(namespace) for namespace in reached):
+        raise no_perm_key()
+    if INTERNAL_PREFIX.startswith(literal[: len(INTERNAL_PREFIX)]) and literal:
+        raise no_perm_key()
+    here = found[0][1]
+    if any(namespace.backend != here.namespace.backend for namespace in reached):
+        raise cross_slot()
+    one = len(places.shards.get(here.namespace.backend, ())) == 1
+    tagged = b"}" in literal and hash_text(literal) != literal  # all that the pattern names have this tag
+    if not one and not (tagged and places.place(here.namespace, literal).shard is here.shard):
+        raise cross_slot()
+
+
+def _fits(places: Places, args: list[bytes], found: list[tuple[int, Place]]) -> None:
+    """No argument is larger than the smallest limit of the namespaces involved."""
+    longest = max(map(len, args))
+    for _, place in found:
+        limit = largest_of(places, place.namespace)
+        if longest > limit:
+            raise too_large("value", longest, limit, place.namespace.name)

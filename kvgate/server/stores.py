@@ -1,0 +1,147 @@
+"""The way of plain commands to the stores of their keys: the client's own bytes, a part for each store, or an adapter."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+from kvgate.backend import Command
+from kvgate.commands.keys import fixed_keys
+from kvgate.commands.resp3 import in_resp3
+from kvgate.commands.spec import Action, CommandSpec
+from kvgate.errors import cross_slot, refused
+from kvgate.lane.client import Client
+from kvgate.lane.slots import Call
+from kvgate.lane.upstream import Upstream
+from kvgate.policy.users import User
+from kvgate.server import scripts, watch
+from kvgate.server.locate import largest_of, located
+from kvgate.server.places import Place
+from kvgate.server.session import Answer, Emulated, Session
+from kvgate.server.split import merge, part
+from kvgate.wire.request import encode_request
+
+if TYPE_CHECKING:
+    from kvgate.server.dispatch import Dispatcher
+
+
+def to_stores(
+    gate: "Dispatcher", client: Client, user: User, spec: CommandSpec, args: list[bytes], frame: bytes, now: float
+) -> None:
+    """Send a command to where its keys lie.
+
+    Raises:
+        GateError: see `located`; CROSSSLOT; it has no key; scripts are not allowed there.
+    """
+    session: Session = client.session
+    found = located(gate.places, user, spec, args)
+    if spec.capability in ("script", "function"):
+        found = [(0, scripts.place(gate, user, spec, args, [place for _, place in found]))]
+    if not found:
+        raise refused(spec.lower, "it names no key that would say which store is meant")
+    if session.watch is not None and watch.takes(gate, client, spec, args, frame, found):
+        return
+    first = found[0][1]
+    if len(found) == 1 or all(place.backend is first.backend and place.shard is first.shard for _, place in found):
+        if first.shard is not None:
+            _forward(gate, client, user, spec, args, frame, first, now)
+            return
+        keys = tuple(index for index, _ in found)
+        if keys == (1,) and not session.quiet and _is_plain(spec, args):
+            gate.execution.learn(client, user, spec, args, frame, first)
+        gate.execution.run(client, first.backend, spec, args, frame, keys, now)
+    elif spec.action is Action.SPLIT:
+        _split(gate, client, spec, args, frame, found, now)
+    else:
+        raise cross_slot()
+
+
+def _forward(
+    gate: "Dispatcher",
+    client: Client,
+    user: User,
+    spec: CommandSpec,
+    args: list[bytes],
+    frame: bytes,
+    place: Place,
+    now: float,
+) -> None:
+    """Send the client's own bytes on, and let the lane do so from now on where that is right for every such request."""
+    assert place.shard is not None  # noqa: S101 - the caller asked
+    session: Session = client.session
+    up = place.shard.lines[client.line]
+    sent = gate.places.renamed(place, spec, args, frame)
+    if not place.speaks(session.proto):
+        _forward_converted(gate, client, up, spec, args, sent, now)
+        return
+    if sent is frame and not session.quiet and _is_plain(spec, args):
+        head = frame[: frame.find(b"\r\n$", 5)]
+        most = largest_of(gate.places, place.namespace)
+        gate.places.learn(user, session.proto, place, args[1], head, len(args) - 2, spec=spec, most=most)
+    gate.lane.forward(client, up, sent, now, readonly=spec.readonly, quiet=session.quiet)
+
+
+def _forward_converted(
+    gate: "Dispatcher", client: Client, up: Upstream, spec: CommandSpec, args: list[bytes], frame: bytes, now: float
+) -> None:
+    """Send on what a store without RESP3 will answer, and turn its reply into RESP3."""
+    slot = gate.lane.pending(client, now, len(frame), quiet=client.session.quiet)
+
+    def answer(raw: bytes) -> None:
+        slot.fill(in_resp3(spec, args, raw))
+        gate.lane.settle(client)
+
+    gate.lane.ask(up, Call(frame, now, answer, readonly=spec.readonly, owner=client))
+
+
+def _split(
+    gate: "Dispatcher",
+    client: Client,
+    spec: CommandSpec,
+    args: list[bytes],
+    frame: bytes,
+    found: list[tuple[int, Place]],
+    now: float,
+) -> None:
+    """Ask every store for its keys, side by side; the last answer makes the reply. Not atomic: see docs/commands.md."""
+    groups: dict[tuple[str, int], list[int]] = {}
+    places: dict[tuple[str, int], Place] = {}
+    for index, place in found:
+        at = (place.backend.name, -1 if place.shard is None else place.shard.index)
+        groups.setdefault(at, []).append(index)
+        places[at] = place
+    step = spec.keys[0].step
+    slot = gate.lane.pending(client, now, len(frame), quiet=client.session.quiet)
+    parts: list[tuple[Sequence[int], bytes]] = []
+
+    def answer(indices: Sequence[int], raw: bytes) -> None:
+        parts.append((indices, raw))
+        if len(parts) == len(groups):
+            slot.fill(merge(spec, parts, [index for index, _ in found]))
+            gate.lane.settle(client)
+
+    for at, indices in groups.items():
+        place, chosen, take = places[at], part(args, indices, step), partial(answer, indices)
+        if place.shard is None:
+            keys = tuple(range(1, len(chosen), step))
+            command = Command(chosen, spec, keys, encode_request(chosen))
+            client.batch.append(Emulated(place.backend, command, Answer(take)))
+        else:
+            request = gate.places.renamed(place, spec, chosen, encode_request(chosen))
+            if not place.speaks(client.session.proto):
+                take = partial(_converted, take, spec, chosen)
+            call = Call(request, now, take, readonly=spec.readonly, owner=client)
+            gate.lane.ask(place.shard.lines[client.line], call)
+
+
+def _converted(take: Callable[[bytes], None], spec: CommandSpec, args: list[bytes], raw: bytes) -> None:
+    take(in_resp3(spec, args, raw))
+
+
+def _is_plain(spec: CommandSpec, args: list[bytes]) -> bool:
+    """Whether every request with this name and number of arguments has its first argument as its one key."""
+    if spec.action not in (Action.FORWARD, Action.SPLIT) or spec.subcommands or "|" in spec.name:
+        return False
+    if fixed_keys(spec) == (1,):
+        return True
+    only = spec.keys[0] if len(spec.keys) == 1 else None
+    return only is not None and only.index == 1 and only.last == -1 and not only.unknown and len(args) == 1 + only.step
