@@ -23,8 +23,13 @@ log = logging.getLogger("kvgate.tikv")
 LEASE_MS: Final = 6000
 RENEW: Final = 2.0
 """Seconds: a lease is renewed three times within its length, and taken over within `LEASE_MS` and this."""
-IDLE: Final = 2.0
-"""Seconds between two looks for expired keys; each asks for 256 short ranges."""
+IDLE, LONGEST_IDLE = 1.0, 4.0
+"""Seconds between two looks for something to sweep: doubled each time that there was nothing."""
+LOOK: Final = 256
+"""Entries of the index of expiries that one look reads, keys only. If there are not more, and none is due, it has seen all;
+else it cannot tell, and the 256 parts of the index are asked one by one."""
+RECEIPTS_EVERY: Final = 2.0
+"""Seconds between two looks for old records of groups, at one of 256 ranges each."""
 SWEEPER: Final = keyspace.lease_key(b"sweeper")
 RECEIPT_AGE_MS: Final = 600_000
 RECEIPTS_BATCH: Final = 1000
@@ -59,6 +64,7 @@ class Upkeep:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._keep)
             nursery.start_soon(self._sweep)
+            nursery.start_soon(self._sweep_receipts)
             if self._gc:
                 nursery.start_soon(self._collect)
 
@@ -82,13 +88,29 @@ class Upkeep:
         self._until = asked + LEASE_MS / 1000 if mine else 0.0
 
     async def _sweep(self) -> None:
+        pause = IDLE
         while True:
             removed = 0
-            if self.holding:
+            if self.holding and await _patiently(self._look):
                 removed = await _patiently(self._sweeper.step)
-                removed += await _patiently(self._receipts)
                 self.swept += removed
-            await trio.sleep(0 if removed else IDLE)
+            await trio.sleep(0 if removed else pause)
+            pause = IDLE if removed else min(pause * 2, LONGEST_IDLE)
+
+    async def _look(self) -> bool:
+        """Whether there may be something to sweep: two short reads, where a step that finds nothing has 257."""
+        txn = await self._engine.begin()
+        now = self._engine.now_ms()
+        entries = await txn.scan_keys(keyspace.EXPIRIES_START, keyspace.EXPIRIES_END, LOOK)
+        if len(entries) == LOOK or any(keyspace.expiry_in(entry)[0] <= now for entry in entries):
+            return True
+        return bool(await txn.scan_keys(keyspace.QUEUE_START, keyspace.QUEUE_END, 1))
+
+    async def _sweep_receipts(self) -> None:
+        while True:
+            removed = await _patiently(self._receipts) if self.holding else 0
+            self.swept += removed
+            await trio.sleep(0 if removed else RECEIPTS_EVERY)
 
     async def _receipts(self) -> int:
         """Remove old records of groups: of one of 256 ranges in each step."""

@@ -222,6 +222,31 @@ async def test_expiry_goes_by_the_placement_drivers_clock_and_is_swept(tikv: Clu
         assert sum(figure(served, "sweeping") for served in (here, there)) == 1
 
 
+async def test_a_look_for_something_to_sweep_costs_little(tikv: Cluster) -> None:
+    server = tikv.faulty
+    async with gates(tikv, 1, gc=False) as (served,):
+        upkeep = backend(served)._upkeep
+        assert not await upkeep._look()
+        for number in range(20):
+            await served.do("SET", f"Bank.A:{number}", "v", "EX", 3600)
+
+        async def cheap() -> bool:
+            """The upkeep of the gate itself may come between."""
+            before = server.calls()
+            assert not await upkeep._look()
+            after = server.calls()
+            regions = len(server.regions())
+            spent = {name: after[name] - before.get(name, 0) for name in after if name.startswith("Kv")}
+            return {name: count for name, count in spent.items() if count} == {"KvScan": spent["KvScan"]} and (
+                spent["KvScan"] <= 2 * regions
+            )
+
+        await until(cheap)
+        server.step_clock(3_601_000)
+        await backend(served).engine.timestamp()
+        assert await upkeep._look() or upkeep.swept
+
+
 async def test_records_of_groups_are_swept_after_ten_minutes(tikv: Cluster) -> None:
     server = tikv.faulty
     async with gates(tikv, 1) as (served,):
