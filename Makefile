@@ -15,7 +15,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 # New packages are found at installation, so their appearance asks for another one.
 BUILD_INPUTS := pyproject.toml $(wildcard setup.py backends/*/__init__.py)
 
-.PHONY: help run run-demo run-tikv test check packages bench clients compat clean
+.PHONY: help run run-demo run-tikv test check packages bench clients compat histories clean
 .DEFAULT_GOAL := help
 
 help:
@@ -26,6 +26,7 @@ help:
 	@echo "make check     linter and types only"
 	@echo "make clients   the client-library checks: redis-py, ioredis, node-redis, go-redis, Jedis"
 	@echo "make compat    a long search for differences from a real Redis (ARGS='--examples 5000 --only H.*')"
+	@echo "make histories long histories of concurrent clients under faults, checked for linearizability (ARGS='--minutes 30')"
 	@echo "make bench     figures beside Twemproxy, HAProxy and no proxy (docs/benchmarks.md)"
 	@echo "make clean     removes the environment, caches and builds; never ./$(DATA)"
 
@@ -56,6 +57,9 @@ clients: $(VENV)/.test packages
 
 compat: $(VENV)/.test packages
 	$(BIN)/python -m compat.harness $(ARGS)
+
+histories: $(VENV)/.test
+	$(BIN)/python -m tests.linearizability.run $(ARGS)
 
 clean:
 	rm -rf $(VENV) .cache build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
