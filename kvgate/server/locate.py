@@ -2,6 +2,7 @@
 
 from kvgate.backend import INTERNAL_PREFIX
 from kvgate.commands.keys import channels, hidden_patterns, key_indices
+from kvgate.commands.scripts import served_as
 from kvgate.commands.spec import CommandSpec
 from kvgate.commands.table import supports
 from kvgate.errors import cross_slot, no_namespace, no_perm_channel, no_perm_key, not_supported, too_large
@@ -24,8 +25,9 @@ def located(places: Places, user: User, spec: CommandSpec, args: list[bytes]) ->
     found += [(index, _channel(places, user, args[index])) for index in channels(spec, args)]
     for pattern in hidden_patterns(spec, args):
         _pattern_stays(places, user, args[pattern], found)
+    served = served_as(spec, args)
     for index, place in found:
-        if not supports(spec, place.backend.capabilities):
+        if not supports(served, place.backend.capabilities):
             raise not_supported(spec.lower, place.backend.name, place.backend.type)
         limit = place.namespace.max_key
         if limit is not None and len(args[index]) > limit:

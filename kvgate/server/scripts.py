@@ -5,10 +5,10 @@ store, scripts are refused, unless the store itself holds the user to its keys (
 those that are known to touch only the keys they name.
 """
 
-import hashlib
 from typing import TYPE_CHECKING, Final
 
 from kvgate.backend import Backend, Command
+from kvgate.commands.scripts import KNOWN_SCRIPTS, claim, script_sha, sha_of
 from kvgate.commands.spec import CommandSpec
 from kvgate.errors import GateError, cross_slot, refused
 from kvgate.lane.client import Client
@@ -20,13 +20,6 @@ from kvgate.wire.request import encode_request
 
 if TYPE_CHECKING:
     from kvgate.server.dispatch import Dispatcher, Way
-
-KNOWN_SCRIPTS: Final = {
-    b"c3f8721cbb97f72bc19e972846bd7aaf91901658": "redis-py's Lock: release",
-    b"a4e8783852e6b949f9ef3a97212805108459a890": "redis-py's Lock: extend",
-    b"1cac51482acf5858da00f6d685d68f886cd6b6b2": "redis-py's Lock: reacquire",
-}
-"""Scripts that touch the keys they name and no others, by SHA-1. An operator adds more in ``allowed_scripts``."""
 
 HURTS_NEIGHBOURS: Final = frozenset(
     {
@@ -81,13 +74,8 @@ def _only_shard(gate: "Dispatcher", user: User, spec: CommandSpec) -> Place:
 
 
 def _known(gate: "Dispatcher", spec: CommandSpec, args: list[bytes]) -> bool:
-    if spec.name in ("EVAL", "EVAL_RO"):
-        sha = hashlib.sha1(args[1], usedforsecurity=False).hexdigest().encode()  # Redis' name for the script, no proof
-    elif spec.name in ("EVALSHA", "EVALSHA_RO"):
-        sha = args[1].lower()
-    else:
-        return False
-    return sha in KNOWN_SCRIPTS or sha.decode("ascii", "replace") in gate.configuration.gate.allowed_scripts
+    sha = script_sha(spec, args)
+    return sha in KNOWN_SCRIPTS or (sha != "" and sha in gate.configuration.gate.allowed_scripts)
 
 
 # ---------------------------------------------------------------------- SCRIPT, FUNCTION: every store of the user
@@ -100,10 +88,25 @@ def _everywhere(gate: "Dispatcher", client: Client, spec: CommandSpec, args: lis
         return
     backends = [backend for backend in gate.places.visible(user) if spec.capability in backend.capabilities]
     if not backends:
-        raise GateError(f"ERR command '{spec.lower.replace('|', ' ')}' is not supported by any backend that this user may see")
+        gate.reply(client, _without_lua(gate.places.visible(user), spec, args))
+        return
     if spec.name in HURTS_NEIGHBOURS and any(gate.places.shared(user, backend) for backend in backends):
         raise refused(spec.lower, "other applications use the same store")
     gate.tasks.alone(client, _ask_all, gate, client, backends, Command(args, spec, (), frame))
+
+
+def _without_lua(backends: list[Backend], spec: CommandSpec, args: list[bytes]) -> Reply:
+    """SCRIPT LOAD and EXISTS where no backend of the user's runs Lua: of the scripts that these know by their SHA-1.
+
+    Raises:
+        GateError: another script is to be loaded; none of them knows any.
+    """
+    served = {sha for sha in KNOWN_SCRIPTS if any(claim(sha) in backend.capabilities for backend in backends)}
+    if spec.name == "SCRIPT|EXISTS" and served:
+        return [int(sha.lower().decode("ascii", "replace") in served) for sha in args[2:]]
+    if spec.name == "SCRIPT|LOAD" and (sha := sha_of(args[2])) in served:
+        return sha.encode()
+    raise GateError(f"ERR command '{spec.lower.replace('|', ' ')}' is not supported by any backend that this user may see")
 
 
 async def _ask_all(gate: "Dispatcher", client: Client, backends: list[Backend], command: Command) -> Raw | Reply:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from kvgate.backend import Command
 from kvgate.commands.keys import fixed_keys
 from kvgate.commands.resp3 import in_resp3
+from kvgate.commands.scripts import served_as
 from kvgate.commands.spec import Action, CommandSpec
 from kvgate.errors import cross_slot, refused
 from kvgate.lane.client import Client
@@ -35,7 +36,9 @@ def to_stores(
     session: Session = client.session
     found = located(gate.places, user, spec, args)
     if spec.capability in ("script", "function"):
-        found = [(0, scripts.place(gate, user, spec, args, [place for _, place in found]))]
+        place = scripts.place(gate, user, spec, args, [place for _, place in found])
+        if place.shard is not None:
+            found = [(0, place)]
     if not found:
         raise refused(spec.lower, "it names no key that would say which store is meant")
     if session.watch is not None and watch.takes(gate, client, spec, args, frame, found):
@@ -48,7 +51,7 @@ def to_stores(
         keys = tuple(index for index, _ in found)
         if keys == (1,) and not session.quiet and _is_plain(spec, args):
             gate.execution.learn(client, user, spec, args, frame, first)
-        gate.execution.run(client, first.backend, spec, args, frame, keys, now)
+        gate.execution.run(client, first.backend, served_as(spec, args), args, frame, keys, now)
     elif spec.action is Action.SPLIT:
         _split(gate, client, spec, args, frame, found, now)
     else:

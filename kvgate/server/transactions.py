@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from kvgate.backend import Command, Transactional
 from kvgate.commands.resp3 import in_resp3
+from kvgate.commands.scripts import served_as
 from kvgate.commands.spec import Action, CommandSpec
 from kvgate.errors import GateError, cross_slot, no_perm_command, not_supported, refused
 from kvgate.lane.client import Client
@@ -172,7 +173,7 @@ async def run_block(
         return NULL_ARRAY
     own = {at for at, queued in enumerate(multi.commands) if queued.spec.name in HARMLESS}
     theirs = [queued for at, queued in enumerate(multi.commands) if at not in own]
-    commands = [Command(queued.args, queued.spec, queued.keys, queued.frame) for queued in theirs]
+    commands = [Command(each.args, served_as(each.spec, each.args), each.keys, each.frame) for each in theirs]
     replies = await backend.execute_block(commands, watched, gate.execution.context(session))
     if replies is None:
         return NULL_ARRAY

@@ -1,0 +1,244 @@
+"""Locks through gates: contenders, holders whose time is over, killed gates; redis-py's Lock; what is refused."""
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+import redis
+from redis.exceptions import LockError, LockNotOwnedError, ResponseError
+from redis.lock import Lock
+
+from tests.server.contenders import Contenders, prove
+from tests.support.servers import Gate, wait_for
+from tests.tikv.cluster import cluster
+
+KINDS = ["lmdb", "tikv"]
+NAME = "Bank.Locks:stock"
+
+
+@contextmanager
+def gates_on(kind: str, folder: Path, number: int = 1) -> Iterator[list[Gate]]:
+    """Gates before one new store of that kind."""
+    with ExitStack() as stack:
+        if kind == "tikv":
+            found = stack.enter_context(cluster())
+            pd = ", ".join(f'"{address}"' for address in found.pd)
+            store = f'[backends.a]\ntype = "tikv"\npd = [{pd}]\nprefix = "{found.prefix}"\n'
+        else:
+            store = f'[backends.a]\ntype = "lmdb"\npath = "{folder / "data"}"\n'
+        yield [stack.enter_context(Gate(store + '[namespaces]\ndefault = "a"\n')) for _ in range(number)]
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def gate(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gate]:
+    """One gate before each kind of store."""
+    with gates_on(request.param, tmp_path_factory.mktemp("locks")) as (only,):
+        yield only
+
+
+@pytest.fixture
+def client(gate: Gate) -> "Iterator[redis.Redis]":
+    """A client of redis-py, on an empty store."""
+    with redis.Redis(host=gate.host, port=gate.port) as client:
+        client.flushdb()
+        yield client
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_never_two_holders_whatever_is_killed(kind: str, tmp_path: Path) -> None:
+    with gates_on(kind, tmp_path, 2) as gates, Contenders(gates, NAME, 25) as contenders:
+        for gate in gates:
+            contenders.go_on(30)
+            gate.kill()
+            contenders.go_on(15)
+            gate.start()
+        contenders.go_on(30)
+    holds = contenders.holds
+    prove(holds)
+    assert contenders.refused > len(holds)
+    assert sum(hold.unlocked == 1 for hold in holds) > 10
+    assert sum(hold.unlocked in (0, -1) for hold in holds) > 10, "late holders were told"
+    assert sum(not hold.unlock_asked for hold in holds) > 10, "some forgot it"
+
+
+def test_a_lock_in_both_protocols(gate: Gate) -> None:
+    for proto, null in ((2, b"$-1\r\n"), (3, b"_\r\n")):
+        with gate.client(proto=proto) as client:
+            client.cmd("DEL", NAME)
+            taken = client.raw_reply("gate", "lock", NAME, "a", "px", 60_000)
+            assert taken.startswith(b"*2\r\n$1\r\na\r\n:")
+            assert client.raw_reply("GATE", "LOCK", NAME, "b", "PX", 60_000) == null
+            assert client.raw_reply("GATE", "EXTEND", NAME, "b", "PX", 60_000) == b":0\r\n"
+            assert client.raw_reply("GATE", "UNLOCK", NAME, "a") == b":1\r\n"
+            assert client.raw_reply("GATE", "UNLOCK", NAME, "a") == b":-1\r\n"
+            client.cmd("HSET", NAME, "f", "v")
+            for words in (("LOCK", NAME, "a", "PX", 1), ("EXTEND", NAME, "a", "PX", 1), ("UNLOCK", NAME, "a")):
+                assert client.raw_reply("GATE", *words).startswith(b"-WRONGTYPE ")
+            assert client.raw_reply("GATE", "LOCK", NAME, "a", "EX", 1) == b"-ERR syntax error\r\n"
+            assert client.raw_reply("GATE", "LOCK", NAME, "a") == (
+                b"-ERR wrong number of arguments for 'gate|lock' command\r\n"
+            )
+            assert client.raw_reply("GATE", "EXTEND", NAME, "a", "PX", 0) == (
+                b"-ERR invalid expire time in 'gate|extend' command\r\n"
+            )
+
+
+def test_fences_grow_in_pipelines_and_in_one_transaction(gate: Gate) -> None:
+    with gate.client() as client:
+        client.cmd("DEL", NAME)
+        pair = [("GATE", "LOCK", NAME, "t", "PX", 60_000), ("GATE", "UNLOCK", NAME, "t")]
+        replies = client.pipeline(pair * 10)
+        assert client.pipeline([("MULTI",), *(pair * 10)]) == [b"OK", *([b"QUEUED"] * 20)]
+        replies += client.cmd("EXEC")
+        replies += client.pipeline(pair)
+    assert replies[1::2] == [1] * 21
+    fences = [reply[1] for reply in replies[::2]]
+    assert fences == sorted(set(fences))
+
+
+def test_help_lists_the_locks(gate: Gate) -> None:
+    told = b"\n".join(gate.cmd("GATE", "HELP")).decode()
+    for verb in ("LOCK", "EXTEND", "UNLOCK"):
+        assert f"\n{verb}" in told
+
+
+# ---------------------------------------------------------------------- redis-py
+
+
+def test_the_lock_of_redis_py(client: "redis.Redis") -> None:
+    lock = client.lock(NAME, timeout=60)
+    assert lock.acquire(blocking=False)
+    other = client.lock(NAME, timeout=60)
+    assert not other.acquire(blocking=False)
+    assert lock.locked()
+    assert lock.owned()
+    assert not other.owned()
+    assert lock.extend(60)
+    assert 100_000 < client.pttl(NAME) <= 120_000
+    assert lock.extend(60, replace_ttl=True)
+    assert client.pttl(NAME) <= 60_000
+    assert lock.extend(30)
+    assert lock.reacquire()
+    assert client.pttl(NAME) <= 60_000
+    lock.release()
+    with pytest.raises(LockError):
+        lock.release()
+    with other:
+        assert other.owned()
+    assert client.get(NAME) is None
+
+
+def test_a_lock_of_redis_py_that_is_another_s_by_now(client: "redis.Redis") -> None:
+    late = client.lock(NAME, timeout=60)
+    assert late.acquire()
+    client.delete(NAME)
+    for forget in (late.reacquire, lambda: late.extend(60), late.release):
+        late.local.token = late.local.token or b"late"
+        with client.lock(NAME, timeout=60) as lock:
+            with pytest.raises(LockNotOwnedError):
+                forget()
+            assert lock.owned()
+    client.hset(NAME, "f", "v")
+    late.local.token = b"late"
+    with pytest.raises(ResponseError, match="WRONGTYPE"):
+        late.release()
+
+
+def test_who_waits_in_redis_py_gets_the_lock_when_it_is_given_back(gate: Gate, client: "redis.Redis") -> None:
+    got: list[str] = []
+    waiting = threading.Event()
+
+    def wait() -> None:
+        with redis.Redis(host=gate.host, port=gate.port) as own:
+            lock = own.lock(NAME, timeout=60, sleep=0.005)
+            if not lock.acquire(blocking=False):
+                waiting.set()
+            if lock.acquire(blocking=True, blocking_timeout=20):
+                got.append("waiter")
+                lock.release()
+
+    lock = client.lock(NAME, timeout=60)
+    assert lock.acquire()
+    thread = threading.Thread(target=wait, daemon=True)
+    thread.start()
+    assert waiting.wait(20)
+    assert not got
+    lock.release()
+    thread.join(20)
+    assert got == ["waiter"]
+
+
+def test_a_lock_of_redis_py_that_expires_goes_to_who_waits(client: "redis.Redis") -> None:
+    assert client.lock(NAME, timeout=0.05).acquire()
+    lock = client.lock(NAME, timeout=60, sleep=0.005)
+    assert lock.acquire(blocking_timeout=20)
+    lock.release()
+
+
+def test_the_scripts_are_loaded_and_run_in_pipelines(client: "redis.Redis") -> None:
+    """redis-py asks SCRIPT EXISTS there first, and loads what is missing."""
+    script = client.register_script(Lock.LUA_RELEASE_SCRIPT)
+    client.set(NAME, "t")
+    with client.pipeline(transaction=False) as pipe:
+        pipe.get(NAME)
+        script(keys=[NAME], args=["other"], client=pipe)
+        script(keys=[NAME], args=["t"], client=pipe)
+        assert pipe.execute() == [b"t", 0, 1]
+    client.set(NAME, "t")
+    with client.pipeline() as pipe:
+        pipe.get(NAME)
+        script(keys=[NAME], args=["t"], client=pipe)
+        pipe.exists(NAME)
+        assert pipe.execute() == [b"t", 1, 0]
+    assert client.script_load(Lock.LUA_RELEASE_SCRIPT) == script.sha
+    assert client.script_exists(script.sha.upper(), "0" * 40) == [True, False]
+    client.set(NAME, "t")
+    assert client.eval(Lock.LUA_RELEASE_SCRIPT, 1, NAME, "t") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("EVAL", "return 1", "1", NAME), "command 'eval' is not supported by backend 'a'"),
+        (("EVALSHA", "0" * 40, "1", NAME), "command 'evalsha' is not supported by backend 'a'"),
+        (("EVAL_RO", Lock.LUA_RELEASE_SCRIPT, "1", NAME, "t"), "command 'eval_ro' is not supported by backend 'a'"),
+        (("EVAL", Lock.LUA_RELEASE_SCRIPT, "0", "t"), "without keys: 0 stores could be meant; name a key"),
+        (("SCRIPT", "LOAD", "return 1"), "command 'script load' is not supported by any backend"),
+        (("SCRIPT", "FLUSH"), "command 'script flush' is not supported by any backend"),
+    ],
+)
+def test_other_scripts_stay_refused(gate: Gate, words: Sequence[str], told: str) -> None:
+    with gate.client() as client:
+        assert told in client.raw_reply(*words).decode()
+        client.cmd("MULTI")
+        assert client.raw_reply(*words).startswith(b"-ERR ")
+
+
+def test_the_scripts_run_inside_a_transaction_that_watches(gate: Gate) -> None:
+    release = Lock.LUA_RELEASE_SCRIPT
+    with gate.client() as client, gate.client() as other:
+        client.cmd("SET", NAME, "t")
+        for change in (False, True):
+            client.cmd("WATCH", NAME)
+            if change:
+                other.cmd("SET", NAME, "u")
+            client.cmd("MULTI")
+            client.cmd("EVAL", release, 1, NAME, "t")
+            client.cmd("SET", NAME, "t")
+            assert client.cmd("EXEC") == (None if change else [1, b"OK"])
+        assert client.cmd("EVAL", release, 1, NAME, "t") == 0
+        assert client.cmd("GET", NAME) == b"u"
+
+
+def test_a_lock_outlives_the_gate_and_expires_at_its_time(tmp_path: Path) -> None:
+    with gates_on("lmdb", tmp_path) as (gate,):
+        first = gate.cmd("GATE", "LOCK", NAME, "a", "PX", 60_000)
+        gate.cmd("GATE", "LOCK", NAME + "2", "a", "PX", 50)
+        gate.kill()
+        gate.start()
+        assert gate.cmd("GATE", "LOCK", NAME, "b", "PX", 60_000) is None
+        wait_for(lambda: gate.cmd("GATE", "LOCK", NAME + "2", "b", "PX", 60_000), "the lock to expire")
+        assert gate.cmd("GATE", "UNLOCK", NAME, "a") == 1
+        assert gate.cmd("GATE", "LOCK", NAME, "b", "PX", 60_000)[1] > first[1] + 1
