@@ -202,12 +202,12 @@ async def excas(tx: Transaction, args: list[bytes]) -> Reply:
 
 
 async def excad(tx: Transaction, args: list[bytes]) -> Reply:
-    """``EXCAD key version``."""
+    """``EXCAD key version``; a negative one is never equal, not even to what is shown so."""
     meta = _exstring(await tx.load(args[1]))
     asked = integer(args[2], words.VERSION_NOT_INTEGER)
     if meta is None:
         return -1
-    if asked != shown(meta.version or 0):
+    if asked != meta.version:
         return 0
     await tx.remove(args[1])
     return 1

@@ -45,6 +45,21 @@ def test_a_sum_is_rounded_once(a: bytes, b: bytes) -> None:
     assert total == second + first
 
 
+NUMBERS = st.one_of(DECIMALS, st.sampled_from([b"inf", b"-inf", b"1e4931", b"-1e4931", b"0x1p-16445"]))
+
+
+@given(NUMBERS, NUMBERS)
+def test_numbers_are_compared_exactly(a: bytes, b: bytes) -> None:
+    first, second = parsed(a), parsed(b)
+    beyond = Fraction(2) ** 16384
+
+    def place(number: Float80) -> Fraction:
+        return number.mantissa * beyond if number.infinite else value(number)
+
+    assert (first < second) == (place(first) < place(second))
+    assert not first < first
+
+
 @given(DECIMALS)
 def test_what_is_printed_is_within_half_a_unit_of_its_last_place(text: bytes) -> None:
     number = parsed(text)
