@@ -37,7 +37,7 @@ SWEEP_PAUSE: Final = 0.5
 MAX_VALUE: Final = 16 << 20
 """Bytes; a client's copying cost, and what one commit may weigh."""
 
-CAPABILITIES: Final = frozenset({*HANDLERS, "exstring", "conditional", "listing", "transaction"})
+CAPABILITIES: Final = frozenset({*HANDLERS, "exstring", "exhash", "conditional", "listing", "transaction"})
 
 
 class LmdbBackend:

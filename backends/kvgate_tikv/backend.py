@@ -33,7 +33,7 @@ PREFIX: Final = "kvg1"
 CONNECT_PATIENCE: Final = 1.0
 """Seconds that the start of the gate waits for a cluster; later it comes when it comes."""
 
-CAPABILITIES: Final = frozenset({*HANDLERS, "exstring", "conditional", "listing", "transaction"})
+CAPABILITIES: Final = frozenset({*HANDLERS, "exstring", "exhash", "conditional", "listing", "transaction"})
 
 
 class TikvBackend:

@@ -95,13 +95,13 @@ class _Taking:
         size = len(place) + len(raw)
         if meta.outside is not None:
             size += self._elements.pop(meta.outside.identity, 0)
-        if meta.expires:
-            size += len(keyspace.expiry_key(place, meta.expires)) + 1
+        for moment in meta.moments():
+            size += len(keyspace.expiry_key(place, moment)) + 1
         key = keyspace.text_in(place)
         group = keyspace.group_of((meta.long_key or b"") if key is None else key)
         if meta.generation < max(self._store_generation, self._generations.get(group, 0)):
             census.flushed.add(size)
-        elif 0 < meta.expires <= self._now_ms:
+        elif meta.gone(self._now_ms):
             census.expired.add(size)
         else:
             census.with_expiry += meta.expires > 0

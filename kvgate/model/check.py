@@ -3,29 +3,22 @@
 It reads one snapshot, so it can run beside a gate that writes. Nothing is changed or mended.
 """
 
-import struct
 from collections.abc import Callable, Iterator
-from hashlib import blake2b
 from typing import Final, TypeVar
 
-import attrs
-
-from kvgate.errors import GateError
 from kvgate.model import elements as fields
 from kvgate.model import keyspace
 from kvgate.model import meta as records
-from kvgate.model.meta import EXSTRING, HASH, STRING, TYPE_NAMES, Meta, Outside, UnreadableRecordError
+from kvgate.model.check_elements import KINDS, STRINGS, Elements, Owner, attempt, shown, text_of, wrong_times
+from kvgate.model.meta import EXHASH, EXSTRING, HASH, TYPE_NAMES, Meta
 from kvgate.model.overlay import Snapshot
 
-T = TypeVar("T")
+V = TypeVar("V")
 
 LONGEST_KEY: Final = 440
 """Bytes of an engine key, on every engine."""
 _PAGE: Final = 500
-_STRINGS: Final = (STRING, EXSTRING)
 _MARK: Final = b"\x01"
-_FIELD_HEAD = 1 + 8 + 1 + 6  # "D", id, kind, place: then the field's tail
-_KINDS: Final = {STRING: (1,), EXSTRING: (1,), HASH: (11, 12)}
 _KNOWN: Final = ((b"D", b"E"), (b"G", b"H"), (b"M", b"N"), (b"Q", b"R"), (b"R", b"S"), (b"S", b"T"), (b"X", b"Y"))
 _END: Final = b"\xff" * 512
 
@@ -40,32 +33,6 @@ def pairs(snapshot: Snapshot, start: bytes, end: bytes) -> Iterator[tuple[bytes,
         start = page[-1][0] + b"\x00"
 
 
-def shown(text: bytes) -> str:
-    """A key or field for people: quoted, what is not ASCII escaped, cut when it is long."""
-    quoted = '"' + repr(text[:60])[2:-1].replace('"', '\\"') + '"'
-    return quoted if len(text) <= 60 else f"{quoted}… ({len(text)} bytes)"
-
-
-@attrs.frozen(slots=True)
-class _Owner:
-    """A key whose data are elements."""
-
-    name: str
-    type: int
-    outside: Outside
-
-
-@attrs.define(slots=True)
-class _Seen:
-    """What the elements of one id were."""
-
-    identity: int
-    owner: _Owner | None
-    fields: int = 0
-    values: dict[int, Outside] = attrs.field(factory=dict)
-    """Values of fields that lie in chunks."""
-
-
 class Check:
     """One reading of a store."""
 
@@ -78,7 +45,7 @@ class Check:
         self._groups: dict[bytes, int] = {}
         self._queued: set[int] = set()
         self._flushes: dict[bytes, tuple[int, int]] = {}  # queue record → generation and position
-        self._owners: dict[int, _Owner] = {}
+        self._owners: dict[int, Owner] = {}
         self.keys = 0
 
     def problems(self) -> Iterator[str]:
@@ -116,7 +83,7 @@ class Check:
             elif key == keyspace.HEADER:
                 records.decode_header(value)
             elif key == keyspace.REVISION:
-                counter, why = _try(records.decode_counter, value)
+                counter, why = attempt(records.decode_counter, value)
                 if counter is None or len(value) != 9:
                     yield f"the record of the last revision cannot be read: {why or 'its length is wrong'}"
                 self._revision = counter or 0
@@ -142,7 +109,7 @@ class Check:
                     yield f"{name}: no group has such a name"
                 elif key != keyspace.group_key(group):
                     yield f"{name}: its record is in another bucket than its hash says"
-            generation, why = _try(records.decode_counter, value)
+            generation, why = attempt(records.decode_counter, value)
             if generation is None or len(value) != 9:
                 yield f"{name} cannot be read: {why or 'its length is wrong'}"
                 continue
@@ -169,7 +136,7 @@ class Check:
     def _flush(self, key: bytes, value: bytes) -> Iterator[str]:
         whole = key == keyspace.QUEUE_STORE
         name = "the sweeper's order after a flush" + ("" if whole else f" of group {shown(key[4:])}")
-        progress, why = _try(records.decode_progress, value)
+        progress, why = attempt(records.decode_progress, value)
         if progress is None:
             yield f"{name} cannot be read: {why}"
             return
@@ -186,7 +153,7 @@ class Check:
             if wrong:
                 yield wrong
                 continue
-            meta, why = _try(records.decode, raw)
+            meta, why = attempt(records.decode, raw)
             if meta is None:
                 yield f"record {place.hex()} cannot be read: {why}"
                 continue
@@ -200,7 +167,7 @@ class Check:
                 twin = self._owners.get(meta.outside.identity)
                 if twin is not None:
                     yield f"{name}: it has the same elements as {twin.name}"
-                self._owners[meta.outside.identity] = _Owner(name, meta.type, meta.outside)
+                self._owners[meta.outside.identity] = Owner(name, meta.type, meta.outside, meta.times)
 
     def _meta(self, place: bytes, key: bytes, meta: Meta, raw: bytes) -> Iterator[str]:
         """What is wrong with one key's record, apart from its elements."""
@@ -219,10 +186,10 @@ class Check:
             yield "it was flushed, and no order of the sweeper covers it"
         if not 0 < meta.revision <= self._revision:
             yield f"its revision {meta.revision} is above the store's last one, {self._revision}"
-        if meta.expires:
-            entry = self._snapshot.get(keyspace.expiry_key(place, meta.expires))
-            if entry != _MARK:
-                yield f"it expires at {meta.expires}, which the index of expiries does not have"
+        for moment in sorted(meta.moments()):
+            if self._snapshot.get(keyspace.expiry_key(place, moment)) != _MARK:
+                what = "it expires" if moment == meta.expires else "its fields expire"
+                yield f"{what} at {moment}, which the index of expiries does not have"
         yield from _versions(meta)
         yield from _payload(meta)
 
@@ -241,19 +208,20 @@ class Check:
                 continue
             expires, place = keyspace.expiry_in(key)
             raw = self._snapshot.get(place)
-            meta, _ = (None, "") if raw is None else _try(records.decode, raw)
+            meta, _ = (None, "") if raw is None else attempt(records.decode, raw)
             name = f"the entry {key.hex()} of the index of expiries"
             if raw is None:
                 yield f"{name}: there is no such key"
-            elif meta is not None and meta.expires != expires:
-                yield f"{name}: its key expires at {meta.expires or 'no time'}, not at {expires}"
+            elif meta is not None and expires not in meta.moments():
+                times = ", ".join(map(str, sorted(meta.moments()))) or "no time"
+                yield f"{name}: its key expires at {times}, not at {expires}"
             elif key != keyspace.expiry_key(place, expires) or value != _MARK:
                 yield f"{name}: unknown form"
 
     # Elements
 
     def _elements(self) -> Iterator[str]:
-        seen: _Seen | None = None
+        seen: Elements | None = None
         for key, value, wrong in self._records(b"D", b"E"):
             if wrong or len(key) < 11:
                 yield wrong or f"record {key.hex()}: no element has so short a key"
@@ -261,27 +229,25 @@ class Check:
             identity = int.from_bytes(key[1:9], "big")
             if seen is None or seen.identity != identity:
                 yield from self._after(seen)
-                seen = _Seen(identity, self._owners.pop(identity, None))
+                seen = Elements(identity, self._owners.pop(identity, None))
                 yield from self._before(seen)
             if seen.owner is not None:
-                yield from (f"{seen.owner.name}: {what}" for what in _element(seen, key, value))
+                yield from (f"{seen.owner.name}: {what}" for what in seen.element(seen.owner, key, value))
         yield from self._after(seen)
         for owner in self._owners.values():
-            if owner.type not in _STRINGS and owner.outside.size:  # a string's chunks may all be zero bytes, and not be there
+            if owner.type not in STRINGS and owner.outside.size:  # a string's chunks may all be zero bytes, and not be there
                 yield f"{owner.name}: it has {owner.outside.size} elements, and there are none"
 
-    def _before(self, seen: _Seen) -> Iterator[str]:
+    def _before(self, seen: Elements) -> Iterator[str]:
         queued = seen.identity in self._queued
         if seen.owner is None and not queued:
             yield f"elements of id {seen.identity:016x}: they belong to no key, and the sweeper does not know of them"
         elif seen.owner is not None and queued:
             yield f"{seen.owner.name}: the sweeper has an order to delete its elements"
 
-    def _after(self, seen: _Seen | None) -> Iterator[str]:
-        if seen is not None and seen.owner is not None and seen.owner.type not in _STRINGS:
-            size = seen.owner.outside.size
-            if seen.owner.type in _KINDS and seen.fields != size:
-                yield f"{seen.owner.name}: it says that it has {size} elements, and there are {seen.fields}"
+    def _after(self, seen: Elements | None) -> Iterator[str]:
+        if seen is not None and seen.owner is not None:
+            yield from (f"{seen.owner.name}: {what}" for what in seen.end(seen.owner))
 
     # The rest
 
@@ -300,38 +266,11 @@ class Check:
             start = end
 
 
-def _try(decode: Callable[[bytes], T], raw: bytes) -> tuple[T | None, str]:
-    """The decoded value, or None and why it cannot be had."""
-    try:
-        return decode(raw), ""
-    except UnreadableRecordError as error:
-        return None, error.text.removeprefix("ERR ")
-    except (struct.error, IndexError, ValueError, GateError) as error:
-        return None, f"it is broken ({error})"
-
-
 def _key(place: bytes, meta: Meta) -> tuple[bytes | None, str]:
     """The whole key of a meta, or None and what is wrong with its tail."""
     if len(place) < 8:
         return None, "no meta has so short a key"
-    return _tail(place[7:], meta.long_key)
-
-
-def _tail(tail: bytes, long_text: bytes | None) -> tuple[bytes | None, str]:
-    """The text of a key or field from its engine key and its record."""
-    if tail[:1] == b"\x00":
-        if long_text is not None:
-            return None, "it has its whole text twice"
-        if len(tail) - 1 > keyspace.TEXT_LIMIT:
-            return None, "its text is longer than an engine key may hold"
-        return tail[1:], ""
-    if tail[:1] != b"\x01" or len(tail) != 33:
-        return None, "its engine key has an unknown form"
-    if long_text is None:
-        return None, "its whole text is missing"
-    if len(long_text) <= keyspace.TEXT_LIMIT or blake2b(long_text, digest_size=32).digest() != tail[1:]:
-        return None, "its whole text is not that of its digest"
-    return long_text, ""
+    return text_of(place[7:], meta.long_key)
 
 
 def _versions(meta: Meta) -> Iterator[str]:
@@ -343,75 +282,35 @@ def _versions(meta: Meta) -> Iterator[str]:
             yield "it has flags, and they are 0"
     elif meta.version is not None or meta.marks is not None:
         yield "it has a version or flags, which its type does not have"
+    if meta.type != EXHASH and meta.times is not None:
+        yield "it knows of fields that expire, which its type does not have"
 
 
 def _payload(meta: Meta) -> Iterator[str]:
     """What is wrong with the data in a meta."""
-    if meta.type not in _KINDS:
+    if meta.type not in KINDS:
         yield f"its type {TYPE_NAMES[meta.type].decode()} is not written by this version"
     elif meta.outside is not None:
         if meta.payload:
             yield "it has data in its record, and elements"
         if not meta.outside.size:
             yield "it has elements, and is empty"
-        if bool(meta.outside.unit) != (meta.type in _STRINGS):
+        if bool(meta.outside.unit) != (meta.type in STRINGS):
             yield f"its unit is {meta.outside.unit}"
     elif meta.type == HASH:
-        small, why = _try(fields.decode_small, meta.payload)
-        if small is None:
-            yield f"its fields cannot be read: {why}"
-        elif not small:
-            yield "it is a hash without fields"
-        elif fields.encode_small(small) != meta.payload:
-            yield "its fields are cut, or one is there twice"
+        yield from _small(meta, fields.decode_small, fields.encode_small)
+    elif meta.type == EXHASH:
+        yield from _small(meta, fields.decode_versioned, fields.encode_versioned)
+        small, _ = attempt(fields.decode_versioned, meta.payload)
+        expiries = [element.expires for element in (small or {}).values()]
+        yield from wrong_times(meta.times, expiries.count(0), [each for each in expiries if each])
 
 
-def _element(seen: _Seen, key: bytes, value: bytes) -> Iterator[str]:
-    """What is wrong with one element of an owner."""
-    owner = seen.owner
-    kind = key[9]
-    if owner is None or owner.type not in _KINDS:
-        return
-    if kind not in _KINDS[owner.type]:
-        yield f"an element of kind {kind}, which its type does not have"
-    elif value[:1] != _MARK:
-        yield f"an element of type {value[0]}"
-    elif kind == 1:
-        yield from _chunk("", owner.outside, key[10:], value)
-    elif kind == 12:
-        outside = seen.values.get(int.from_bytes(key[10:18], "big"))
-        if outside is None:
-            yield f"a chunk of the value {key[10:18].hex()}, which no field has"
-        else:
-            yield from _chunk("of a field's value ", outside, key[18:], value)
-    else:
-        seen.fields += 1
-        yield from _field(seen, key, value)
-
-
-def _chunk(of: str, place: Outside, number: bytes, value: bytes) -> Iterator[str]:
-    at = int.from_bytes(number, "big") * place.unit
-    if len(number) != 4:
-        yield f"a chunk {of}with an unknown key"
-    elif at >= place.size:
-        yield f"chunk {int.from_bytes(number, 'big')} {of}is behind the end of its {place.size} bytes"
-    elif len(value) - 1 > min(place.unit, place.size - at):
-        yield f"chunk {int.from_bytes(number, 'big')} {of}is longer than it may be"
-
-
-def _field(seen: _Seen, key: bytes, value: bytes) -> Iterator[str]:
-    element, why = _try(fields.decode_element, value)
-    if element is None:
-        yield f"a field cannot be read: {why}"
-        return
-    text, why = _tail(key[_FIELD_HEAD:], element.long_name)
-    if text is None:
-        yield f"field {key.hex()}: {why}"
-    elif key != keyspace.field_key(seen.identity, text):
-        yield f"field {shown(text)}: it lies at another place than its hash says"
-    if fields.encode_element(element) != value:
-        yield f"field {key.hex()}: its record has other bytes than its meaning"
-    if element.outside is not None:
-        if element.outside.identity in seen.values:
-            yield f"field {key.hex()}: another field has the same value id"
-        seen.values[element.outside.identity] = element.outside
+def _small(meta: Meta, decode: Callable[[bytes], dict[bytes, V]], encode: Callable[[dict[bytes, V]], bytes]) -> Iterator[str]:
+    small, why = attempt(decode, meta.payload)
+    if small is None:
+        yield f"its fields cannot be read: {why}"
+    elif not small:
+        yield "it is a hash without fields"
+    elif encode(small) != meta.payload:
+        yield "its fields are cut, or one is there twice"

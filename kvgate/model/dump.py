@@ -2,19 +2,22 @@
 
 import struct
 import zlib
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Final, TypeVar
 
 import attrs
 
 from kvgate.errors import GateError, syntax_error
 from kvgate.model import field_writes, fields
-from kvgate.model.elements import decode_small, encode_small
-from kvgate.model.meta import EXSTRING, HASH, STRING, TYPE_NAMES, Meta
+from kvgate.model.elements import Element, decode_small, decode_versioned, encode_small, encode_versioned
+from kvgate.model.exfields import edit
+from kvgate.model.meta import EXHASH, EXSTRING, HASH, STRING, TYPE_NAMES, Meta
 from kvgate.model.numbers import INT64_MAX, parse_int64
 from kvgate.model.options import option
 from kvgate.model.transaction import Handler, Transaction
 from kvgate.wire.reply import OK, Reply
+
+V = TypeVar("V")
 
 _HEAD: Final = struct.Struct(">BB")
 _FOOT: Final = struct.Struct(">4sI")
@@ -28,8 +31,8 @@ class Dumped:
 
     type: int
     payload: bytes
-    """A string's bytes; version, flags and bytes of a versioned string; the fields of a hash as those of a small one, however
-    many they are."""
+    """A string's bytes; version, flags and bytes of a versioned string; the fields of a hash (or versioned hash) as those of a
+    small one, however many they are."""
 
 
 def encode(value: Dumped) -> bytes:
@@ -57,16 +60,18 @@ def _is_value(kind: int, payload: bytes) -> bool:
     """Whether the bytes are those of a value of this type."""
     if kind == EXSTRING:
         return len(payload) >= _VERSIONED.size
-    return kind == STRING or (kind == HASH and _is_hash(payload))
+    if kind == HASH:
+        return _is_hash(payload, decode_small, encode_small)
+    return kind == STRING or (kind == EXHASH and _is_hash(payload, decode_versioned, encode_versioned))
 
 
-def _is_hash(payload: bytes) -> bool:
+def _is_hash(payload: bytes, read: Callable[[bytes], dict[bytes, V]], write: Callable[[dict[bytes, V]], bytes]) -> bool:
     """Whether the bytes are those that their fields would be written as: lengths that agree, no field twice."""
     try:
-        known = decode_small(payload)
-    except (GateError, struct.error):
+        known = read(payload)
+    except (GateError, struct.error, IndexError):
         return False
-    return bool(known) and encode_small(known) == payload
+    return bool(known) and write(known) == payload
 
 
 async def dump(tx: Transaction, args: list[bytes]) -> Reply:
@@ -81,7 +86,16 @@ async def dump(tx: Transaction, args: list[bytes]) -> Reply:
     if meta.type == HASH:
         payload = meta.payload if meta.outside is None else encode_small(dict(await fields.pairs(tx, meta)))
         return encode(Dumped(HASH, payload))
+    if meta.type == EXHASH:
+        versioned = await _versioned(tx, meta)
+        return encode(Dumped(EXHASH, encode_versioned(versioned))) if versioned else None
     raise GateError(f"ERR DUMP does not know the type {TYPE_NAMES[meta.type].decode()}")
+
+
+async def _versioned(tx: Transaction, meta: Meta) -> dict[bytes, Element]:
+    """The fields of a versioned hash as a small one would have them."""
+    found = await fields.elements(tx, meta)
+    return {name: Element(each.value, expires=each.expires, version=each.version) for name, each in found}
 
 
 @attrs.define(slots=True)
@@ -135,6 +149,11 @@ async def restore(tx: Transaction, args: list[bytes]) -> Reply:
     elif value.type == EXSTRING:
         version, flags = _VERSIONED.unpack_from(value.payload)
         await tx.put_string(args[1], value.payload[_VERSIONED.size :], expires, EXSTRING, version, flags or None)
+    elif value.type == EXHASH:
+        hand = await edit(tx, args[1], Meta(EXHASH, expires=expires), ())
+        for name, element in decode_versioned(value.payload).items():
+            hand.set(name, element)
+        await hand.save()
     else:
         await field_writes.store(tx, args[1], Meta(HASH, expires=expires), decode_small(value.payload))
     return OK

@@ -1,5 +1,7 @@
 """The options of versioned strings (TairString): one parser for all of its commands, each of which says which it takes.
 
+Versioned hashes use it too (`kvgate.model.exhash_options`).
+
 What the module takes and in which order it looks is in docs/versioned.md. Options are parsed before anything is looked at;
 their values are read when the command comes to them, since the errors of some commands depend on the order.
 """
@@ -41,7 +43,7 @@ EXAPPEND: Final = _CREATES
 EXGAE: Final = _TIMES
 """The words that each command takes."""
 
-_SLOTS: Final = {**dict.fromkeys(_TIMES, b"TIME"), **dict.fromkeys(_GUARDS, b"VERSION")}
+_SLOTS: Final = {**dict.fromkeys(_TIMES, b"TIME"), **dict.fromkeys(_GUARDS | {b"GT"}, b"VERSION")}
 """Options that exclude each other share a slot."""
 
 
@@ -138,8 +140,9 @@ class ExOptions:
 _NONE: Final = ExOptions(frozenset(), {})
 
 
-def parse(args: list[bytes], start: int, allowed: AbstractSet[bytes]) -> ExOptions:
-    """The options from argument `start` on, of which the command takes `allowed`.
+def parse(args: list[bytes], start: int, allowed: AbstractSet[bytes], *, again: bool = False) -> ExOptions:
+    """The options from argument `start` on, of which the command takes `allowed`. With `again` a value other than a time may
+    be given twice by the same option, as in TairHash: the last one counts.
 
     Raises:
         GateError: syntax error.
@@ -157,7 +160,7 @@ def parse(args: list[bytes], start: int, allowed: AbstractSet[bytes]) -> ExOptio
             words.add(name)
             continue
         slot, value = _SLOTS.get(name, name), next(rest, None)
-        if slot in values or value is None:
+        if value is None or (slot in values and not (again and slot != b"TIME" and values[slot][0] == name)):
             raise syntax_error()
         values[slot] = name, value
     if words >= {b"NX", b"XX"} or (b"TIME" in values and b"KEEPTTL" in words):

@@ -249,16 +249,20 @@ async def _read(
     return found
 
 
-async def all_bulks(tx: Transaction, meta: Meta, *, names: bool, values: bool) -> Bulks:
+async def all_bulks(tx: Transaction, meta: Meta, *, names: bool, values: bool, versions: bool = False) -> Bulks:
     """All names, or values, or both in turn, as the strings of a reply, in the order of `pairs`; both are those of a map.
+    With `versions` names, values and versions (integers) in turn.
 
     Raises:
         GateError: they are too much for one reply.
     """
-    number = names + values
+    number, is_map = names + values + versions, names and values and not versions
     if meta.outside is None:
+        if versions:
+            known = living(tx, meta)
+            return Bulks(len(known) * number, [_with_versions(known.items())])
         small = _small(tx, meta)
-        return Bulks(len(small) * number, [_strings(small.items(), names=names, values=values)], names and values)
+        return Bulks(len(small) * number, [_strings(small.items(), names=names, values=values)], is_map)
     tx.expects(meta.outside.size)
     identity, volume = meta.outside.identity, Volume()
     start, end = _all(meta, meta.outside)
@@ -267,18 +271,27 @@ async def all_bulks(tx: Transaction, meta: Meta, *, names: bool, values: bool) -
     pieces: list[bytes] = []
     count = 0
     while True:
-        if records:
-            page = await tx.kv.scan(start, end, limit)
-            found = await _read(tx, identity, page, volume)
-            keys = [key for key, _ in page]
+        page = await tx.kv.scan(start, end, limit) if records else []
+        keys = [key for key, _ in page] if records else await tx.kv.scan_keys(start, end, limit)
+        if versions:
+            versioned = await _elements(tx, identity, page, volume)
+            pieces.append(_with_versions(versioned))
+            count += len(versioned) * number
         else:
-            keys = await tx.kv.scan_keys(start, end, limit)
-            found = await _names(tx, keys, volume)
-        pieces.append(_strings(found, names=names, values=values))
-        count += len(found) * number
+            found = await _read(tx, identity, page, volume) if records else await _names(tx, keys, volume)
+            pieces.append(_strings(found, names=names, values=values))
+            count += len(found) * number
         if len(keys) < limit:
-            return Bulks(count, pieces, names and values)
+            return Bulks(count, pieces, is_map)
         start = keys[-1] + b"\x00"
+
+
+def _with_versions(found: Iterable[tuple[bytes, Element]]) -> bytes:
+    """Names, values and versions in turn, as bulk strings and integers."""
+    return b"".join(
+        b"$%d\r\n%b\r\n$%d\r\n%b\r\n:%d\r\n" % (len(name), name, len(element.value), element.value, element.version)
+        for name, element in found
+    )
 
 
 def _strings(found: Iterable[tuple[bytes, bytes]], *, names: bool, values: bool) -> bytes:

@@ -6,6 +6,8 @@ from kvgate.model.bits import BITS
 from kvgate.model.bits_field import BIT_FIELDS
 from kvgate.model.conditional import CONDITIONALS
 from kvgate.model.dump import DUMPS
+from kvgate.model.exhash_writes import EXHASH_WRITES
+from kvgate.model.exhashes import EXHASH_READS
 from kvgate.model.expire import EXPIRY
 from kvgate.model.exstrings import EXSTRINGS
 from kvgate.model.generic import GENERIC
@@ -30,6 +32,8 @@ _TABLES: Final = (
     HASHES,
     LOCKS,
     EXSTRINGS,
+    EXHASH_READS,
+    EXHASH_WRITES,
     CONDITIONALS,
 )
 

@@ -1,4 +1,5 @@
-"""Background removal of what no reader sees any more: expired keys, elements without a meta, what a flush left behind.
+"""Background removal of what no reader sees any more: expired keys and fields, elements without a meta, what a flush left
+behind.
 
 Each step is one transaction, bounded in records and in time, so that no client waits long behind it; what is not done stays
 queued in the store.
@@ -8,7 +9,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
-from kvgate.model import keyspace
+from kvgate.model import exfields, keyspace
 from kvgate.model import meta as records
 from kvgate.model.kv import KvEngine, KvTxn, transact
 from kvgate.model.transaction import Transaction
@@ -16,7 +17,7 @@ from kvgate.model.transaction import Transaction
 EXPIRED_BATCH: Final = 200
 """Expired keys removed in one transaction; each is looked up."""
 ELEMENTS_BATCH: Final = 1000
-"""Elements removed in one transaction; they are not looked at, and lie side by side."""
+"""Elements removed in one transaction, about; those of queued ids are not looked at, and lie side by side."""
 SLICE: Final = 0.002
 """Seconds after which a transaction takes no more work, whatever its number of records: a slow disk, large records. Its
 commit then takes about as long again, and the disk's own time."""
@@ -47,7 +48,7 @@ class Sweeper:
         return lambda: self._clock() >= end
 
     async def _expired(self) -> int:
-        """Remove keys whose time has come."""
+        """Remove keys whose time has come, and fields of versioned hashes."""
         now = self._engine.now_ms()
 
         async def due(txn: KvTxn) -> list[bytes]:
@@ -63,12 +64,10 @@ class Sweeper:
             return 0
 
         async def remove(txn: KvTxn) -> int:
-            over, tx = self._until(), Transaction(txn, now)
-            for at in range(0, len(entries), _EXPIRED_PAGE):
-                if at and over():
-                    return at
-                await _remove_expired(tx, entries[at : at + _EXPIRED_PAGE])
-            return len(entries)
+            over, tx, done = self._until(), Transaction(txn, now), 0
+            while done < len(entries) and not (done and over()):
+                done += await _remove_expired(tx, entries[done : done + _EXPIRED_PAGE], over)
+            return done
 
         return await transact(self._engine, remove)
 
@@ -118,13 +117,31 @@ async def _read(engine: KvEngine, look: Callable[[KvTxn], Awaitable[list[bytes]]
         await txn.rollback()
 
 
-async def _remove_expired(tx: Transaction, entries: Sequence[bytes]) -> None:
+async def _remove_expired(tx: Transaction, entries: Sequence[bytes], over: Callable[[], bool]) -> int:
+    """Do what entries of the index of expiries say; how many were done: all, unless there are versioned hashes among them."""
     places = [keyspace.expiry_in(entry) for entry in entries]
     metas = await tx.kv.get_many([place for _, place in places])
-    for entry, (expires, place), raw in zip(entries, places, metas, strict=True):
-        tx.kv.delete(entry)
-        if raw is not None and records.decode(raw).expires == expires:
+    swept = 0
+    for done, (entry, (expires, place), raw) in enumerate(zip(entries, places, metas, strict=True)):
+        meta = None if raw is None else records.decode(raw)
+        if meta is None or expires not in meta.moments():
+            tx.kv.delete(entry)
+        elif meta.expires == expires:
             await tx.remove_at(place)
+        else:
+            if swept and (swept >= ELEMENTS_BATCH or over()):
+                return done
+            swept += await _sweep_fields(tx, place, meta, over)
+    return len(entries)
+
+
+async def _sweep_fields(tx: Transaction, place: bytes, meta: records.Meta, over: Callable[[], bool]) -> int:
+    key = _key(place, meta)
+    alive = await tx.load(key)  # again: it may have been flushed, and its other entry may have come before this one
+    if alive is None:
+        await tx.remove_at(place)
+        return 1
+    return await exfields.sweep(tx, key, alive, ELEMENTS_BATCH, over)
 
 
 async def _flushed(txn: KvTxn, order: bytes, now_ms: int) -> int:
@@ -153,6 +170,10 @@ async def _flushed(txn: KvTxn, order: bytes, now_ms: int) -> int:
     return max(1, len(page))
 
 
-def _group(place: bytes, meta: records.Meta) -> bytes:
+def _key(place: bytes, meta: records.Meta) -> bytes:
     key = keyspace.text_in(place)
-    return keyspace.group_of((meta.long_key or b"") if key is None else key)
+    return (meta.long_key or b"") if key is None else key
+
+
+def _group(place: bytes, meta: records.Meta) -> bytes:
+    return keyspace.group_of(_key(place, meta))

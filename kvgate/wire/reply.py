@@ -50,8 +50,8 @@ class PairsOf:
 
 @attrs.frozen(slots=True)
 class Bulks:
-    """Bulk strings in an array, encoded as they were read: a reply of a million of them would hold up every other thread
-    while as many small objects are made one string, and freed."""
+    """Bulk strings (or integers) in an array, encoded as they were read: a reply of a million of them would hold up every
+    other thread while as many small objects are made one string, and freed."""
 
     count: int
     """Of strings."""

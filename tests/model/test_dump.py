@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from kvgate.errors import GateError
 from kvgate.model import dump
 from kvgate.model.dump import Dumped
-from kvgate.model.elements import encode_small
-from kvgate.model.meta import CHUNK, EXSTRING, HASH, STRING
+from kvgate.model.elements import Element, encode_small, encode_versioned
+from kvgate.model.meta import CHUNK, EXHASH, EXSTRING, HASH, STRING
 from kvgate.wire.reply import OK
 from tests.model.world import World
 
@@ -46,6 +46,9 @@ def test_the_documented_bytes() -> None:
     assert known.pop("empty string") == dump.encode(Dumped(STRING, b""))
     assert known.pop("hash of `f` = `v` and `g` = ``") == dump.encode(Dumped(HASH, encode_small({b"f": b"v", b"g": b""})))
     assert known.pop("exstring `v`, version 3, flags 4") == dump.encode(Dumped(EXSTRING, VERSION_3 + b"\x00\x00\x00\x04v"))
+    field = Element(b"v", expires=1_700_000_000_000, version=3)
+    versioned = dump.encode(Dumped(EXHASH, encode_versioned({b"f": field})))
+    assert known.pop("versioned hash of `f` = `v`, version 3, expires 1700000000000") == versioned
     assert not known
 
 

@@ -1,0 +1,220 @@
+"""Writing the fields of a versioned hash, and upkeep of what its meta and its records know of their expiries.
+
+Reading them is `kvgate.model.fields`. What is written where says docs/keyspace.md, "M", "D" and "X".
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
+
+import attrs
+
+from kvgate.model import fields, keyspace
+from kvgate.model.elements import Element, decode_element, encode_versioned
+from kvgate.model.field_writes import SMALL_BYTES, SMALL_FIELDS, drop_value, new_id, put_element
+from kvgate.model.meta import EXHASH, FieldTimes, Meta, Outside
+from kvgate.model.transaction import Transaction
+
+_NEVER: Final = 2**63 - 1
+"""Above every expiry that a command takes."""
+
+
+async def count(tx: Transaction, meta: Meta) -> int:
+    """The number of fields whose time has not come. Of a big hash only those are counted that wait for the sweeper."""
+    if meta.outside is None:
+        return len(fields.living(tx, meta))
+    gone = 0
+    if meta.times is not None and meta.times.next <= tx.now_ms:
+        start, end = keyspace.field_expiries(meta.outside.identity, tx.now_ms)
+        while True:
+            page = await tx.kv.scan_keys(start, end, fields.PAGE)
+            gone += len(page)
+            if len(page) < fields.PAGE:
+                break
+            tx.expects(gone + fields.PAGE)
+            start = page[-1] + b"\x00"
+    return meta.outside.size - gone
+
+
+# ---------------------------------------------------------------------- writing
+
+
+class Edit:
+    """Some fields of one versioned hash: read together (`edit`), changed one by one, written together."""
+
+    __slots__ = ("_changed", "_found", "_key", "_meta", "_stored", "_tx")
+
+    def __init__(
+        self, tx: Transaction, key: bytes, meta: Meta, found: dict[bytes, Element], stored: dict[bytes, Element]
+    ) -> None:
+        """`found`: fields that are there; of a big hash `stored`: those that have a record, whose time may have come."""
+        self._tx = tx
+        self._key = key
+        self._meta = meta
+        self._found = found
+        self._stored = stored
+        self._changed: dict[bytes, Element | None] = {}
+
+    def get(self, name: bytes) -> Element | None:
+        """The field as it is now, None when there is none; its value may lie outside."""
+        return self._changed[name] if name in self._changed else self._found.get(name)
+
+    async def value(self, element: Element) -> bytes:
+        """The whole value of a field that was read."""
+        place = self._meta.outside
+        return element.value if place is None else await fields.whole(self._tx, place.identity, element)
+
+    def set(self, name: bytes, element: Element) -> None:
+        """Write a field; it is removed if its time has come already."""
+        self._changed[name] = None if element.gone(self._tx.now_ms) else element
+
+    def remove(self, name: bytes) -> bool:
+        """Remove a field; whether there was one."""
+        there = self.get(name) is not None
+        if there:
+            self._changed[name] = None
+        return there
+
+    async def save(self) -> None:
+        """Write what was changed. A hash without fields is removed itself."""
+        if not self._changed:
+            return
+        if self._meta.outside is None:
+            await self._save_small()
+        else:
+            await self._save_elements(self._meta.outside)
+
+    async def _save_small(self) -> None:
+        known, meta = self._found | self._changed, self._meta
+        left = {name: element for name, element in known.items() if element is not None}
+        if not left:
+            await self._tx.remove(self._key)
+            return
+        times = _times(left.values(), meta.times, self._tx.now_ms)
+        if len(left) <= SMALL_FIELDS and len(payload := encode_versioned(left)) <= SMALL_BYTES:
+            await self._tx.put(self._key, attrs.evolve(meta, payload=payload, times=times))
+            return
+        identity = new_id()
+        for name, element in left.items():
+            _put(self._tx, identity, name, element)
+        place = Outside(identity, len(left), 0)
+        await self._tx.put(self._key, attrs.evolve(meta, payload=b"", outside=place, times=times))
+
+    async def _save_elements(self, place: Outside) -> None:
+        size, lasting = place.size, place.size
+        times = self._meta.times
+        first, latest = _NEVER, 0
+        if times is not None:
+            first, latest, lasting = times.next, times.latest, times.lasting
+        for name, new in self._changed.items():
+            old = self._stored.get(name)
+            if old is not None:
+                _drop(self._tx, place.identity, name, old, new)
+            if new is not None:
+                _put(self._tx, place.identity, name, new)
+            size += (new is not None) - (old is not None)
+            lasting += (new is not None and not new.expires) - (old is not None and not old.expires)
+            if new is not None and new.expires:
+                first, latest = min(first, new.expires), max(latest, new.expires)
+        if not size:
+            await self._tx.remove(self._key)
+            return
+        times = None if lasting == size else FieldTimes(first, latest, lasting)
+        await self._tx.put(self._key, attrs.evolve(self._meta, outside=attrs.evolve(place, size=size), times=times))
+
+
+async def edit(tx: Transaction, key: bytes, meta: Meta | None, names: Iterable[bytes]) -> Edit:
+    """Read the named fields of the hash that `load` found under `key`, to change them; with None the hash is a new one."""
+    if meta is None:
+        return Edit(tx, key, Meta(EXHASH), {}, {})
+    if meta.outside is None:
+        return Edit(tx, key, meta, fields.living(tx, meta), {})
+    place, stored = meta.outside, {}
+    distinct = list(dict.fromkeys(names))
+    raws = await tx.kv.get_many([fields.element_key(meta, place, name) for name in distinct])
+    for name, raw in zip(distinct, raws, strict=True):
+        if raw is not None:
+            stored[name] = decode_element(raw)
+    return Edit(tx, key, meta, {name: each for name, each in stored.items() if not each.gone(tx.now_ms)}, stored)
+
+
+def _put(tx: Transaction, identity: int, name: bytes, element: Element) -> None:
+    key = keyspace.field_key(identity, name, keyspace.EXHASH_FIELD_KIND)
+    put_element(tx, identity, key, name, element)
+    if element.expires:
+        tx.kv.put(*keyspace.field_expiry(key, element.expires))
+
+
+def _drop(tx: Transaction, identity: int, name: bytes, old: Element, new: Element | None) -> None:
+    """Remove what the record of a field refers to and its new one does not, and the record itself if there is no new one."""
+    key = keyspace.field_key(identity, name, keyspace.EXHASH_FIELD_KIND)
+    if new is None:
+        tx.kv.delete(key)
+    if new is None or new.outside != old.outside:
+        drop_value(tx, identity, old)
+    if old.expires and (new is None or new.expires != old.expires):
+        tx.kv.delete(keyspace.field_expiry(key, old.expires)[0])
+
+
+def _times(elements: Iterable[Element], before: FieldTimes | None, now_ms: int) -> FieldTimes | None:
+    """What the meta of a small hash says of the expiries of its fields."""
+    lasting, first, latest = 0, _NEVER, 0
+    for element in elements:
+        if element.expires:
+            first, latest = min(first, element.expires), max(latest, element.expires)
+        else:
+            lasting += 1
+    if not latest:
+        return None
+    if before is not None and now_ms < before.next < first:
+        first = before.next  # the entry of the index stays as it is; the sweeper looks at the hash once more than it must
+    return FieldTimes(first, latest, lasting)
+
+
+# ---------------------------------------------------------------------- sweeping
+
+
+async def sweep(tx: Transaction, key: bytes, meta: Meta, most: int, over: Callable[[], bool]) -> int:
+    """Remove fields whose time has come: some, when there are more than `most` or `over` says that the time is up; how many
+    records were looked at. The hash's next entry in the index says when there is more to do; that may be now."""
+    if meta.outside is not None:
+        return await _sweep_elements(tx, key, meta, meta.outside, most, over)
+    left = fields.living(tx, meta)
+    if left:
+        times = _times(left.values(), None, tx.now_ms)
+        await tx.put(key, attrs.evolve(meta, payload=encode_versioned(left), times=times))
+    else:
+        await tx.remove(key)
+    return 1
+
+
+async def _sweep_elements(
+    tx: Transaction, key: bytes, meta: Meta, place: Outside, most: int, over: Callable[[], bool]
+) -> int:
+    start, end = keyspace.field_expiries(place.identity, tx.now_ms)
+    removed, limit = 0, fields.PAGE
+    while True:
+        due = await tx.kv.scan(start, end, limit)
+        await _remove_due(tx, place, due)
+        removed += len(due)
+        start = due[-1][0] + b"\x00" if due else start
+        if len(due) < limit or removed >= most or over():
+            break
+    size = place.size - removed
+    if not size:
+        await tx.remove(key)
+        return removed + 1
+    following = await tx.kv.scan_keys(start, keyspace.field_expiries(place.identity, _NEVER)[1], 1)
+    times = None
+    if following and meta.times is not None:
+        times = attrs.evolve(meta.times, next=keyspace.expiring_field(following[0], bytes(7))[0])
+    await tx.put(key, attrs.evolve(meta, outside=attrs.evolve(place, size=size), times=times))
+    return removed + 1
+
+
+async def _remove_due(tx: Transaction, place: Outside, due: Sequence[tuple[bytes, bytes]]) -> None:
+    elements = [keyspace.expiring_field(*entry)[1] for entry in due]
+    for (entry, _), element, raw in zip(due, elements, await tx.kv.get_many(elements), strict=True):
+        tx.kv.delete(entry)
+        tx.kv.delete(element)
+        if raw is not None:
+            drop_value(tx, place.identity, decode_element(raw))
