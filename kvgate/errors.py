@@ -110,6 +110,11 @@ def not_supported(command: str, backend: str, kind: str) -> GateError:
     )
 
 
+def no_digests() -> GateError:
+    """DELEX with a condition on a digest of the value (Redis 8.4's XXH3)."""
+    return GateError("ERR the gate computes no digests (IFDEQ, IFDNE): use IFEQ or IFNE")
+
+
 def too_large(what: str, size: int, limit: int, namespace: str) -> GateError:
     """`what` is ``key``, ``value`` or ``request``; sizes in bytes. Nothing was sent to a store."""
     return GateError(

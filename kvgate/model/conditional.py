@@ -6,7 +6,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from kvgate.errors import GateError, wrong_arity
+from kvgate.errors import GateError, no_digests, wrong_arity
 from kvgate.model.exstring_options import EXCAS, parse
 from kvgate.model.strings_edit import equals, string
 from kvgate.model.transaction import Handler, Transaction
@@ -56,7 +56,7 @@ async def delex(tx: Transaction, args: list[bytes]) -> Reply:
         raise wrong_arity("delex")
     condition = args[2].upper() if len(args) == 4 else b""
     if condition in (b"IFDEQ", b"IFDNE"):
-        raise GateError("ERR the gate computes no digests (IFDEQ, IFDNE): use IFEQ or IFNE")
+        raise no_digests()
     meta = await tx.load(args[1])
     if meta is None:
         return 0
