@@ -1,0 +1,70 @@
+"""A gate before each backend, for tests that ask all of them the same."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Final
+
+import pytest
+
+from tests.support.servers import NO_REDIS, Gate, RedisServer, redis_binary
+from tests.tikv.cluster import cluster
+from tests.versioned.cases import NAMESPACE
+
+BACKENDS: Final = ("lmdb", "tikv")
+
+_EMBEDDED: Final = """
+[backends.store]
+type = "lmdb"
+path = "data"
+durability = "no"
+"""
+_TIKV: Final = """
+[backends.store]
+type = "tikv"
+pd = [{pd}]
+prefix = "{prefix}"
+"""
+_REDIS: Final = """
+[backends.store]
+type = "redis"
+url = "{url}"
+"""
+_SHARDS: Final = """
+[backends.store]
+type = "redis"
+hash = "crc32"
+slots = 64
+[backends.store.groups]
+"0-31" = "{first}"
+"32-63" = "{second}"
+"""
+_NAMESPACES: Final = f"""
+[namespaces]
+"Bank.Plain" = "store"
+default = "store"
+[namespaces."{NAMESPACE}"]
+backend = "store"
+versioned = true
+"""
+
+
+def _store(kind: str, stack: ExitStack) -> str:
+    """The configuration of the store, which runs until the stack is closed. Skips where it cannot be had."""
+    if kind == "lmdb":
+        return _EMBEDDED
+    if kind == "tikv":
+        found = stack.enter_context(cluster())
+        return _TIKV.format(pd=", ".join(f'"{address}"' for address in found.pd), prefix=found.prefix)
+    if redis_binary is None:
+        pytest.skip(NO_REDIS)
+    first = stack.enter_context(RedisServer())
+    if kind == "redis":
+        return _REDIS.format(url=first.url)
+    return _SHARDS.format(first=first.url, second=stack.enter_context(RedisServer()).url)
+
+
+@contextmanager
+def gate_before(kind: str) -> Iterator[Gate]:
+    """A gate before a new store of that kind: one of `BACKENDS`."""
+    with ExitStack() as stack:
+        yield stack.enter_context(Gate(_store(kind, stack) + _NAMESPACES))

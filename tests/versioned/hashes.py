@@ -1,0 +1,519 @@
+"""TairHash's rows of tair.md as dialogues (notation: replies.py)."""
+
+from typing import Final
+
+# @k, @l are keys of one case; 33177117420 is the year 3021
+HASHES: Final[dict[str, str]] = {
+    "a new field has version 1, each write adds one": r"""
+        EXHSET @k f v                                     > :1
+        EXHGET @k f                                       > $v
+        EXHGETWITHVER @k f                                > [$v :1]
+        EXHSET @k f w                                     > :0
+        EXHGETWITHVER @k f                                > [$w :2]
+        EXHSET @k g x                                     > :1
+        EXHVER @k f                                       > :2
+        EXHVER @k g                                       > :1
+        exhget @k g                                       > $x
+    """,
+    "its type": r"""
+        EXHSET @k f v                                     > :1
+        TYPE @k                                           > +tairhash-
+        OBJECT ENCODING @k                                > $raw
+        COPY @k @l                                        > -ERR not supported for this module key
+        GET @k                                            > -WRONGTYPE Operation against a key holding the wrong kind of value
+        APPEND @k x                                       > -WRONGTYPE Operation against a key holding the wrong kind of value
+        HGET @k f                                         > -WRONGTYPE Operation against a key holding the wrong kind of value
+        HGETALL @k                                        > -WRONGTYPE Operation against a key holding the wrong kind of value
+        HSET @k f v                                       > -WRONGTYPE Operation against a key holding the wrong kind of value
+        HKEYS @k                                          > -WRONGTYPE Operation against a key holding the wrong kind of value
+        HLEN @k                                           > -WRONGTYPE Operation against a key holding the wrong kind of value
+        HRANDFIELD @k                                     > -WRONGTYPE Operation against a key holding the wrong kind of value
+        EXGET @k                                          > -WRONGTYPE Operation against a key holding the wrong kind of value
+        EXSET @k v                                        > -WRONGTYPE Operation against a key holding the wrong kind of value
+        EXCAS @k v 1                                      > -WRONGTYPE Operation against a key holding the wrong kind of value
+        EXAPPEND @k v                                     > -WRONGTYPE Operation against a key holding the wrong kind of value
+        CAS @k v w                                        > -WRONGTYPE Operation against a key holding the wrong kind of value
+        MGET @k                                           > [nil]
+        EXHGET @k f                                       > $v
+        SET @k plain                                      > +OK
+        GET @k                                            > $plain
+    """,
+    "its commands on other types": r"""
+        SET @k plain                                      > +OK
+        EXHSET @k f v                                     > -WRONGTYPE Operation against a key holding the wrong kind of value
+        EXHSET @k f v JUNK                                > -WRONGTYPE Operation against a key holding the wrong kind of value
+        EXHSETNX @k f v                                   > -WRONGTYPE Operation against a key holding the wrong kind of value
+        EXHMSET @k f v                                    > -WRONGTYPE Operation against a key holding the wrong kind of value
+        EXHMSETWITHOPTS @k f v 0 100                      > -WRONGTYPE Operation against a key holding the wrong kind of value
+        EXHINCRBY @k f 1                                  > -WRONGTYPE Operation against a key holding the wrong kind of value
+        EXHINCRBYFLOAT @k f 1                             > -WRONGTYPE Operation against a key holding the wrong kind of value
+        EXHEXPIRE @k f 100                                > -WRONGTYPE Operation against a key holding the wrong kind of value
+        EXHTTL @k f                                       > -WRONGTYPE Operation against a key holding the wrong kind of value
+        EXHPTTL @k f                                      > -WRONGTYPE Operation against a key holding the wrong kind of value
+        EXHPERSIST @k f                                   > -WRONGTYPE Operation against a key holding the wrong kind of value
+        EXHVER @k f                                       > -WRONGTYPE Operation against a key holding the wrong kind of value
+        EXHSETVER @k f 1                                  > -WRONGTYPE Operation against a key holding the wrong kind of value
+        EXHGET @k f                                       > -WRONGTYPE Operation against a key holding the wrong kind of value
+        EXHGETWITHVER @k f                                > -WRONGTYPE Operation against a key holding the wrong kind of value
+        EXHMGET @k f                                      > -WRONGTYPE Operation against a key holding the wrong kind of value
+        EXHMGETWITHVER @k f                               > -WRONGTYPE Operation against a key holding the wrong kind of value
+        EXHGETALL @k                                      > -WRONGTYPE Operation against a key holding the wrong kind of value
+        EXHGETALLWITHVER @k                               > -WRONGTYPE Operation against a key holding the wrong kind of value
+        EXHKEYS @k                                        > -WRONGTYPE Operation against a key holding the wrong kind of value
+        EXHVALS @k                                        > -WRONGTYPE Operation against a key holding the wrong kind of value
+        EXHLEN @k                                         > -WRONGTYPE Operation against a key holding the wrong kind of value
+        EXHSTRLEN @k f                                    > -WRONGTYPE Operation against a key holding the wrong kind of value
+        EXHEXISTS @k f                                    > -WRONGTYPE Operation against a key holding the wrong kind of value
+        EXHDEL @k f                                       > -WRONGTYPE Operation against a key holding the wrong kind of value
+        EXHDELWITHVER @k f 0                              > -WRONGTYPE Operation against a key holding the wrong kind of value
+        EXHSCAN @k 0                                      > -WRONGTYPE Operation against a key holding the wrong kind of value
+        GET @k                                            > $plain
+        HSET @l f v                                       > :1
+        EXHGET @l f                                       > -WRONGTYPE Operation against a key holding the wrong kind of value
+        EXHSET @l f w                                     > -WRONGTYPE Operation against a key holding the wrong kind of value
+        EXHDEL @l f                                       > -WRONGTYPE Operation against a key holding the wrong kind of value
+        HGET @l f                                         > $v
+        DEL @l                                            > :1
+        EXSET @l v                                        > +OK
+        EXHSET @l f v                                     > -WRONGTYPE Operation against a key holding the wrong kind of value
+        EXHLEN @l                                         > -WRONGTYPE Operation against a key holding the wrong kind of value
+    """,
+    "wrong numbers of arguments": r"""
+        EXHSET @k f                                       > -ERR wrong number of arguments for 'exhset' command
+        EXHSETNX @k f v x                                 > -ERR wrong number of arguments for 'exhsetnx' command
+        EXHMSET @k f                                      > -ERR wrong number of arguments for 'exhmset' command
+        EXHMSET @k f v g                                  > -ERR wrong number of arguments for 'exhmset' command
+        EXHMSETWITHOPTS @k f v 1                          > -ERR wrong number of arguments for 'exhmsetwithopts' command
+        EXHMSETWITHOPTS @k f v 1 1 g                      > -ERR wrong number of arguments for 'exhmsetwithopts' command
+        EXHEXPIRE @k f                                    > -ERR wrong number of arguments for 'exhexpire' command
+        EXHTTL @k                                         > -ERR wrong number of arguments for 'exhttl' command
+        EXHPTTL @k f g                                    > -ERR wrong number of arguments for 'exhpttl' command
+        EXHPERSIST @k                                     > -ERR wrong number of arguments for 'exhpersist' command
+        EXHVER @k                                         > -ERR wrong number of arguments for 'exhver' command
+        EXHSETVER @k f                                    > -ERR wrong number of arguments for 'exhsetver' command
+        EXHINCRBY @k f                                    > -ERR wrong number of arguments for 'exhincrby' command
+        EXHINCRBYFLOAT @k f                               > -ERR wrong number of arguments for 'exhincrbyfloat' command
+        EXHGET @k                                         > -ERR wrong number of arguments for 'exhget' command
+        EXHGETWITHVER @k f g                              > -ERR wrong number of arguments for 'exhgetwithver' command
+        EXHMGET @k                                        > -ERR wrong number of arguments for 'exhmget' command
+        EXHMGETWITHVER @k                                 > -ERR wrong number of arguments for 'exhmgetwithver' command
+        EXHGETALL @k f                                    > -ERR wrong number of arguments for 'exhgetall' command
+        EXHKEYS                                           > -ERR wrong number of arguments for 'exhkeys' command
+        EXHVALS @k f                                      > -ERR wrong number of arguments for 'exhvals' command
+        EXHSTRLEN @k                                      > -ERR wrong number of arguments for 'exhstrlen' command
+        EXHEXISTS @k                                      > -ERR wrong number of arguments for 'exhexists' command
+        EXHDEL @k                                         > -ERR wrong number of arguments for 'exhdel' command
+        EXHDELWITHVER @k f                                > -ERR wrong number of arguments for 'exhdelwithver' command
+        EXHDELWITHVER @k f 1 g                            > -ERR wrong number of arguments for 'exhdelwithver' command
+        EXHLEN @k NOEXP x                                 > -ERR wrong number of arguments for 'exhlen' command
+        EXHSCAN @k                                        > -ERR wrong number of arguments for 'exhscan' command
+    """,
+    "what is not there": r"""
+        EXHGET @k f                                       > nil
+        EXHGETWITHVER @k f                                > nil
+        EXHMGET @k f g                                    > [nil nil]
+        EXHMGETWITHVER @k f g                             > [nil nil]
+        EXHGETALL @k                                      > []
+        EXHGETALLWITHVER @k                               > []
+        EXHKEYS @k                                        > []
+        EXHVALS @k                                        > []
+        EXHLEN @k                                         > :0
+        EXHLEN @k NOEXP                                   > :0
+        EXHSTRLEN @k f                                    > :0
+        EXHEXISTS @k f                                    > :0
+        EXHDEL @k f                                       > :0
+        EXHDELWITHVER @k f 0                              > :0
+        EXHSCAN @k 0                                      > [+0 []]
+        EXHTTL @k f                                       > :-2
+        EXHPTTL @k f                                      > :-2
+        EXHPERSIST @k f                                   > :0
+        EXHVER @k f                                       > :-1
+        EXHSETVER @k f 5                                  > :0
+        EXHEXPIRE @k f 100                                > :0
+        EXHPEXPIRE @k f 100                               > :0
+        EXHEXPIREAT @k f 33177117420                      > :0
+        EXHPEXPIREAT @k f 33177117420000 ABS 5            > :0
+        EXISTS @k                                         > :0
+        EXHSET @k g v                                     > :1
+        EXHGET @k f                                       > nil
+        EXHGETWITHVER @k f                                > nil
+        EXHMGET @k f g                                    > [nil $v]
+        EXHMGETWITHVER @k f g                             > [nil [$v :1]]
+        EXHSTRLEN @k f                                    > :0
+        EXHEXISTS @k f                                    > :0
+        EXHDEL @k f                                       > :0
+        EXHTTL @k f                                       > :-3
+        EXHPTTL @k f                                      > :-3
+        EXHPERSIST @k f                                   > :0
+        EXHVER @k f                                       > :-2
+        EXHSETVER @k f 5                                  > :0
+        EXHEXPIRE @k f 100 GT 5                           > :0
+    """,
+    "EXHSET: NX and XX": r"""
+        EXHSET @k f v XX                                  > :-1
+        EXISTS @k                                         > :0
+        EXHSET @k f v NX NX                               > :1
+        EXHSET @k f w NX                                  > :-1
+        EXHSET @k f w nx VER 9                            > :-1
+        EXHSET @k f w xx                                  > :0
+        EXHSET @k g w XX                                  > :-1
+        EXHGETALLWITHVER @k                               > [$f $w :2]
+        EXHSET @k f w NX XX                               > -ERR syntax error
+        EXHSET @k f w XX NX                               > -ERR syntax error
+    """,
+    "EXHSET: VER, ABS, GT": r"""
+        EXHSET @k f v VER 9                               > :1
+        EXHSET @k f w VER 2                               > -ERR update version is stale
+        EXHSET @k f w ver 1                               > :0
+        EXHSET @k f w VER 0                               > :0
+        EXHVER @k f                                       > :3
+        EXHSET @k f x abs 10                              > :0
+        EXHVER @k f                                       > :10
+        EXHSET @k f x ABS 5                               > :0
+        EXHSET @k f y GT 5                                > -ERR update version is stale
+        EXHSET @k f y GT 4                                > -ERR update version is stale
+        EXHGETWITHVER @k f                                > [$x :5]
+        EXHSET @k f y gt 6                                > :0
+        EXHGETWITHVER @k f                                > [$y :6]
+        EXHSET @k f z GT 100                              > :0
+        EXHGETWITHVER @k f                                > [$z :100]
+        EXHSET @k g v GT 7                                > :1
+        EXHVER @k g                                       > :7
+        EXHSET @k h v ABS 7                               > :1
+        EXHVER @k h                                       > :7
+        EXHSET @k f v ABS 0                               > -ERR syntax error
+        EXHSET @k f v GT 0                                > -ERR syntax error
+        EXHSET @k f v VER -1                              > -ERR syntax error
+        EXHSET @k f v ABS -1                              > -ERR syntax error
+        EXHSET @k f v GT x                                > -ERR syntax error
+        EXHSET @k f v VER 1 ABS 1                         > -ERR syntax error
+        EXHSET @k f v GT 1 VER 1                          > -ERR syntax error
+        EXHSET @k f v ABS 1 GT 1                          > -ERR syntax error
+        EXHSET @k f v VER                                 > -ERR syntax error
+        EXHSET @k f v JUNK                                > -ERR syntax error
+        EXHSET @k f v WITHVERSION                         > -ERR syntax error
+        EXHSET @k f v FLAGS 1                             > -ERR syntax error
+        EXHSET @k f v MIN 1                               > -ERR syntax error
+        EXHGETWITHVER @k f                                > [$z :100]
+    """,
+    "versions above 2^53": r"""
+        EXHSET @k f v ABS 9007199254740993                > :1
+        EXHGETWITHVER @k f                                > [$v :9007199254740993]
+        EXHSET @k f v GT 9007199254740993                 > -ERR update version is stale
+        EXHSET @k f v GT 9007199254740992                 > -ERR update version is stale
+        EXHSET @k f v VER 9007199254740992                > -ERR update version is stale
+        EXHSET @k f v VER 9007199254740994                > -ERR update version is stale
+        EXHSET @k f v GT 9007199254740994                 > :0
+        EXHSET @k f w                                     > :0
+        EXHVER @k f                                       > :9007199254740995
+        EXHINCRBY @k n 1 ABS 9223372036854775806          > :1
+        EXHINCRBY @k n 1 VER 9223372036854775807          > -ERR update version is stale
+        EXHINCRBY @k n 1 VER 9223372036854775806          > :2
+        EXHMGETWITHVER @k n                               > [[$2 :9223372036854775807]]
+        EXHSET @k n v GT 9223372036854775807              > -ERR update version is stale
+        EXHSETVER @k n 9223372036854775807                > :1
+        EXHDELWITHVER @k n 9223372036854775806            > :0
+        EXHDELWITHVER @k n 9223372036854775807            > :1
+    """,
+    "EXHSET: expiry": r"""
+        EXHSET @k f v EX 1000                             > :1
+        EXHTTL @k f                                       > ~900..1000
+        EXHPTTL @k f                                      > ~900000..1000000
+        EXHSET @k f w KEEPTTL                             > :0
+        EXHTTL @k f                                       > ~900..1000
+        EXHSET @k f w                                     > :0
+        EXHTTL @k f                                       > :-1
+        EXHSET @k f w px 1000000                          > :0
+        EXHTTL @k f                                       > ~900..1000
+        EXHSET @k f w EXAT 33177117420                    > :0
+        EXHTTL @k f                                       > ~9000000000..33177117420
+        EXHSET @k f w PXAT 33177117420000                 > :0
+        EXHPTTL @k f                                      > ~9000000000000..33177117420000
+        EXHPERSIST @k f                                   > :1
+        EXHPERSIST @k f                                   > :0
+        EXHPTTL @k f                                      > :-1
+        EXHVER @k f                                       > :6
+        EXHSET @k f w EX 10 PX 10                         > -ERR syntax error
+        EXHSET @k f w EX 10 EX 10                         > -ERR syntax error
+        EXHSET @k f w EXAT 33177117420 KEEPTTL            > -ERR syntax error
+        EXHSET @k f w KEEPTTL PX 10                       > -ERR syntax error
+        EXHSET @k f w EX -1                               > -ERR syntax error
+        EXHSET @k f w PXAT x                              > -ERR syntax error
+        EXHSET @k f w EX                                  > -ERR syntax error
+        EXHVER @k f                                       > :6
+    """,
+    "EXHSET: what expires at once": r"""
+        EXHSET @k g v                                     > :1
+        EXHSET @k f v EX 0                                > :1
+        EXHGET @k f                                       > nil
+        EXHEXISTS @k f                                    > :0
+        EXHLEN @k                                         > :1
+        EXHLEN @k NOEXP                                   > :1
+        EXHKEYS @k                                        > [$g]
+        EXHGETALL @k                                      > [$g $v]
+        EXHSET @k f v PX 0                                > :1
+        EXHSET @k f v EXAT 0                              > :1
+        EXHSET @k f v PXAT 0                              > :1
+        EXHSET @k f v EXAT 1                              > :1
+        EXHSET @k f v PXAT 1                              > :1
+        EXHTTL @k f                                       > :-3
+        EXHVER @k f                                       > :-2
+        EXHDEL @k f                                       > :0
+        EXHSETNX @k f w                                   > :1
+        EXHGETWITHVER @k f                                > [$w :0]
+        EXHSET @k f x PXAT 1                              > :0
+        EXHSET @k f y                                     > :1
+        EXHVER @k f                                       > :1
+    """,
+    "EXHSETNX": r"""
+        EXHSETNX @k f v                                   > :1
+        EXHSETNX @k f w                                   > :0
+        EXHGETWITHVER @k f                                > [$v :0]
+        EXHSET @k f w                                     > :0
+        EXHVER @k f                                       > :1
+    """,
+    "EXHMSET": r"""
+        EXHMSET @k f v g w                                > +OK
+        EXHMSET @k f x h y                                > +OK
+        EXHGETALL @k                                      > {$f $x ; $g $w ; $h $y}
+        EXHGETALLWITHVER @k                               > {$f $x :2 ; $g $w :1 ; $h $y :1}
+        EXHMSET @k f a f b                                > +OK
+        EXHGETWITHVER @k f                                > [$b :4]
+    """,
+    "EXHMSETWITHOPTS": r"""
+        EXHMSETWITHOPTS @k f v 9 1000 g w 0 2000          > +OK
+        EXHGETALLWITHVER @k                               > {$f $v :1 ; $g $w :1}
+        EXHTTL @k f                                       > ~900..1000
+        EXHTTL @k g                                       > ~1900..2000
+        EXHMSETWITHOPTS @k f x 1 1000 g y 2 1000          > -ERR update version is stale
+        EXHGETALLWITHVER @k                               > {$f $v :1 ; $g $w :1}
+        EXHMSETWITHOPTS @k f x 1 1000 g y 0 1000          > +OK
+        EXHGETALLWITHVER @k                               > {$f $x :2 ; $g $y :2}
+        EXHMSETWITHOPTS @k f x -1 1000                    > -ERR syntax error
+        EXHMSETWITHOPTS @k f x 0 -1                       > -ERR syntax error
+        EXHMSETWITHOPTS @k f x y 1000                     > -ERR syntax error
+        EXHMSETWITHOPTS @k f x 0 y                        > -ERR syntax error
+        EXHGETWITHVER @k f                                > [$x :2]
+    """,
+    "EXHEXPIRE and its kin": r"""
+        EXHSET @k f v                                     > :1
+        EXHEXPIRE @k f 1000                               > :1
+        EXHTTL @k f                                       > ~900..1000
+        EXHVER @k f                                       > :2
+        EXHPEXPIRE @k f 2000000                           > :1
+        EXHTTL @k f                                       > ~1900..2000
+        EXHEXPIREAT @k f 33177117420                      > :1
+        EXHPTTL @k f                                      > ~9000000000000..33177117420000
+        EXHPEXPIREAT @k f 33177117420000                  > :1
+        EXHGETWITHVER @k f                                > [$v :5]
+        EXHEXPIRE @k f 1000 VER 4                         > -ERR update version is stale
+        EXHEXPIRE @k f 1000 ver 5                         > :1
+        EXHEXPIRE @k f 1000 VER 0                         > :1
+        EXHVER @k f                                       > :7
+        EXHEXPIRE @k f 1000 ABS 3                         > :1
+        EXHVER @k f                                       > :3
+        EXHEXPIRE @k f 1000 GT 3                          > -ERR update version is stale
+        EXHEXPIRE @k f 1000 GT 30                         > :1
+        EXHVER @k f                                       > :30
+        EXHEXPIRE @k f -1                                 > -ERR syntax error
+        EXHPEXPIRE @k f -1                                > -ERR syntax error
+        EXHEXPIREAT @k f -1                               > -ERR syntax error
+        EXHPEXPIREAT @k f x                               > -ERR syntax error
+        EXHEXPIRE @k f 1.5                                > -ERR syntax error
+        EXHEXPIRE @k f 1000 ABS 0                         > -ERR syntax error
+        EXHEXPIRE @k f 1000 GT 0                          > -ERR syntax error
+        EXHEXPIRE @k f 1000 VER -1                        > -ERR syntax error
+        EXHEXPIRE @k f 1000 VER x                         > -ERR syntax error
+        EXHEXPIRE @k f 1000 VER                           > -ERR syntax error
+        EXHEXPIRE @k f 1000 NX                            > -ERR syntax error
+        EXHVER @k f                                       > :30
+        EXHSET @k g v                                     > :1
+        EXHEXPIRE @k f 0                                  > :1
+        EXHGET @k f                                       > nil
+        EXHEXPIRE @k f 0                                  > :0
+        EXHPEXPIREAT @k g 1                               > :1
+        EXHGET @k g                                       > nil
+    """,
+    "EXHEXPIRE: the order of its checks": r"""
+        SET @k plain                                      > +OK
+        EXHEXPIRE @k f x                                  > -ERR syntax error
+        EXHEXPIRE @k f 1 JUNK                             > -ERR syntax error
+        EXHEXPIRE @k f 1 ABS 0                            > -ERR syntax error
+        EXHSETVER @k f 0                                  > -ERR syntax error
+        EXHLEN @k x                                       > -ERR syntax error
+    """,
+    "EXHSETVER": r"""
+        EXHSETVER @k f 0                                  > -ERR syntax error
+        EXHSETVER @k f -1                                 > -ERR syntax error
+        EXHSETVER @k f x                                  > -ERR syntax error
+        EXHSETVER @k f 5                                  > :0
+        EXHSET @k f v EX 1000                             > :1
+        EXHSETVER @k f 50                                 > :1
+        EXHGETWITHVER @k f                                > [$v :50]
+        EXHTTL @k f                                       > ~900..1000
+        EXHSETVER @k g 5                                  > :0
+    """,
+    "EXHINCRBY": r"""
+        EXHINCRBY @k f 5                                  > :5
+        EXHINCRBY @k f -7                                 > :-2
+        EXHGETWITHVER @k f                                > [$-2 :2]
+        EXHINCRBY @k f 1 VER 9                            > -ERR update version is stale
+        EXHINCRBY @k f 1 VER 2                            > :-1
+        EXHINCRBY @k f 1 ABS 10                           > :0
+        EXHINCRBY @k f 1 GT 10                            > -ERR update version is stale
+        EXHINCRBY @k f 1 gt 20                            > :1
+        EXHGETWITHVER @k f                                > [$1 :20]
+        EXHINCRBY @k f 1 MAX 1                            > -ERR increment or decrement would overflow
+        EXHINCRBY @k f -1 MIN 1                           > -ERR increment or decrement would overflow
+        EXHINCRBY @k f 1 min 2 max 2                      > :2
+        EXHINCRBY @k f 1 MIN 5 MAX 4                      > -ERR min value is bigger than max value
+        EXHINCRBY @k f 1 MIN x                            > -ERR min or max is specified, but value is not an integer
+        EXHINCRBY @k f 1 MAX 1.5                          > -ERR min or max is specified, but value is not an integer
+        EXHINCRBY @k f x                                  > -ERR value is not an integer
+        EXHINCRBY @k f 1.5                                > -ERR value is not an integer
+        EXHINCRBY @k f 01                                 > -ERR value is not an integer
+        EXHINCRBY @k f x JUNK                             > -ERR value is not an integer
+        EXHINCRBY @k f 1 JUNK                             > -ERR syntax error
+        EXHINCRBY @k f 1 NX                               > -ERR syntax error
+        EXHINCRBY @k f 1 XX                               > -ERR syntax error
+        EXHINCRBY @k f 1 ABS 0                            > -ERR syntax error
+        EXHINCRBY @k f 1 GT 0                             > -ERR syntax error
+        EXHINCRBY @k f 1 VER 1 GT 1                       > -ERR syntax error
+        EXHINCRBY @k f 1 EX -1 MIN x                      > -ERR syntax error
+        EXHINCRBY @k f 1 MAX                              > -ERR syntax error
+        EXHINCRBY @k f 1 DEF 1                            > -ERR syntax error
+        EXHGETWITHVER @k f                                > [$2 :21]
+        EXHSET @k f 007                                   > :0
+        EXHINCRBY @k f 1                                  > -ERR value is not an integer
+        EXHINCRBY @k f 1 VER 9                            > -ERR value is not an integer
+        EXHINCRBY @k g 9223372036854775807                > :9223372036854775807
+        EXHINCRBY @k g 1                                  > -ERR increment or decrement would overflow
+        EXHINCRBY @k g -9223372036854775808               > :-1
+        EXHINCRBY @k g -9223372036854775807               > :-9223372036854775808
+        EXHINCRBY @k g -1                                 > -ERR increment or decrement would overflow
+        EXHINCRBY @k g 9007199254740993                   > :-9214364837600034815
+    """,
+    "EXHINCRBY: expiry": r"""
+        EXHINCRBY @k f 1 EX 1000                          > :1
+        EXHTTL @k f                                       > ~900..1000
+        EXHINCRBY @k f 1 KEEPTTL                          > :2
+        EXHTTL @k f                                       > ~900..1000
+        EXHINCRBY @k f 1                                  > :3
+        EXHTTL @k f                                       > :-1
+        EXHINCRBYFLOAT @k f 1 PX 1000000                  > $4
+        EXHTTL @k f                                       > ~900..1000
+        EXHINCRBYFLOAT @k f 1 KEEPTTL                     > $5
+        EXHTTL @k f                                       > ~900..1000
+        EXHINCRBYFLOAT @k f 1                             > $6
+        EXHTTL @k f                                       > :-1
+        EXHSET @k g v                                     > :1
+        EXHINCRBY @k f 1 EX 0                             > :7
+        EXHGET @k f                                       > nil
+        EXHINCRBY @k f 1 PXAT 1                           > :1
+        EXHGET @k f                                       > nil
+        EXHINCRBY @k f 1 EX 5 KEEPTTL                     > -ERR syntax error
+        EXHINCRBYFLOAT @k f 1 EX 5 PX 5                   > -ERR syntax error
+    """,
+    "EXHINCRBYFLOAT": r"""
+        EXHINCRBYFLOAT @k f 0.1                           > $0.1
+        EXHINCRBYFLOAT @k f 0.2                           > $0.3
+        EXHGETWITHVER @k f                                > [$0.3 :2]
+        EXHINCRBYFLOAT @k f 1 VER 9                       > -ERR update version is stale
+        EXHINCRBYFLOAT @k f 1 GT 2                        > -ERR update version is stale
+        EXHINCRBYFLOAT @k f 1 GT 3                        > $1.3
+        EXHINCRBYFLOAT @k f -1.3 ABS 9                    > $0
+        EXHINCRBYFLOAT @k f 1 MAX 0.9                     > -ERR increment or decrement would overflow
+        EXHINCRBYFLOAT @k f 1 MIN 1.1                     > -ERR increment or decrement would overflow
+        EXHINCRBYFLOAT @k f 1 MIN 2 MAX 1                 > -ERR min value is bigger than max value
+        EXHINCRBYFLOAT @k f 1 MIN x                       > -ERR min or max is specified, but value is not a float
+        EXHINCRBYFLOAT @k f 1 MAX nan                     > -ERR min or max is specified, but value is not a float
+        EXHINCRBYFLOAT @k f nan                           > -ERR value is not an float
+        EXHINCRBYFLOAT @k f x                             > -ERR value is not an float
+        EXHINCRBYFLOAT @k f x JUNK                        > -ERR value is not an float
+        EXHINCRBYFLOAT @k f inf                           > -ERR increment or decrement would overflow
+        EXHINCRBYFLOAT @k f 1 NX                          > -ERR syntax error
+        EXHGETWITHVER @k f                                > [$0 :9]
+        EXHSET @k f x                                     > :0
+        EXHINCRBYFLOAT @k f 1                             > -ERR value is not an float
+        EXHINCRBYFLOAT @k f 1 VER 99                      > -ERR value is not an float
+        EXHINCRBYFLOAT @k g 18446744073709551615          > $18446744073709551615
+    """,
+    "a failed increment makes nothing": r"""
+        EXHINCRBY @k f 5 MAX 4                            > -ERR increment or decrement would overflow
+        EXHINCRBYFLOAT @k f inf                           > -ERR increment or decrement would overflow
+        EXHINCRBY @k f x                                  > -ERR value is not an integer
+        EXISTS @k                                         > :0
+        TYPE @k                                           > +none
+    """,
+    "reading": r"""
+        EXHMSET @k f abc g ''                             > +OK
+        EXHSTRLEN @k f                                    > :3
+        EXHSTRLEN @k g                                    > :0
+        EXHEXISTS @k g                                    > :1
+        EXHLEN @k                                         > :2
+        EXHLEN @k noexp                                   > :2
+        EXHLEN @k x                                       > -ERR syntax error
+        EXHKEYS @k                                        > {$f ; $g}
+        EXHVALS @k                                        > {$abc ; $}
+        EXHGETALL @k                                      > {$f $abc ; $g $}
+        EXHMGET @k f f x g                                > [$abc $abc nil $]
+        EXHMGETWITHVER @k g x f                           > [[$ :1] nil [$abc :1]]
+        EXHSET @k '' empty                                > :1
+        EXHGET @k ''                                      > $empty
+        EXHSET @k \x00\r\n\xff \xfe                       > :1
+        EXHGETWITHVER @k \x00\r\n\xff                     > [$\xfe :1]
+        EXHLEN @k                                         > :4
+    """,
+    "EXHDEL and EXHDELWITHVER": r"""
+        EXHMSET @k a 1 b 2 c 3 d 4                        > +OK
+        EXHDEL @k a a x                                   > :1
+        EXHDELWITHVER @k b 2                              > :0
+        EXHDELWITHVER @k b 1 c 7 x 1                      > :1
+        EXHDELWITHVER @k c 0                              > :1
+        EXHDELWITHVER @k d x                              > -ERR syntax error
+        EXHGETALL @k                                      > [$d $4]
+        EXHDEL @k d                                       > :1
+        EXISTS @k                                         > :0
+        TYPE @k                                           > +none
+    """,
+    "EXHSCAN": r"""
+        EXHMSET @k f1 v1 f2 v2 g1 w1                      > +OK
+        EXHSCAN @k 0                                      > [$0 {$f1 $v1 ; $f2 $v2 ; $g1 $w1}]
+        EXHSCAN @k 0 COUNT 100 MATCH f*                   > [$0 {$f1 $v1 ; $f2 $v2}]
+        EXHSCAN @k 0 match nothing count 100              > [$0 []]
+        EXHSCAN @k 0 COUNT x                              > -ERR syntax error
+        EXHSCAN @k 0 COUNT                                > -ERR syntax error
+        EXHSCAN @k 0 JUNK                                 > -ERR syntax error
+        EXHSCAN @k 0 NOVALUES                             > -ERR syntax error
+        EXHSCAN @k x                                      > -ERR syntax error
+        EXHSCAN @l 0 MATCH f*                             > [+0 []]
+    """,
+    "expiry of the whole key": r"""
+        EXHSET @k f v                                     > :1
+        PEXPIREAT @k 33177117420000                       > :1
+        EXHSET @k f w                                     > :0
+        EXHDEL @k x                                       > :0
+        EXHEXPIRE @k f 1000                               > :1
+        PEXPIRETIME @k                                    > :33177117420000
+        PERSIST @k                                        > :1
+        PEXPIRETIME @k                                    > :-1
+        EXHTTL @k f                                       > ~900..1000
+        PEXPIREAT @k 1                                    > :1
+        EXHGET @k f                                       > nil
+        EXHSET @k f v                                     > :1
+        EXHGETWITHVER @k f                                > [$v :1]
+    """,
+    "RENAME and DEL": r"""
+        EXHSET @k f v EX 1000 ABS 9                       > :1
+        RENAME @k @l                                      > +OK
+        EXHGET @k f                                       > nil
+        EXHGETWITHVER @l f                                > [$v :9]
+        EXHTTL @l f                                       > ~900..1000
+        TYPE @l                                           > +tairhash-
+        DEL @l                                            > :1
+        EXHVER @l f                                       > :-1
+        EXHSET @l f v                                     > :1
+        EXHVER @l f                                       > :1
+        EXHTTL @l f                                       > :-1
+    """,
+}
