@@ -95,7 +95,7 @@ class Edit:
             return
         identity = new_id()
         for name, element in left.items():
-            _put(self._tx, identity, name, element)
+            _exchange(self._tx, identity, name, None, element)
         place = Outside(identity, len(left), 0)
         await self._tx.put(self._key, attrs.evolve(meta, payload=b"", outside=place, times=times))
 
@@ -107,10 +107,7 @@ class Edit:
             first, latest, lasting = times.next, times.latest, times.lasting
         for name, new in self._changed.items():
             old = self._stored.get(name)
-            if old is not None:
-                _drop(self._tx, place.identity, name, old, new)
-            if new is not None:
-                _put(self._tx, place.identity, name, new)
+            _exchange(self._tx, place.identity, name, old, new)
             size += (new is not None) - (old is not None)
             lasting += (new is not None and not new.expires) - (old is not None and not old.expires)
             if new is not None and new.expires:
@@ -137,22 +134,20 @@ async def edit(tx: Transaction, key: bytes, meta: Meta | None, names: Iterable[b
     return Edit(tx, key, meta, {name: each for name, each in stored.items() if not each.gone(tx.now_ms)}, stored)
 
 
-def _put(tx: Transaction, identity: int, name: bytes, element: Element) -> None:
+def _exchange(tx: Transaction, identity: int, name: bytes, old: Element | None, new: Element | None) -> None:
+    """Write a field's record instead of `old`, or remove it, with what the two refer to: chunks, the record of the expiry."""
     key = keyspace.field_key(identity, name, keyspace.EXHASH_FIELD_KIND)
-    put_element(tx, identity, key, name, element)
-    if element.expires:
-        tx.kv.put(*keyspace.field_expiry(key, element.expires))
-
-
-def _drop(tx: Transaction, identity: int, name: bytes, old: Element, new: Element | None) -> None:
-    """Remove what the record of a field refers to and its new one does not, and the record itself if there is no new one."""
-    key = keyspace.field_key(identity, name, keyspace.EXHASH_FIELD_KIND)
-    if new is None:
-        tx.kv.delete(key)
-    if new is None or new.outside != old.outside:
+    if old is not None and (new is None or new.outside != old.outside):
         drop_value(tx, identity, old)
-    if old.expires and (new is None or new.expires != old.expires):
-        tx.kv.delete(keyspace.field_expiry(key, old.expires)[0])
+    before, after = old.expires if old is not None else 0, new.expires if new is not None else 0
+    if before and before != after:
+        tx.kv.delete(keyspace.field_expiry(key, before)[0])
+    if after and before != after:
+        tx.kv.put(*keyspace.field_expiry(key, after))
+    if new is not None:
+        put_element(tx, identity, key, name, new)
+    elif old is not None:
+        tx.kv.delete(key)
 
 
 def _times(elements: Iterable[Element], before: FieldTimes | None, now_ms: int) -> FieldTimes | None:
@@ -203,7 +198,7 @@ async def _sweep_elements(
     if not size:
         await tx.remove(key)
         return removed + 1
-    following = await tx.kv.scan_keys(start, keyspace.field_expiries(place.identity, _NEVER)[1], 1)
+    following = await tx.kv.scan_keys(start, keyspace.later_field_expiries(place.identity, tx.now_ms)[1], 1)
     times = None
     if following and meta.times is not None:
         times = attrs.evolve(meta.times, next=keyspace.expiring_field(following[0], bytes(7))[0])

@@ -182,6 +182,12 @@ def field_expiries(identity: int, until: int) -> tuple[bytes, bytes]:
     return head, head + (until + 1).to_bytes(8, "big")
 
 
+def later_field_expiries(identity: int, after: int) -> tuple[bytes, bytes]:
+    """The range of those that expire later than `after`."""
+    head = b"D" + identity.to_bytes(8, "big")
+    return head + FIELD_EXPIRY_KIND + (after + 1).to_bytes(8, "big"), head + bytes((FIELD_EXPIRY_KIND[0] + 1,))
+
+
 def expiring_field(entry: bytes, value: bytes) -> tuple[int, bytes]:
     """The time in ms of such a record, and the engine key of its field."""
     return int.from_bytes(entry[10:18], "big"), entry[:9] + EXHASH_FIELD_KIND + value[1:7] + entry[18:]

@@ -137,7 +137,7 @@ async def _key_of(tx: Transaction, wanted: _Range, place: bytes, raw: bytes) -> 
         return None
     if not wanted.everything and not wanted.has(key):
         return None
-    if meta.gone(tx.now_ms) or meta.generation < await tx.generation(keyspace.group_of(key)):
+    if await tx.gone(meta) or meta.generation < await tx.generation(keyspace.group_of(key)):
         return None
     return key
 

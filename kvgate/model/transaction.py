@@ -75,7 +75,9 @@ class Transaction:
         else:
             raw = await self.kv.get(place)
         meta = self._seen[place] = None if raw is None else records.decode(raw)
-        return meta if meta is None or self._lives(meta, generation) else None
+        if meta is None or not self._lives(meta, generation):
+            return None
+        return None if meta.times is not None and await self._emptied(meta) else meta
 
     async def load_many(self, keys: Sequence[bytes]) -> list[Meta | None]:
         """As `load`, for many keys in one round trip."""
@@ -90,11 +92,25 @@ class Transaction:
         metas: list[Meta | None] = []
         for (place, group), raw in zip(places, found[len(wanted) :], strict=True):
             meta = self._seen[place] = None if raw is None else records.decode(raw)
-            metas.append(meta if meta is None or self._lives(meta, generations[group]) else None)
+            lives = meta is not None and self._lives(meta, generations[group])
+            if lives and meta is not None and meta.times is not None:
+                lives = not await self._emptied(meta)
+            metas.append(meta if lives else None)
         return metas
 
     def _lives(self, meta: Meta, generation: int) -> bool:
         return meta.generation >= generation and not meta.gone(self.now_ms)
+
+    async def gone(self, meta: Meta) -> bool:
+        """Whether the key's time is over: `Meta.gone`, or, where its record does not tell, its last field's."""
+        return meta.gone(self.now_ms) or (meta.times is not None and await self._emptied(meta))
+
+    async def _emptied(self, meta: Meta) -> bool:
+        """Whether no field of a big versioned hash is left, by its records of their expiries."""
+        times = meta.times
+        if times is None or times.lasting or meta.outside is None or self.now_ms < times.next:
+            return False
+        return not await self.kv.scan_keys(*keyspace.later_field_expiries(meta.outside.identity, self.now_ms), 1)
 
     async def text(self, meta: Meta) -> bytes:
         """The whole string of a string's meta."""
