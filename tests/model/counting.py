@@ -66,6 +66,9 @@ class Counted:
     def revision(self) -> int:
         return self._txn.revision()
 
+    async def fence(self) -> int:
+        return await self._txn.fence()
+
     async def commit(self) -> None:
         await self._txn.commit()
 

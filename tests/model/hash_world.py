@@ -103,6 +103,9 @@ class Counted:
     def revision(self) -> int:
         return self.txn.revision()
 
+    async def fence(self) -> int:
+        return await self.txn.fence()
+
     async def commit(self) -> None:
         await self.txn.commit()
 

@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+import attrs
 import pytest
 
 from kvgate.model import census
@@ -13,7 +14,7 @@ from kvgate.model import meta as records
 from kvgate.model.check import Check, pairs
 from kvgate.model.elements import Element, decode_element, encode_element
 from kvgate.model.memory import _State
-from kvgate.model.meta import CHUNK, Meta, Outside, StoreHeader
+from kvgate.model.meta import CHUNK, FieldTimes, Meta, Outside, StoreHeader
 from tests.model.world import World, only
 
 Data = dict[bytes, bytes]
@@ -104,6 +105,10 @@ async def test_random_work_is_good() -> None:
                     (b"HSET", key, *fields),
                     (b"HSET", key, b"f" * dice.choice((3, 450)), BIG[: dice.choice((3, 40_000, 70_000))]),
                     (b"HDEL", key, *fields),
+                    (b"EXHSET", key, fields[0], BIG[: dice.choice((3, 70_000))], b"PX", b"%d" % dice.choice((300, 5000))),
+                    (b"EXHMSET", key, *fields),
+                    (b"EXHDEL", key, *fields),
+                    (b"EXHPERSIST", key, fields[0]),
                     (b"RENAME", key, other),
                     (b"COPY", key, other, b"REPLACE"),
                     (b"EXPIRE", key, b"%d" % dice.choice((1, 100))),
@@ -235,6 +240,90 @@ DAMAGE: list[tuple[str, Callable[[Data], Any]]] = [
 @pytest.mark.parametrize(("says", "damage"), DAMAGE, ids=[f"{at}-{says[:40]}" for at, (says, _) in enumerate(DAMAGE)])
 async def test_damage_is_found(says: str, damage: Callable[[Data], Any]) -> None:
     data = finished(await filled())
+    damage(data)
+    found = problems(data)
+    assert any(re.search(says, problem) for problem in found), found
+
+
+# Versioned hashes
+
+
+async def versioned() -> World:
+    """Two of them, of two fields that expire and others that do not: a small one, and a big one with a long value."""
+    world = World()
+    for key, number in ((b"small", 3), (b"big", 200)):
+        await world.ask(b"EXHMSET", key, *[word for each in range(number) for word in (b"f%d" % each, b"v")])
+        await world.ask(b"EXHSET", key, b"first", b"v", b"EX", b"10")
+        await world.ask(b"EXHSET", key, b"last", b"v", b"EX", b"20")
+    await world.ask(b"EXHSET", b"big", b"f0", BIG)
+    assert problems(finished(world)) == []
+    return world
+
+
+async def test_the_census_counts_versioned_hashes() -> None:
+    world = await versioned()
+    await world.ask(b"EXHSET", b"gone", b"f", b"v", b"PX", b"1")
+    world.now += 1
+    found = census.take(_State(finished(world)), world.now)
+    assert {kind: amount.keys for kind, amount in found.types.items()} == {"tairhash-": 2}
+    assert (found.expired.keys, found.garbage.keys, found.with_expiry) == (1, 0, 0)
+    others = sum(len(key) + len(value) for key, value in finished(world).items() if key[:1] in b"GQS")
+    assert sum(part.bytes for part in (*found.groups.values(), found.expired)) + others == found.bytes
+
+
+def field(data: Data, name: bytes = b"first") -> bytes:
+    return ks.field_key(identity(data, b"big"), name, ks.EXHASH_FIELD_KIND)
+
+
+def expiry(data: Data, name: bytes = b"first") -> tuple[bytes, bytes]:
+    return ks.field_expiry(field(data, name), decode_element(data[field(data, name)]).expires)
+
+
+def times(data: Data, key: bytes, **changes: int) -> None:
+    before = meta_of(data, key).times
+    assert before is not None
+    rewrite(data, key, times=attrs.evolve(before, **changes))
+
+
+VERSIONED_DAMAGE: list[tuple[str, Callable[[Data], Any]]] = [
+    ('"small": its fields cannot be read', lambda d: rewrite(d, b"small", payload=b"\x02" + bytes(9))),
+    ('"small": its fields are cut', lambda d: rewrite(d, b"small", payload=meta_of(d, b"small").payload * 2)),
+    ('"small": it is a hash without fields', lambda d: rewrite(d, b"small", payload=b"")),
+    ('"small": 2 of its fields expire, and it says that none do', lambda d: rewrite(d, b"small", times=None)),
+    ('"small": it says that 9 of its fields do not expire, and 3', lambda d: times(d, b"small", lasting=9)),
+    ('"small": it says that no field expires before 2000000000000', lambda d: times(d, b"small", next=2 * 10**12)),
+    ('"small": it says that no field expires after 7', lambda d: times(d, b"small", latest=7)),
+    ('"small": its fields expire at 7, which the index', lambda d: times(d, b"small", next=7)),
+    ('"small": it has a version or flags', lambda d: rewrite(d, b"small", version=1)),
+    ('"plain": it knows of fields that expire', lambda d: rewrite(d, b"plain", times=FieldTimes(5, 5, 0))),
+    ('"big": 2 of its fields expire, and it says that none do', lambda d: rewrite(d, b"big", times=None)),
+    ('"big": it says that 9 of its fields do not expire, and 200', lambda d: times(d, b"big", lasting=9)),
+    ('"big": it says that no field expires before 2000000000000', lambda d: times(d, b"big", next=2 * 10**12)),
+    ('"big": it says that no field expires after 7', lambda d: times(d, b"big", latest=7)),
+    ('"big": it says that it has 202 elements, and there are 201', lambda d: d.pop(field(d))),
+    ('"big": a record that the field .* expires at .* which it does not', lambda d: d.pop(field(d))),
+    ('"big": a record that the field .* expires', lambda d: d.update({field(d): encode_element(Element(b"v"))})),
+    ('"big": field .* and no record says so', lambda d: d.pop(expiry(d)[0])),
+    ('"big": field .*: two records say when it expires', lambda d: d.update([ks.field_expiry(field(d), 7)])),
+    ('"big": record .*: no record of a field.s expiry looks like', lambda d: d.update({expiry(d)[0]: ONE})),
+    ('"big": an element of kind 11', lambda d: moved(d, field(d), ks.field_key(identity(d, b"big"), b"first"))),
+    ('"big": field "xx": it lies at another place', lambda d: moved(d, field(d), field(d, b"f0")[:-2] + b"xx")),
+    (
+        '"big": a chunk of the value .* which no field has',
+        lambda d: d.update({ks.field_key(identity(d, b"big"), b"f0", ks.EXHASH_FIELD_KIND): encode_element(Element())}),
+    ),
+    ('"hash": .* its hash is not a versioned one', lambda d: d.update({first_field(d): encode_element(Element(version=1))})),
+]
+
+
+@pytest.mark.parametrize(
+    ("says", "damage"), VERSIONED_DAMAGE, ids=[f"{at}-{says[:40]}" for at, (says, _) in enumerate(VERSIONED_DAMAGE)]
+)
+async def test_damage_of_versioned_hashes_is_found(says: str, damage: Callable[[Data], Any]) -> None:
+    world = await versioned()
+    await world.ask(b"SET", b"plain", b"v")
+    await world.ask(b"HSET", b"hash", *[b"%d" % each for each in range(400)])
+    data = finished(world)
     damage(data)
     found = problems(data)
     assert any(re.search(says, problem) for problem in found), found
