@@ -10,7 +10,7 @@ from kvgate.errors import NOT_AN_INTEGER, WRONG_TYPE, GateError, syntax_error
 from kvgate.model.meta import STRING, Meta
 from kvgate.model.numbers import INT64_MAX, parse_int64
 from kvgate.model.options import expiry, invalid_expire, option
-from kvgate.model.strings_edit import length, string
+from kvgate.model.strings_edit import equals, string
 from kvgate.model.transaction import Handler, Transaction
 from kvgate.wire.reply import Reply
 
@@ -20,7 +20,7 @@ _DOUBLE_AS_INTEGER: Final = 10**17
 
 async def lock(tx: Transaction, args: list[bytes]) -> Reply:
     """``GATE LOCK name token PX milliseconds`` → ``[token, fence]``, nil while anybody holds it, whoever asks."""
-    expires = _expires(tx, args, "gate|lock")
+    expires = lock_expiry(args, "gate|lock", tx.now_ms)
     if string(await tx.load(args[2])) is not None:
         return None
     await tx.put_string(args[2], args[3], expires)
@@ -29,11 +29,11 @@ async def lock(tx: Transaction, args: list[bytes]) -> Reply:
 
 async def extend(tx: Transaction, args: list[bytes]) -> Reply:
     """``GATE EXTEND name token PX milliseconds`` (from now) → 1, 0 when another holds it, -1 when nobody does."""
-    expires = _expires(tx, args, "gate|extend")
+    expires = lock_expiry(args, "gate|extend", tx.now_ms)
     meta = string(await tx.load(args[2]))
     if meta is None:
         return -1
-    if not await _holds(tx, meta, args[3]):
+    if not await equals(tx, meta, args[3]):
         return 0
     await tx.put(args[2], attrs.evolve(meta, expires=expires))
     return 1
@@ -44,25 +44,21 @@ async def unlock(tx: Transaction, args: list[bytes]) -> Reply:
     meta = string(await tx.load(args[2]))
     if meta is None:
         return -1
-    if not await _holds(tx, meta, args[3]):
+    if not await equals(tx, meta, args[3]):
         return 0
     await tx.remove(args[2])
     return 1
 
 
-def _expires(tx: Transaction, args: list[bytes], command: str) -> int:
-    """The absolute expiry in ms of ``PX milliseconds`` at the end.
+def lock_expiry(args: Sequence[bytes], command: str, now_ms: int) -> int:
+    """The absolute expiry in ms of ``GATE LOCK | EXTEND name token PX milliseconds``. `command` in lower case, for the error.
 
     Raises:
         GateError: another word than PX, no integer, not positive, beyond 64 bits.
     """
     if option(args[4]) != b"PX":
         raise syntax_error()
-    return expiry(args[5], b"PX", command, tx.now_ms)
-
-
-async def _holds(tx: Transaction, meta: Meta, token: bytes) -> bool:
-    return length(meta) == len(token) and await tx.text(meta) == token
+    return expiry(args[5], b"PX", command, now_ms)
 
 
 # ---------------------------------------------------------------------- scripts
@@ -126,7 +122,7 @@ async def _held(tx: Transaction, args: list[bytes], script: _Script) -> tuple[by
     meta = await tx.load(keys[0])
     if meta is not None and meta.type != STRING:
         raise script.failed(WRONG_TYPE, 2)
-    if meta is None or not rest or not await _holds(tx, meta, rest[0]):
+    if meta is None or not rest or not await equals(tx, meta, rest[0]):
         return keys[0], [], None
     return keys[0], rest[1:], meta
 
