@@ -10,7 +10,7 @@ from tests.support.servers import NO_REDIS, Gate, RedisServer, redis_binary
 from tests.tikv.cluster import cluster
 from tests.versioned.cases import NAMESPACE
 
-BACKENDS: Final = ("lmdb", "tikv")
+BACKENDS: Final = ("lmdb", "tikv", "redis", "shards")
 
 _EMBEDDED: Final = """
 [backends.store]

@@ -35,8 +35,8 @@ _SECONDS: Final = (b"1000", b"100000")
 _NO_TIMES: Final = (b"-1", b"x", b"1.5", b"9223372036854775808", b"")
 
 key = st.sampled_from((*[b"@a"] * 6, *[b"@b"] * 3, b"@c"))
-field = st.sampled_from((*[b"f"] * 5, b"g", b"g", b"h", b"", b"\x00\xff"))
-value = st.sampled_from((*[b"a", b"b", b"10"] * 5, *_VALUES))
+field = st.sampled_from((*[b"f"] * 5, b"g", b"g", b"h", b"n7", b"", b"\x00\xff"))
+value = st.sampled_from((*[b"a", b"b", b"10"] * 5, *[b"@5000"] * 2, *_VALUES))
 tail = st.sampled_from((*_VALUES[:-2], b"@1500"))
 """What is appended: however often, the value stays below what every store takes."""
 _any_integer = st.integers(-(2**63), 2**63 - 1).map(lambda n: b"%d" % n)
@@ -134,6 +134,11 @@ STRINGS: Final[dict[str, Commands]] = {
     "EXGAE": seq("EXGAE", key, st.one_of(_time, _time, seq("KEEPTTL", st.just(b"1")), seq("VER", version))),
 }
 _pairs = st.lists(seq(field, value), min_size=1, max_size=4).map(_joined)
+def _crowd(size: int) -> Command:
+    """Fields around the number at which a store changes how it keeps a hash."""
+    return tuple(word for at in range(size) for word in (b"n%d" % at, b"%d" % at))
+
+
 _row = seq(field, value, st.one_of(good_version, version), st.sampled_from((*_SECONDS * 6, b"-1", b"x")))
 _rows = st.lists(_row, min_size=1, max_size=3).map(_joined)
 _fields = st.lists(field, min_size=1, max_size=3).map(tuple)
@@ -144,6 +149,7 @@ HASHES: Final[dict[str, Commands]] = {
     "EXHSET, a number": seq("EXHSET", key, field, st.one_of(integer, number), _some(_field_expiry, _field_version)),
     "EXHSETNX": seq("EXHSETNX", key, field, value),
     "EXHMSET": seq("EXHMSET", key, _pairs),
+    "EXHMSET, a crowd": seq("EXHMSET", key, st.sampled_from((127, 140)).map(_crowd)),
     "EXHMSETWITHOPTS": seq("EXHMSETWITHOPTS", key, _rows),
     "EXHEXPIRE": seq("EXHEXPIRE", key, field, st.sampled_from((*_SECONDS * 6, b"0", *_NO_TIMES)), _when),
     "EXHPEXPIRE": seq("EXHPEXPIRE", key, field, st.sampled_from((*[b"1000000"] * 6, b"0", b"-1", b"x")), _when),

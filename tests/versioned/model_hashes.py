@@ -45,7 +45,7 @@ def _write(model: Model, key: bytes, name: bytes, value: bytes, wanted: Wanted) 
 
 
 def _count(field: Field, wanted: Wanted) -> None:
-    field.version = wanted[1] if wanted[0] in ("ABS", "GT") else field.version + 1
+    field.version = wanted[1] if wanted[0] in ("ABS", "GT") else (field.version + 1 + 2**63) % 2**64 - 2**63
 
 
 def _check(field: Field | None, wanted: Wanted) -> None:
