@@ -6,7 +6,7 @@ from weakref import WeakKeyDictionary
 
 import attrs
 
-from kvgate.backend import INTERNAL_PREFIX, Backend, InPlace, PassThrough, Queueing, Topology
+from kvgate.backend import INTERNAL_PREFIX, Backend, InPlace, Located, PassThrough, Queueing, Topology
 from kvgate.commands.resp3 import in_resp3
 from kvgate.commands.spec import CommandSpec
 from kvgate.errors import no_namespace, no_perm_key
@@ -17,6 +17,7 @@ from kvgate.policy.users import User
 from kvgate.routing.configuration import Configuration
 from kvgate.routing.namespaces import Namespace
 from kvgate.routing.slots import hash_text
+from kvgate.server.difference import location
 from kvgate.wire.reply import Raw
 from kvgate.wire.request import encode_request
 
@@ -37,6 +38,12 @@ class Place:
     backend: Backend
     shard: Shard | None
     """None: the backend is no store that speaks RESP."""
+
+    def joins(self, other: "Place") -> bool:
+        """Whether one transaction has both: on one shard, or on one store, be it under the names of two backends."""
+        if self.backend is other.backend or self.shard is not None:
+            return self.shard is other.shard and self.backend is other.backend
+        return isinstance(self.backend, Located) and location(self.backend) == location(other.backend)
 
     def speaks(self, proto: int) -> bool:
         """Whether its store answers in a protocol."""

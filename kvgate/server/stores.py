@@ -44,7 +44,7 @@ def to_stores(
     if session.watch is not None and watch.takes(gate, client, spec, args, frame, found):
         return
     first = found[0][1]
-    if len(found) == 1 or all(place.backend is first.backend and place.shard is first.shard for _, place in found):
+    if len(found) == 1 or all(place.joins(first) for _, place in found):
         if first.shard is not None:
             _forward(gate, client, user, spec, args, frame, first, now)
             return

@@ -71,7 +71,7 @@ def queue(
             raise not_supported("multi", place.backend.name, place.backend.type)
         if multi.target is None:
             multi.target = place
-        if place.backend is not multi.target.backend or place.shard is not multi.target.shard:
+        if not place.joins(multi.target):
             raise cross_slot()
     if session.watch is not None and multi.target is not None and not session.watch.broken:
         session.watch.must_hold(multi.target)
@@ -92,13 +92,16 @@ def _check_again(gate: "Dispatcher", user: User, session: Session, multi: Multi)
     if unchanged or multi.aborted or (session.watch is not None and session.watch.broken):
         return
     multi.places = gate.places
+    places: list[Place] = []
     try:
         for queued in multi.commands:
             if not user.allows(queued.spec):
                 raise no_perm_command(queued.spec.lower, user.name)
-            for _, place in located(gate.places, user, queued.spec, queued.args):
-                if place.backend is not multi.target.backend or place.shard is not multi.target.shard:
-                    multi.aborted = True
+            places += [place for _, place in located(gate.places, user, queued.spec, queued.args)]
+        if all(place.joins(multi.target) for place in places):
+            multi.target = places[0] if places else multi.target  # its backend may have another name now
+        else:
+            multi.aborted = True
     except GateError:
         multi.aborted = True
 

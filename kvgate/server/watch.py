@@ -49,7 +49,7 @@ class Watch:
         Raises:
             GateError: CROSSSLOT.
         """
-        if place.backend is not self.place.backend or place.shard is not self.place.shard:
+        if not place.joins(self.place):
             raise cross_slot()
 
 
@@ -176,7 +176,7 @@ def _watch(gate: "Dispatcher", client: Client, spec: CommandSpec, args: list[byt
         return
     found = located(gate.places, session.user, spec, args)
     place = found[0][1]
-    if any(other.backend is not place.backend or other.shard is not place.shard for _, other in found):
+    if not all(other.joins(place) for _, other in found):
         raise cross_slot()
     if session.watch is not None:
         session.watch.must_hold(place)
