@@ -86,9 +86,11 @@ def _backends(
             options.wrong("type", str(error.args[0]))
             continue
         backend = prepare(found, name, rest, base, mistakes)
-        if backend is not None:
+        if backend is None:
+            largest[name] = found.defaults.get("max_value")
+        else:
             prepared[name] = backend
-        largest[name] = found.defaults.get("max_value")
+            largest[name] = backend.max_value
     return settings, largest, prepared
 
 

@@ -89,6 +89,14 @@ def test_the_contract_s_example() -> None:
     assert (found.path, found.warnings) == (None, ())
 
 
+def test_a_backend_s_own_limit_of_values_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.routing.stores.Embedded.max_value", 5000)
+    found = parse(CONTRACT.encode(), BASE).namespaces
+    assert found.default is not None
+    assert found.default.max_value == 5000
+    assert found.rules[0].max_value == 5000  # on another backend of the same class
+
+
 def test_backends_are_prepared_by_their_adapters() -> None:
     backends = prepare_backends(parse(CONTRACT.encode(), BASE))
     assert {name: backend.type for name, backend in backends.items()} == {

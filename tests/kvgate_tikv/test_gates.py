@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.server.test_embedded_transactions import DIALOGUES
-from tests.support.resp import Closed
+from tests.support.resp import Arg, Closed
 from tests.support.servers import Gate, RedisServer, wait_for
 from tests.tikv.cluster import Cluster
 
@@ -18,9 +18,21 @@ type = "tikv"
 pd = [{pd}]
 prefix = "{prefix}"
 
+[backends.audit]
+type = "tikv"
+pd = [{pd}]
+prefix = "{prefix}"
+max_value = "200kb"
+
+[backends.elsewhere]
+type = "tikv"
+pd = [{pd}]
+prefix = "{prefix}else"
+
 [namespaces]
 "Bank.Ledger" = "ledger"
-"Bank.Audit" = "ledger"
+"Bank.Audit" = "audit"
+"Bank.Else" = "elsewhere"
 default = "ledger"
 """
 
@@ -125,6 +137,33 @@ def _write_blocks(gate: Gate, kill_after: int) -> int:
                     done += 1
             except (Closed, OSError):
                 return done
+
+
+def test_two_backends_on_one_place_are_one_store(pair: list[Gate]) -> None:
+    x, y, other = "Bank.Ledger:x", "Bank.Audit:y", "Bank.Else:z"
+    with pair[0].client() as client, pair[1].client() as another:
+        client.cmd("FLUSHDB")
+        block: list[list[Arg]] = [["MULTI"], ["SET", x, 1], ["SET", y, 2], ["MGET", y, x], ["EXEC"]]
+        assert client.pipeline(block)[-1] == [b"OK", b"OK", [b"2", b"1"]]
+        assert client.cmd("MSETNX", x, 5, "Bank.Audit:new", 6) == 0
+        assert client.cmd("EXISTS", "Bank.Audit:new") == 0
+        assert client.cmd("MSETNX", "k", 5, "Bank.Audit:new", 6) == 1
+        assert client.cmd("COPY", x, "Bank.Audit:c") == 1
+        assert client.cmd("RENAME", "Bank.Audit:c", "Bank.Ledger:d") == b"OK"
+        assert another.cmd("MGET", "Bank.Audit:c", "Bank.Ledger:d", x, y) == [None, b"1", b"1", b"2"]
+        for changed, outcome in ((x, None), (y, None), ("Bank.Audit:unwatched", [b"OK"])):
+            assert client.cmd("WATCH", x, y) == b"OK"
+            another.cmd("INCR", changed)
+            assert client.pipeline([["MULTI"], ["SET", y, 7], ["EXEC"]])[-1] == outcome
+        for first, second in ((x, other), (other, y)):
+            *_, queued, end = client.pipeline([["MULTI"], ["SET", first, 1], ["SET", second, 1], ["EXEC"]])
+            assert str(queued).startswith("CROSSSLOT ")
+            assert str(end).startswith("EXECABORT ")
+        assert str(client.ask("RENAME", y, other)).startswith("CROSSSLOT ")
+        client.cmd("WATCH", x)
+        assert str(client.ask("WATCH", other)).startswith("CROSSSLOT ")
+        assert str(client.ask("APPEND", x, "v" * 150_000)).startswith("ERR ")
+        assert client.cmd("APPEND", y, "v" * 150_000) == 150_001  # each with the limits of its own
 
 
 def test_info_says_how_it_is(pair: list[Gate]) -> None:

@@ -25,9 +25,14 @@ type = "tikv"
 pd = [{pd}]
 prefix = "{prefix}"
 
+[backends.audit]
+type = "tikv"
+pd = [{pd}]
+prefix = "{prefix}"
+
 [namespaces]
 "Bank.Ledger" = "ledger"
-"Bank.Audit" = "ledger"
+"Bank.Audit" = "audit"
 """
 LMDB: Final = """
 [backends.local]
@@ -65,7 +70,7 @@ class Outcome:
 
 
 def tikv_gates(tikv: Cluster, number: int = 2) -> list[Gate]:
-    """Gates on one new store, not started yet."""
+    """Gates on one new store, not started yet. Its two namespaces lie on two ``[backends.*]`` that are one place."""
     pd = ", ".join(f'"{address}"' for address in tikv.pd)
     config = TIKV.format(pd=pd, prefix=tikv.prefix)
     return [Gate(config) for _ in range(number)]

@@ -12,7 +12,7 @@ class Embedded:
     """A backend that is no pass-through."""
 
     type = "lmdb"
-    max_value = 1 << 20
+    max_value = 1000
 
     def __init__(self, name: str, capabilities: frozenset[str]) -> None:
         self.name = name
