@@ -9,8 +9,8 @@ import attrs
 from kvgate.model.meta import Outside, UnreadableRecordError
 
 _EXPIRES, _LONG, _OUT, _VERSION = 0x01, 0x02, 0x04, 0x08
-_OPTIONAL: Final = {0: 0, _EXPIRES: 8, _VERSION: 8, _EXPIRES | _VERSION: 16}
-"""Bytes of the optional fields in a small versioned hash, by flags."""
+_NAMES: Final = {0: 5, _EXPIRES: 13, _VERSION: 13, _EXPIRES | _VERSION: 21}
+"""Bytes of a field of a small versioned hash before its name, by flags: these, expiry, version, length."""
 _U32 = struct.Struct(">I")
 _U64 = struct.Struct(">Q")
 _I64 = struct.Struct(">q")  # a version is stored as a u64; one above 2**63 - 1 is a count that went over its end
@@ -146,46 +146,84 @@ def count_small(payload: bytes) -> int:
 # ---------------------------------------------------------------------- small versioned hashes
 
 
-def encode_versioned(fields: Mapping[bytes, Element]) -> bytes:
-    """The payload of a small versioned hash's meta."""
-    parts: list[bytes] = []
-    for name, element in fields.items():
-        flags = 0
-        if element.expires:
-            flags |= _EXPIRES
-        if element.version:
-            flags |= _VERSION
-        parts.append(flags.to_bytes(1, "big"))
-        if element.expires:
-            parts.append(_U64.pack(element.expires))
-        if element.version:
-            parts.append(_I64.pack(element.version))
-        parts += (_U32.pack(len(name)), name, _U32.pack(len(element.value)), element.value)
-    return b"".join(parts)
+def versioned_record(name: bytes, element: Element) -> bytes:
+    """The bytes of one field in a small versioned hash."""
+    flags, optional = 0, b""
+    if element.expires:
+        flags, optional = _EXPIRES, _U64.pack(element.expires)
+    if element.version:
+        flags |= _VERSION
+        optional += _I64.pack(element.version)
+    value = element.value
+    return b"".join((flags.to_bytes(1, "big"), optional, _U32.pack(len(name)), name, _U32.pack(len(value)), value))
 
 
-def _walk_versioned(payload: bytes) -> Iterator[tuple[int, int, int, int]]:
-    """As `_walk`, and before it where the field's flags are."""
+def split_versioned(payload: bytes) -> dict[bytes, bytes]:
+    """The fields of a small versioned hash with their bytes, in the order in which they came: only the few that a command is
+    about are worth being decoded.
+
+    Raises:
+        UnreadableRecordError: for a flag that this program does not know.
+    """
+    records: dict[bytes, bytes] = {}
     at, end = 0, len(payload)
     while at < end:
-        flags = payload[at]
-        if flags not in _OPTIONAL:
-            raise UnreadableRecordError(f"a field with the flags {flags:#x}")
-        head, name = at, at + 5 + _OPTIONAL[flags]
+        name = at + _names_offset(payload[at])
         name_end = name + int.from_bytes(payload[name - 4 : name], "big")
-        at = name_end + 4 + int.from_bytes(payload[name_end : name_end + 4], "big")
-        yield head, name, name_end, at
+        next_at = name_end + 4 + int.from_bytes(payload[name_end : name_end + 4], "big")
+        records[payload[name:name_end]] = payload[at:next_at]
+        at = next_at
+    return records
 
 
-def _versioned(payload: bytes, head: int, name_end: int, end: int) -> Element:
-    flags, expires, version = payload[head], 0, 0
-    at = head + 1
-    if flags & _EXPIRES:
-        (expires,) = _U64.unpack_from(payload, at)
-        at += 8
-    if flags & _VERSION:
-        (version,) = _I64.unpack_from(payload, at)
-    return Element(payload[name_end + 4 : end], expires=expires, version=version)
+def _names_offset(flags: int) -> int:
+    """Bytes of a field before its name."""
+    offset = _NAMES.get(flags)
+    if offset is None:
+        raise UnreadableRecordError(f"a field with the flags {flags:#x}")
+    return offset
+
+
+def find_versioned(payload: bytes, field: bytes) -> bytes | None:
+    """The bytes of one field of a small versioned hash, None when it has none.
+
+    Raises:
+        UnreadableRecordError: for a flag that this program does not know.
+    """
+    if field not in payload:
+        return None
+    at, end = 0, len(payload)
+    while at < end:
+        name = at + _names_offset(payload[at])
+        name_end = name + int.from_bytes(payload[name - 4 : name], "big")
+        next_at = name_end + 4 + int.from_bytes(payload[name_end : name_end + 4], "big")
+        if payload[name:name_end] == field:
+            return payload[at:next_at]
+        at = next_at
+    return None
+
+
+def record_expires(record: bytes) -> int:
+    """When such a field expires, 0 for never."""
+    return int.from_bytes(record[1:9], "big") if record[0] & _EXPIRES else 0
+
+
+def record_value(name: bytes, record: bytes) -> bytes:
+    """The value of such a field."""
+    return record[_NAMES[record[0]] + len(name) + 4 :]
+
+
+def record_element(name: bytes, record: bytes) -> Element:
+    """All of such a field."""
+    version = 0
+    if record[0] & _VERSION:
+        (version,) = _I64.unpack_from(record, _NAMES[record[0]] - 12)
+    return Element(record_value(name, record), expires=record_expires(record), version=version)
+
+
+def encode_versioned(fields: Mapping[bytes, Element]) -> bytes:
+    """The payload of a small versioned hash's meta."""
+    return b"".join(versioned_record(name, element) for name, element in fields.items())
 
 
 def decode_versioned(payload: bytes) -> dict[bytes, Element]:
@@ -194,18 +232,4 @@ def decode_versioned(payload: bytes) -> dict[bytes, Element]:
     Raises:
         UnreadableRecordError: for a flag that this program does not know.
     """
-    return {
-        payload[name:name_end]: _versioned(payload, head, name_end, end)
-        for head, name, name_end, end in _walk_versioned(payload)
-    }
-
-
-def find_versioned(payload: bytes, field: bytes) -> Element | None:
-    """One field of a small versioned hash, None when it has none."""
-    if field not in payload:
-        return None
-    size = len(field)
-    for head, name, name_end, end in _walk_versioned(payload):
-        if name_end - name == size and payload[name:name_end] == field:
-            return _versioned(payload, head, name_end, end)
-    return None
+    return {name: record_element(name, record) for name, record in split_versioned(payload).items()}

@@ -3,13 +3,13 @@
 Reading them is `kvgate.model.fields`. What is written where says docs/keyspace.md, "M", "D" and "X".
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Final
 
 import attrs
 
 from kvgate.model import fields, keyspace
-from kvgate.model.elements import Element, decode_element, encode_versioned
+from kvgate.model.elements import Element, decode_element, record_element, record_expires, versioned_record
 from kvgate.model.field_writes import SMALL_BYTES, SMALL_FIELDS, drop_value, new_id, put_element
 from kvgate.model.meta import EXHASH, FieldTimes, Meta, Outside
 from kvgate.model.transaction import Transaction
@@ -41,22 +41,29 @@ async def count(tx: Transaction, meta: Meta) -> int:
 class Edit:
     """Some fields of one versioned hash: read together (`edit`), changed one by one, written together."""
 
-    __slots__ = ("_changed", "_found", "_key", "_meta", "_stored", "_tx")
+    __slots__ = ("_changed", "_key", "_meta", "_small", "_stored", "_tx")
 
     def __init__(
-        self, tx: Transaction, key: bytes, meta: Meta, found: dict[bytes, Element], stored: dict[bytes, Element]
+        self, tx: Transaction, key: bytes, meta: Meta, small: dict[bytes, bytes], stored: dict[bytes, Element]
     ) -> None:
-        """`found`: fields that are there; of a big hash `stored`: those that have a record, whose time may have come."""
+        """`small`: all fields of a small hash, with their bytes; `stored`: named fields of a big one that have a record, whose
+        time may have come."""
         self._tx = tx
         self._key = key
         self._meta = meta
-        self._found = found
+        self._small = small
         self._stored = stored
         self._changed: dict[bytes, Element | None] = {}
 
     def get(self, name: bytes) -> Element | None:
         """The field as it is now, None when there is none; its value may lie outside."""
-        return self._changed[name] if name in self._changed else self._found.get(name)
+        if name in self._changed:
+            return self._changed[name]
+        record = self._small.get(name)
+        if record is not None:
+            return record_element(name, record)
+        element = self._stored.get(name)
+        return None if element is None or element.gone(self._tx.now_ms) else element
 
     async def value(self, element: Element) -> bytes:
         """The whole value of a field that was read."""
@@ -84,19 +91,23 @@ class Edit:
             await self._save_elements(self._meta.outside)
 
     async def _save_small(self) -> None:
-        known, meta = self._found | self._changed, self._meta
-        left = {name: element for name, element in known.items() if element is not None}
-        if not left:
+        records, meta = self._small, self._meta
+        for name, new in self._changed.items():
+            if new is None:
+                records.pop(name, None)
+            else:
+                records[name] = versioned_record(name, new)
+        if not records:
             await self._tx.remove(self._key)
             return
-        times = _times(left.values(), meta.times, self._tx.now_ms)
-        if len(left) <= SMALL_FIELDS and len(payload := encode_versioned(left)) <= SMALL_BYTES:
+        times = _times(records.values(), meta.times, self._tx.now_ms)
+        if len(records) <= SMALL_FIELDS and len(payload := b"".join(records.values())) <= SMALL_BYTES:
             await self._tx.put(self._key, attrs.evolve(meta, payload=payload, times=times))
             return
         identity = new_id()
-        for name, element in left.items():
-            _exchange(self._tx, identity, name, None, element)
-        place = Outside(identity, len(left), 0)
+        for name, record in records.items():
+            _exchange(self._tx, identity, name, None, record_element(name, record))
+        place = Outside(identity, len(records), 0)
         await self._tx.put(self._key, attrs.evolve(meta, payload=b"", outside=place, times=times))
 
     async def _save_elements(self, place: Outside) -> None:
@@ -131,7 +142,7 @@ async def edit(tx: Transaction, key: bytes, meta: Meta | None, names: Iterable[b
     for name, raw in zip(distinct, raws, strict=True):
         if raw is not None:
             stored[name] = decode_element(raw)
-    return Edit(tx, key, meta, {name: each for name, each in stored.items() if not each.gone(tx.now_ms)}, stored)
+    return Edit(tx, key, meta, {}, stored)
 
 
 def _exchange(tx: Transaction, identity: int, name: bytes, old: Element | None, new: Element | None) -> None:
@@ -150,16 +161,12 @@ def _exchange(tx: Transaction, identity: int, name: bytes, old: Element | None, 
         tx.kv.delete(key)
 
 
-def _times(elements: Iterable[Element], before: FieldTimes | None, now_ms: int) -> FieldTimes | None:
+def _times(records: Collection[bytes], before: FieldTimes | None, now_ms: int) -> FieldTimes | None:
     """What the meta of a small hash says of the expiries of its fields."""
-    lasting, first, latest = 0, _NEVER, 0
-    for element in elements:
-        if element.expires:
-            first, latest = min(first, element.expires), max(latest, element.expires)
-        else:
-            lasting += 1
-    if not latest:
+    expiries = [expires for expires in map(record_expires, records) if expires]
+    if not expiries:
         return None
+    first, latest, lasting = min(expiries), max(expiries), len(records) - len(expiries)
     if before is not None and now_ms < before.next < first:
         first = before.next  # the entry of the index stays as it is; the sweeper looks at the hash once more than it must
     return FieldTimes(first, latest, lasting)
@@ -176,7 +183,7 @@ async def sweep(tx: Transaction, key: bytes, meta: Meta, most: int, over: Callab
     left = fields.living(tx, meta)
     if left:
         times = _times(left.values(), None, tx.now_ms)
-        await tx.put(key, attrs.evolve(meta, payload=encode_versioned(left), times=times))
+        await tx.put(key, attrs.evolve(meta, payload=b"".join(left.values()), times=times))
     else:
         await tx.remove(key)
     return 1

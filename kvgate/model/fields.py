@@ -18,9 +18,12 @@ from kvgate.model.elements import (
     decode_element,
     decode_small,
     decode_value,
-    decode_versioned,
     find_small,
     find_versioned,
+    record_element,
+    record_expires,
+    record_value,
+    split_versioned,
 )
 from kvgate.model.meta import EXHASH, HASH, Meta, Outside
 from kvgate.model.transaction import Transaction
@@ -72,27 +75,27 @@ def element_key(meta: Meta, place: Outside, field: bytes) -> bytes:
     return keyspace.field_key(place.identity, field, KINDS[meta.type])
 
 
-def living(tx: Transaction, meta: Meta) -> dict[bytes, Element]:
-    """The fields of a small versioned hash."""
-    found = decode_versioned(meta.payload)
+def living(tx: Transaction, meta: Meta) -> dict[bytes, bytes]:
+    """The fields of a small versioned hash with their bytes."""
+    records = split_versioned(meta.payload)
     if meta.times is None or tx.now_ms < meta.times.next:
-        return found
-    return {name: element for name, element in found.items() if not element.gone(tx.now_ms)}
+        return records
+    return {name: record for name, record in records.items() if not 0 < record_expires(record) <= tx.now_ms}
 
 
 def _small(tx: Transaction, meta: Meta) -> dict[bytes, bytes]:
     """The fields of a small hash, in the order in which they came."""
     if meta.type == HASH:
         return decode_small(meta.payload)
-    return {name: element.value for name, element in living(tx, meta).items()}
+    return {name: record_value(name, record) for name, record in living(tx, meta).items()}
 
 
 def _find(tx: Transaction, meta: Meta, field: bytes) -> bytes | None:
     """One field of a small hash."""
     if meta.type == HASH:
         return find_small(meta.payload, field)
-    element = find_versioned(meta.payload, field)
-    return None if element is None or element.gone(tx.now_ms) else element.value
+    record = find_versioned(meta.payload, field)
+    return None if record is None or 0 < record_expires(record) <= tx.now_ms else record_value(field, record)
 
 
 async def get(tx: Transaction, meta: Meta, field: bytes) -> bytes | None:
@@ -121,7 +124,7 @@ async def find_many(tx: Transaction, meta: Meta, fields: Sequence[bytes]) -> lis
     """The elements of fields of a versioned hash, None for those that it does not have; long values are not read."""
     if meta.outside is None:
         known = living(tx, meta)
-        return [known.get(field) for field in fields]
+        return [record_element(field, known[field]) if field in known else None for field in fields]
     place = meta.outside
     found = []
     for raw in await tx.kv.get_many([element_key(meta, place, field) for field in fields]):
@@ -133,8 +136,8 @@ async def find_many(tx: Transaction, meta: Meta, fields: Sequence[bytes]) -> lis
 async def find(tx: Transaction, meta: Meta, field: bytes) -> Element | None:
     """As `find_many`, one field."""
     if meta.outside is None:
-        element = find_versioned(meta.payload, field)
-        return None if element is None or element.gone(tx.now_ms) else element
+        record = find_versioned(meta.payload, field)
+        return None if record is None or 0 < record_expires(record) <= tx.now_ms else record_element(field, record)
     return (await find_many(tx, meta, [field]))[0]
 
 
@@ -207,7 +210,7 @@ async def elements(tx: Transaction, meta: Meta) -> list[tuple[bytes, Element]]:
         GateError: they are too much for one reply.
     """
     if meta.outside is None:
-        return list(living(tx, meta).items())
+        return [(name, record_element(name, record)) for name, record in living(tx, meta).items()]
     tx.expects(meta.outside.size)
     start, end = _all(meta, meta.outside)
     found: list[tuple[bytes, Element]] = []
@@ -259,8 +262,8 @@ async def all_bulks(tx: Transaction, meta: Meta, *, names: bool, values: bool, v
     number, is_map = names + values + versions, names and values and not versions
     if meta.outside is None:
         if versions:
-            known = living(tx, meta)
-            return Bulks(len(known) * number, [_with_versions(known.items())])
+            known = await elements(tx, meta)
+            return Bulks(len(known) * number, [_with_versions(known)])
         small = _small(tx, meta)
         return Bulks(len(small) * number, [_strings(small.items(), names=names, values=values)], is_map)
     tx.expects(meta.outside.size)
