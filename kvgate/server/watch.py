@@ -3,11 +3,13 @@
 On a backend that is no store of its own protocol the gate remembers the keys' revisions instead, and EXEC compares them.
 """
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 import trio
 
-from kvgate.backend import BrokenUpstream, OwnConnection, Transactional
+from kvgate.backend import BrokenUpstream, Command, OwnConnection, Transactional
+from kvgate.commands.scripts import served_as
 from kvgate.commands.spec import Action, CommandSpec
 from kvgate.errors import GateError, cross_slot, in_doubt, not_supported, try_again
 from kvgate.lane.client import Client
@@ -143,9 +145,18 @@ def _ended(error: BrokenUpstream | trio.TooSlowError, budget: float) -> str:
 def takes(
     gate: "Dispatcher", client: Client, spec: CommandSpec, args: list[bytes], frame: bytes, found: "list[tuple[int, Place]]"
 ) -> bool:
-    """Run a command on the watched connection if its keys lie on that shard; whether they do."""
+    """Run a command on the watched connection if its keys lie on that shard, or, where revisions are watched, one on watched
+    keys that were missing; whether it is one of those."""
     session: Session = client.session
     watch = session.watch
+    if isinstance(watch, Revisions):
+        missing = {args[at]: 0 for at, _ in found if watch.seen.get(args[at]) == 0}
+        if not missing or watch.broken or not all(place.joins(watch.place) for _, place in found):
+            return False
+        keys = tuple(at for at, _ in found)
+        command = Command(args, served_as(spec, args), keys, frame)
+        gate.tasks.alone(client, _still_missing, gate, client, watch, missing, command)
+        return True
     if not isinstance(watch, Connected):
         return False
     here = [place.backend is watch.place.backend and place.shard is watch.place.shard for _, place in found]
@@ -157,6 +168,19 @@ def takes(
         raise cross_slot()
     gate.tasks.alone(client, _ask, gate, client, watch, spec, args, frame)
     return True
+
+
+async def _still_missing(
+    gate: "Dispatcher", client: Client, watch: Revisions, missing: Mapping[bytes, int], command: Command
+) -> Raw | Reply:
+    """A command on watched keys that were missing. They are missing still, in the transaction that the command runs in, or
+    EXEC will answer nil: keys that others make, the client sees, and others remove again have no revision that would tell."""
+    session: Session = client.session
+    replies = await watch.backend.execute_block([command], missing, gate.execution.context(session))
+    if replies is not None:
+        return replies[0]
+    watch.broken = True
+    return (await gate.execution.execute(watch.place.backend, [command], session))[0]
 
 
 async def _ask(
