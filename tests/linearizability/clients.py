@@ -152,8 +152,10 @@ def single_keys(keys: Keys) -> list[Act]:
             client.do(b"GET", key)
         elif chance < 0.7:
             client.do(b"SET", key, client.value())
-        else:
+        elif chance < 0.9:
             client.do(b"SET", key, client.value(), b"GET")
+        else:
+            client.do(b"DEL", key)
 
     def compared(client: Client) -> None:
         """A change that is made only if the key is as it was."""
