@@ -176,8 +176,8 @@ def _times(records: Collection[bytes], before: FieldTimes | None, now_ms: int) -
 
 
 async def sweep(tx: Transaction, key: bytes, meta: Meta, most: int, over: Callable[[], bool]) -> int:
-    """Remove fields whose time has come: some, when there are more than `most` or `over` says that the time is up; how many
-    records were looked at. The hash's next entry in the index says when there is more to do; that may be now."""
+    """Remove fields whose time has come: some, when they are more than about `most` records or `over` says that time is up; how
+    many records were written. The hash's next entry in the index says when there is more to do; that may be now."""
     if meta.outside is not None:
         return await _sweep_elements(tx, key, meta, meta.outside, most, over)
     left = fields.living(tx, meta)
@@ -193,30 +193,32 @@ async def _sweep_elements(
     tx: Transaction, key: bytes, meta: Meta, place: Outside, most: int, over: Callable[[], bool]
 ) -> int:
     start, end = keyspace.field_expiries(place.identity, tx.now_ms)
-    removed, limit = 0, fields.PAGE
+    size, deleted, limit = place.size, 1, fields.PAGE
     while True:
         due = await tx.kv.scan(start, end, limit)
-        await _remove_due(tx, place, due)
-        removed += len(due)
+        size -= len(due)
+        deleted += await _remove_due(tx, place, due)
         start = due[-1][0] + b"\x00" if due else start
-        if len(due) < limit or removed >= most or over():
+        if len(due) < limit or deleted >= most or over():
             break
-    size = place.size - removed
     if not size:
         await tx.remove(key)
-        return removed + 1
+        return deleted
     following = await tx.kv.scan_keys(start, keyspace.later_field_expiries(place.identity, tx.now_ms)[1], 1)
     times = None
     if following and meta.times is not None:
         times = attrs.evolve(meta.times, next=keyspace.expiring_field(following[0], bytes(7))[0])
     await tx.put(key, attrs.evolve(meta, outside=attrs.evolve(place, size=size), times=times))
-    return removed + 1
+    return deleted
 
 
-async def _remove_due(tx: Transaction, place: Outside, due: Sequence[tuple[bytes, bytes]]) -> None:
+async def _remove_due(tx: Transaction, place: Outside, due: Sequence[tuple[bytes, bytes]]) -> int:
+    """Remove the fields that these records of expiries name; how many records that are."""
+    deleted = 2 * len(due)
     elements = [keyspace.expiring_field(*entry)[1] for entry in due]
     for (entry, _), element, raw in zip(due, elements, await tx.kv.get_many(elements), strict=True):
         tx.kv.delete(entry)
         tx.kv.delete(element)
         if raw is not None:
-            drop_value(tx, place.identity, decode_element(raw))
+            deleted += drop_value(tx, place.identity, decode_element(raw))
+    return deleted

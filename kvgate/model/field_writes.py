@@ -151,8 +151,9 @@ def put_element(tx: Transaction, identity: int, key: bytes, name: bytes, element
     tx.kv.put(key, encode_element(element))
 
 
-def drop_value(tx: Transaction, identity: int, element: Element) -> None:
-    """Remove the chunks of an element's value."""
-    if element.outside is not None:
-        for chunk in chunk_keys(identity, element.outside):
-            tx.kv.delete(chunk)
+def drop_value(tx: Transaction, identity: int, element: Element) -> int:
+    """Remove the chunks of an element's value; how many there are."""
+    chunks = [] if element.outside is None else chunk_keys(identity, element.outside)
+    for chunk in chunks:
+        tx.kv.delete(chunk)
+    return len(chunks)
