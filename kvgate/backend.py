@@ -121,6 +121,9 @@ class SharedConnections(Protocol):
             GateError: ``TRYAGAIN`` when it was not executed, ``INDOUBT`` when that is unknown (never for `readonly`).
         """
 
+    def generation(self, shard: int) -> float:
+        """Another number after a connection to the shard was made anew: the process there may be another one."""
+
 
 class OwnConnection(Protocol):
     """An upstream connection that one client has for itself for a while."""
@@ -225,6 +228,49 @@ class Transactional(Protocol):
         """
 
 
+class NotKnownYet(Exception):  # noqa: N818 - what a caller waits for, no error to show
+    """What a store can do by itself was not asked yet, or it is away."""
+
+
+@attrs.frozen(slots=True)
+class Rewritten:
+    """What a pass-through store is asked instead of a client's own bytes."""
+
+    frame: bytes
+    """One request."""
+    convert: Callable[[bytes], bytes]
+    """Makes the client's reply of the store's, in the protocol of the connection; errors may pass as they are."""
+    flat: bool = False
+    """Whether the reply has the form of RESP2 in RESP3 too: a script ran the command."""
+    known: bytes = b""
+    """The reply where it is known already; then nothing is to be sent."""
+
+
+@runtime_checkable
+class Rewriting(Protocol):
+    """A pass-through backend that serves commands which its stores lack, by requests of its own on the client's own line."""
+
+    def has(self, spec: CommandSpec, shard: int) -> bool:
+        """Whether the shard has the command itself. Raises `NotKnownYet`."""
+
+    def rewrite(self, spec: CommandSpec, args: Sequence[bytes], *, shard: int, versioned: bool) -> Rewritten | None:
+        """What is to be sent for a checked command, None for the client's own bytes. `versioned`: a namespace of its keys has
+        ``versioned = true``. Raises `NotKnownYet`."""
+
+    def may_rewrite(self, spec: CommandSpec, *, versioned: bool) -> bool:
+        """Whether there are requests with this command that `rewrite` changes, on any shard. For SET False: those are the
+        ones with the word IFEQ, which the lane looks for (`looks_for_ifeq`)."""
+
+    looks_for_ifeq: bool
+    """Whether a SET … IFEQ must not pass the lane unseen."""
+
+    async def find_out(self, shard: int, deadline: float) -> None:
+        """Ask the shard what it has; afterwards nothing raises `NotKnownYet` for it. Raises GateError."""
+
+    def keep_versioned(self) -> None:
+        """Told when the configuration has a namespace with ``versioned = true`` here; may come again."""
+
+
 INTERNAL_PREFIX = b"\x00kvgate:"
 """Keys that an adapter keeps in a pass-through store for itself begin so: no listing shows them, no client may name one."""
 
@@ -238,6 +284,8 @@ class View:
     """True when no key that could lie in this store is outside the view: DBSIZE and FLUSHDB may go to the store whole."""
     prefixes: tuple[bytes, ...] = ()
     """When given, every key of the view begins with one of these (``Ads.Profile:``): an adapter may look only there."""
+    versioned: Callable[[bytes], bool] | None = None
+    """Whether a key lies in a namespace with ``versioned = true``; None: there is none in the view."""
 
 
 @runtime_checkable

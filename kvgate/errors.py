@@ -110,6 +110,18 @@ def not_supported(command: str, backend: str, kind: str) -> GateError:
     )
 
 
+def not_versioned(command: str, namespace: str) -> GateError:
+    """The store lacks the module of the command, and the namespace does not say that the gate may keep versioned keys."""
+    return GateError(
+        f"ERR command '{command}' needs versioned = true in [namespaces.\"{namespace}\"]: the store lacks its module"
+    )
+
+
+def reserved_field() -> GateError:
+    """A hash command names a field that only the encoding of versioned keys has."""
+    return GateError("ERR names of fields that begin with \\x00kvgate: are the gate's own")
+
+
 def no_digests() -> GateError:
     """DELEX with a condition on a digest of the value (Redis 8.4's XXH3)."""
     return GateError("ERR the gate computes no digests (IFDEQ, IFDNE): use IFEQ or IFNE")

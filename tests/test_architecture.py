@@ -56,6 +56,7 @@ TRIO = {
     "kvgate_redis.health": "asks stores at intervals",
     "kvgate_redis.listing": "paces listings",
     "kvgate_redis.spread": "asks shards side by side",
+    "kvgate_redis.sweep": "sweeps at intervals",
     "kvgate_tikv.backend": "owns the tasks of a backend",
     "kvgate_tikv.bridge": "deadlines of native calls, commits that no cancellation interrupts",
     "kvgate_tikv.calls": "waits for native futures",

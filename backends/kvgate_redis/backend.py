@@ -1,14 +1,24 @@
 """The backend of a store that speaks the Redis protocol: commands that do not go through the lane, listings, its state."""
 
+import contextlib
 from collections.abc import Sequence
 from typing import Final
 
 import trio
 
-from kvgate.backend import BackendStatistics, CallContext, Command, OwnConnection, SharedConnections, Topology, View
+from kvgate.backend import (
+    BackendStatistics,
+    CallContext,
+    Command,
+    OwnConnection,
+    Rewritten,
+    SharedConnections,
+    Topology,
+    View,
+)
 from kvgate.commands.keys import channels
 from kvgate.commands.resp3 import in_resp3
-from kvgate.commands.spec import Action
+from kvgate.commands.spec import Action, CommandSpec
 from kvgate.errors import GateError, cross_slot, refused, upstream_refused
 from kvgate.lane.everywhere import EVERYWHERE, merge_everywhere
 from kvgate.lane.own import LIMIT, OwnConnections
@@ -16,16 +26,20 @@ from kvgate.routing.slots import hash_text
 from kvgate.wire.reply import Error, Raw, Reply, decode, encode
 from kvgate.wire.request import encode_request
 from kvgate_redis.dialect import Dialect
-from kvgate_redis.health import Health
-from kvgate_redis.listing import KeyListing
+from kvgate_redis.guards import TYPES
+from kvgate_redis.health import PATIENCE, Health
+from kvgate_redis.listing import KeyListing, VersionedKeys
+from kvgate_redis.lua import Script, store_name
+from kvgate_redis.rewriting import ASKED, Rewriter
 from kvgate_redis.spread import merged, on_shards, parts_of
+from kvgate_redis.sweep import Sweeper
 
 MAX_VALUE: Final = 64 * 1024 * 1024
 """Bytes; a client's copying cost, not a limit of Redis."""
 
 
 class RedisBackend:
-    """`Backend`, `PassThrough` and `Listing` (see kvgate.backend)."""
+    """`Backend`, `PassThrough`, `Listing` and `Rewriting` (see kvgate.backend)."""
 
     def __init__(self, name: str, topology: Topology, dialect: Dialect, *, own_connections: int = LIMIT) -> None:
         """`name` from the configuration; at most `own_connections` that clients have for themselves."""
@@ -38,7 +52,10 @@ class RedisBackend:
         self._shared: SharedConnections | None = None
         self._pool = OwnConnections(topology, limit=own_connections, name="kvgate-own")
         self._health = Health(topology.shards)
-        self._listing = KeyListing(self.sources, dialect, self._ask_listing)
+        self._rewriter = Rewriter(self.sources, topology.rename, self._generation)
+        types = Script(TYPES, topology.rename).text
+        self._listing = KeyListing(self.sources, dialect, self._ask_listing, VersionedKeys(types, self._rewriter.encodes))
+        self._sweeper = Sweeper(self.sources, topology.rename, self._sweep)
 
     def __repr__(self) -> str:
         """Name and shards."""
@@ -50,7 +67,8 @@ class RedisBackend:
         """See `Backend.run`."""
         async with trio.open_nursery() as nursery:
             await nursery.start(self._pool.run)
-            nursery.start_soon(self._health.watch, self._reach)
+            nursery.start_soon(self._health.watch, self._reach, self._found_up)
+            nursery.start_soon(self._sweeper.run)
             task_status.started()
 
     async def execute(self, commands: Sequence[Command], call: CallContext) -> Sequence[Raw | Reply]:
@@ -114,6 +132,47 @@ class RedisBackend:
     async def flush(self, view: View, call: CallContext) -> None:
         """See `Listing.flush`."""
         await self._listing.flush(view, call)
+
+    # ------------------------------------------------------------------ Rewriting
+
+    def has(self, spec: CommandSpec, shard: int) -> bool:
+        """See `Rewriting.has`."""
+        return self._rewriter.has(spec, shard)
+
+    def rewrite(self, spec: CommandSpec, args: Sequence[bytes], *, shard: int, versioned: bool) -> Rewritten | None:
+        """See `Rewriting.rewrite`."""
+        return self._rewriter.rewrite(spec, args, shard=shard, versioned=versioned)
+
+    def may_rewrite(self, spec: CommandSpec, *, versioned: bool) -> bool:
+        """See `Rewriting.may_rewrite`."""
+        return self._rewriter.may_rewrite(spec, versioned=versioned)
+
+    @property
+    def looks_for_ifeq(self) -> bool:
+        """See `Rewriting`."""
+        return self._rewriter.looks_for_ifeq
+
+    async def find_out(self, shard: int, deadline: float) -> None:
+        """See `Rewriting.find_out`. A store that does not let the gate ask has nothing."""
+        request = [store_name("COMMAND", self.topology.rename), b"INFO", *ASKED]
+        raw = await self._reach.ask(shard, encode_request(request), proto=2, deadline=deadline, readonly=True)
+        self._rewriter.learn(shard, decode(raw))
+
+    def keep_versioned(self) -> None:
+        """See `Rewriting.keep_versioned`."""
+        self._sweeper.want()
+
+    def _generation(self, shard: int) -> float:
+        return self._reach.generation(shard)
+
+    async def _found_up(self, shard: int) -> None:
+        if not self._rewriter.is_known(shard):
+            with contextlib.suppress(GateError):  # it went away again: the next look, or the first command that needs it
+                await self.find_out(shard, trio.current_time() + PATIENCE)
+
+    async def _sweep(self, shard: int, request: bytes) -> bytes:
+        deadline = trio.current_time() + PATIENCE
+        return await self._reach.ask(shard, request, proto=2, deadline=deadline, readonly=False)
 
     # ------------------------------------------------------------------ one command
 

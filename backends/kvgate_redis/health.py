@@ -1,6 +1,7 @@
 """Whether the shards of a backend are up: asked once a second over the connections that clients' commands take."""
 
 import random
+from collections.abc import Awaitable, Callable
 
 import trio
 
@@ -24,11 +25,11 @@ class Health:
         self._shards = shards
         self._down: dict[int, str] = {}
 
-    async def watch(self, shared: SharedConnections) -> None:
-        """Look until cancelled."""
+    async def watch(self, shared: SharedConnections, found_up: Callable[[int], Awaitable[None]]) -> None:
+        """Look until cancelled; `found_up` is called for a shard after each look at which it was up."""
         async with trio.open_nursery() as nursery:
             for shard in range(len(self._shards)):
-                nursery.start_soon(self._watch_one, shared, shard)
+                nursery.start_soon(self._watch_one, shared, shard, found_up)
 
     def statistics(self, **figures: int) -> BackendStatistics:
         """Up when every shard is; else which are not, and why."""
@@ -36,13 +37,16 @@ class Health:
         up = len(self._shards) - len(down)
         return BackendStatistics(not down, "; ".join(down), {"shards": len(self._shards), "shards_up": up, **figures})
 
-    async def _watch_one(self, shared: SharedConnections, shard: int) -> None:
+    async def _watch_one(
+        self, shared: SharedConnections, shard: int, found_up: Callable[[int], Awaitable[None]]
+    ) -> None:
         while True:
             why = await self._look(shared, shard)
             if why:
                 self._down[shard] = why
             else:
                 self._down.pop(shard, None)
+                await found_up(shard)
             await trio.sleep(EVERY * random.uniform(0.9, 1.1))  # noqa: S311 - so that the workers do not ask in step
 
     async def _look(self, shared: SharedConnections, shard: int) -> str:

@@ -7,7 +7,7 @@ calls them does so from a task that holds up nobody. They are not atomic: what i
 
 import random
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 import attrs
 import trio
@@ -17,6 +17,7 @@ from kvgate.errors import GateError, in_doubt, try_again
 from kvgate.wire.glob import glob_matcher, literal_prefix
 from kvgate.wire.reply import Error, Reply
 from kvgate_redis.dialect import Ask, Dialect
+from kvgate_redis.lua import DUE, FENCE, SWEEPER
 
 SLOW_SECONDS = 60.0
 """For counting or flushing everything."""
@@ -55,13 +56,32 @@ class _Filter:
     shows: Callable[[bytes], bool]
     nothing: bool = False
     """No key can be shown, as the options already tell."""
+    sort: tuple[bytes, Callable[[bytes], bool]] | None = None
+    """The type asked for, and which hashes may be versioned keys: the store takes them all for hashes."""
+
+
+@attrs.frozen(slots=True)
+class VersionedKeys:
+    """How versioned keys that are stored as hashes are told apart."""
+
+    script: bytes
+    """Gives the types of its keys."""
+    on: Callable[[int], bool]
+    """Whether there may be any on a shard."""
+
+
+_HASHES: Final = frozenset({b"hash", b"exstrtype", b"tairhash-"})
+"""Types that are a hash there."""
+_OURS: Final = (DUE, SWEEPER, FENCE)
+"""Keys of the gate that DBSIZE counts."""
 
 
 class KeyListing:
     """`Listing` (see kvgate.backend) over SCAN."""
 
-    def __init__(self, shards: int, dialect: Dialect, ask: AskShard) -> None:
+    def __init__(self, shards: int, dialect: Dialect, ask: AskShard, versioned: VersionedKeys) -> None:
         """Over shards 0 to ``shards - 1``."""
+        self._versioned = versioned
         self.sources = shards
         self._dialect = dialect
         self._ask = ask
@@ -70,7 +90,7 @@ class KeyListing:
         self, source: int, cursor: int, *, count: int, match: bytes | None, kind: bytes | None, view: View, call: CallContext
     ) -> tuple[int, list[bytes]]:
         """See `Listing.scan`. Raises GateError."""
-        wanted = self._filter(view, match, kind)
+        wanted = self._filter(view, match, kind, encoded=self._versioned.on(source))
         if wanted.nothing:
             return 0, []
         ask, write = self._asker(source, call.deadline), self._asker(source, call.deadline, readonly=False)
@@ -88,7 +108,7 @@ class KeyListing:
         whole = view.everything and self._dialect.counts
 
         async def one(shard: int, until: float) -> None:
-            counts[shard] = await (self._dbsize(shard) if whole else self._count(shard, view, until))
+            counts[shard] = await (self._dbsize(shard, view) if whole else self._count(shard, view, until))
 
         await self._on_all(one)
         return sum(counts)
@@ -142,8 +162,12 @@ class KeyListing:
 
         return ask
 
-    def _filter(self, view: View, match: bytes | None, kind: bytes | None) -> _Filter:
-        """Send the client's own MATCH; without one, the beginning that all keys of the view have, if they have."""
+    def _filter(self, view: View, match: bytes | None, kind: bytes | None, *, encoded: bool = False) -> _Filter:
+        """Send the client's own MATCH; without one, the beginning that all keys of the view have, if they have. `encoded`:
+        versioned keys are hashes to the store."""
+        sort = None
+        if encoded and kind is not None and view.versioned is not None and kind.lower() in _HASHES:
+            sort, kind = (kind.lower(), view.versioned), b"hash"
         options: list[bytes] = []
         types = self._dialect.scan_types
         ours, theirs = _common(view.prefixes), literal_prefix(match or b"")
@@ -164,17 +188,34 @@ class KeyListing:
         def shows(key: bytes) -> bool:
             return not key.startswith(INTERNAL_PREFIX) and (matches is None or matches(key)) and view.has(key)
 
-        return _Filter(tuple(options), shows, nothing)
+        return _Filter(tuple(options), shows, nothing, sort)
 
     async def _page(self, ask: Ask, place: bytes, count: int, wanted: _Filter) -> tuple[bytes, list[bytes]]:
         reply = await ask([b"SCAN", place, b"COUNT", b"%d" % count, *wanted.options])
         if not (isinstance(reply, list) and len(reply) == 2 and isinstance(reply[0], bytes) and isinstance(reply[1], list)):
             raise GateError("ERR the store's answer to SCAN is none")
-        return reply[0], [key for key in reply[1] if isinstance(key, bytes) and wanted.shows(key)]
+        keys = [key for key in reply[1] if isinstance(key, bytes) and wanted.shows(key)]
+        return reply[0], keys if wanted.sort is None else await self._sorted_out(ask, keys, *wanted.sort)
 
-    async def _dbsize(self, shard: int) -> int:
-        size = await self._asker(shard)([b"DBSIZE"])
-        return size if isinstance(size, int) else 0
+    async def _sorted_out(
+        self, ask: Ask, keys: list[bytes], kind: bytes, versioned: Callable[[bytes], bool]
+    ) -> list[bytes]:
+        """Those of many hashes that are of that type to a client."""
+        asked = [key for key in keys if versioned(key)]
+        types: dict[bytes, Reply] = {}
+        if asked:
+            reply = await ask([b"EVAL", self._versioned.script, b"%d" % len(asked), *asked])
+            types = dict(zip(asked, reply if isinstance(reply, list) else [], strict=False))
+        return [key for key in keys if types.get(key, b"hash") == kind]
+
+    async def _dbsize(self, shard: int, view: View) -> int:
+        """What is the gate's own is not counted: some keys, and one beside each versioned hash with fields that expire."""
+        ask = self._asker(shard)
+        figures = [await ask([b"DBSIZE"]), await ask([b"EXISTS", *_OURS])]
+        if view.versioned is not None:
+            figures.append(await ask([b"ZCARD", DUE]))
+        size, *ours = (figure if isinstance(figure, int) else 0 for figure in figures)
+        return max(0, size - sum(ours))
 
     async def _count(self, shard: int, view: View, until: float) -> int:
         ask, wanted, place, seen, total = self._asker(shard), self._filter(view, None, None), b"0", set[int](), 0

@@ -65,6 +65,16 @@ def fixed_keys(spec: CommandSpec) -> tuple[int, ...] | None:
     return _FIXED.get(spec)
 
 
+def is_plain(spec: CommandSpec, args: Sequence[bytes]) -> bool:
+    """Whether every request with this name and number of arguments has its first argument as its one key."""
+    if spec.action not in (Action.FORWARD, Action.SPLIT) or spec.subcommands or "|" in spec.name:
+        return False
+    if fixed_keys(spec) == (1,):
+        return True
+    only = spec.keys[0] if len(spec.keys) == 1 else None
+    return only is not None and only.index == 1 and only.last == -1 and not only.unknown and len(args) == 1 + only.step
+
+
 def keys_with_flags(spec: CommandSpec, args: Sequence[bytes]) -> tuple[Found, ...]:
     """As `key_indices`, each with what this very request does to the key: ``RO access``, ``OW update`` …
 

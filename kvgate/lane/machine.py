@@ -9,6 +9,7 @@ order because a client keeps to one connection per shard, and because a command 
 """
 
 import logging
+import re
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
@@ -16,9 +17,9 @@ from zlib import crc32
 
 from kvgate.errors import GateError, ProtocolError, in_doubt, try_again, upstream_refused
 from kvgate.lane.client import Client
-from kvgate.lane.slots import Call, Expired, Pending, Quiet, QuietPending, Slot
+from kvgate.lane.slots import Call, Converted, Expired, Pending, Quiet, QuietPending, Slot
 from kvgate.lane.upstream import State, Upstream
-from kvgate.policy.compiled import NO_COLON, NOTHING, Route
+from kvgate.policy.compiled import LOOK, NO_COLON, NOTHING, Route
 from kvgate.wire.measure import Measurer, measure
 from kvgate.wire.request import RequestScanner, encode_request, split_request
 
@@ -41,6 +42,10 @@ MOST_ABOVE: Final = 128
 ten times what a forwarded one does, and a portion may hold thousands (``PING``)."""
 PORTION: Final = 64 * 1024
 """Bytes to which small portions that have to wait are joined: each is looked at anew after each command that runs alone."""
+
+FOUR_LETTERS: Final = b"\r\n$4\r\n"
+IFEQ: Final = re.compile(rb"\r\n\$4\r\n[iI][fF][eE][qQ]\r\n")
+"""What a request of a plan with LOOK is searched for; the first finds quickly that there is nothing."""
 
 _DOLLAR = 0x24
 _MINUS, _PUSH = 0x2D, 0x3E
@@ -146,12 +151,14 @@ class Lane:
                             table = route.tables[line]
                         else:
                             spec = route.specs.get(data[pos:name_end])
-                            if spec is None:
+                            if spec is None and route.tables:  # one of those that are passed on
+                                local, table = None, route.tables[line]
+                            elif spec is None:
                                 plan = None  # learned by another namespace of the backend: they share plans only
                         if colon >= 0 and plan is not None:  # a key without it says nothing of the next one
                             begin = data[pos : colon + 1]
             if plan is not None and route is not None:
-                more = plan >> 1
+                more = plan >> 2
                 end = key_end = pos + skip + key_length
                 while more:
                     if startswith(value_begin, end):
@@ -170,7 +177,13 @@ class Lane:
                         break
                     more -= 1
                 end += 2
-                if not more and end <= size and end - pos <= quick and data[end - 2 : end] == b"\r\n":
+                if (
+                    not more
+                    and end <= size
+                    and end - pos <= quick
+                    and data[end - 2 : end] == b"\r\n"
+                    and not (plan & LOOK and find(FOUR_LETTERS, key_end, end) >= 0 and IFEQ.search(data, key_end, end))
+                ):
                     if local is not None:
                         if run_up is not None:
                             self.forward(client, run_up, data[run_start:pos], now, run_count, readonly=run_readonly)
@@ -336,15 +349,28 @@ class Lane:
             self.touched_clients.append(client)
 
     def forward(
-        self, client: Client, up: Upstream, frames: bytes, now: float, want: int = 1, *, readonly: int, quiet: bool = False
+        self,
+        client: Client,
+        up: Upstream,
+        frames: bytes,
+        now: float,
+        want: int = 1,
+        *,
+        readonly: int,
+        quiet: bool = False,
+        convert: Callable[[bytes], bytes] | None = None,
     ) -> None:
-        """Send commands of a client on; their replies find their way back by themselves."""
+        """Send commands of a client on; their replies find their way back by themselves, that of a single one `convert`ed."""
         if up.state is not State.UP:
             if up.state is State.DOWN:
                 self.reply(client, b"" if quiet else up.refusal * want)
                 return
             self._want_connection(up)
-        slot = (Quiet if quiet else Slot)(client, want, frames, now, readonly=readonly)
+        slot: Slot
+        if convert is not None and not quiet:
+            slot = Converted(client, frames, now, convert, readonly=readonly)
+        else:
+            slot = (Quiet if quiet else Slot)(client, want, frames, now, readonly=readonly)
         client.queue.append(slot)
         client.inflight += want
         client.inflight_bytes += len(frames)

@@ -1,9 +1,9 @@
 """Reply slots: what stands in a client's queue, in the order of its commands, and in an upstream's FIFO, in the order sent.
 
 A plain `Slot` is a run of commands of one client that went to one upstream: it stands in both queues. The others are
-`special`: a `Call` whose replies go to a function (a part of a split command, a block for EXEC, a task's question), and a
-`Quiet` run whose replies the client does not want. A `Pending` reply, which a task, a merge or the gate fills, stands in the
-client's queue alone, an `Expired` one in the FIFO alone.
+`special`: a `Call` whose replies go to a function (a part of a split command, a block for EXEC, a task's question), a
+`Converted` command whose reply the client gets in another form, and a `Quiet` run whose replies the client does not want. A
+`Pending` reply, which a task, a merge or the gate fills, is in the client's queue alone, an `Expired` one in a FIFO alone.
 """
 
 from collections.abc import Callable
@@ -50,6 +50,29 @@ class Quiet(Slot):
         """Drop the replies."""
         del piece
         self.want -= replies
+
+
+class Converted(Slot):
+    """One command whose reply is another one on the way to the client."""
+
+    __slots__ = ("convert",)
+    special = True
+
+    def __init__(
+        self, client: "Client", frames: bytes, started: float, convert: Callable[[bytes], bytes], *, readonly: int
+    ) -> None:
+        """`convert` gets the store's reply, or the gate's error, and must not raise."""
+        super().__init__(client, 1, frames, started, readonly=readonly)
+        self.convert = convert
+
+    def receive(self, piece: bytes, replies: int) -> None:
+        """Take the reply."""
+        self.want -= replies
+        client = self.client
+        if client is not None:
+            reply = self.convert(piece)
+            self.parts.append(reply)
+            client.held += len(reply)
 
 
 class Pending(Slot):

@@ -13,6 +13,8 @@ NOTHING: tuple[()] = ()
 MOST_ARGUMENTS = 998
 """Arguments after the key up to which the number of all arguments has three digits, and a request's name begins within the
 first five bytes behind ``*n\\r\\n``: where the lane looks for its end."""
+LOOK = 2
+"""In a plan: a request that has the word IFEQ does not take the short way."""
 HEADS_LIMIT = 4096
 """Spellings kept per user and backend: 240 commands in a few cases and lengths; beyond that the memory starts anew."""
 
@@ -41,8 +43,8 @@ class Route:
     ) -> None:
         """`tables` give the upstream of each slot, one table for each line (kvgate.lane.client.Client.line); a table of one
         needs no hash. `slot_of` takes a whole key; `is_crc32` says that it is zlib's, modulo the table's length, for keys
-        without a tag. `local` serves the commands of a backend that
-        executes them: ``local(client, spec, args, frame, now)``; it has no tables then. Sizes are in bytes."""
+        without a tag. `local` serves commands whose bytes are not passed on:
+        ``local(client, spec, args, frame, now)``; a backend that executes them all has no tables. Sizes are in bytes."""
         self.namespace = namespace
         self.plans = plans
         self.max_key = max_key
@@ -51,10 +53,11 @@ class Route:
         self.slot_of = slot_of
         self.is_crc32 = is_crc32
         self.local = local
-        self.specs: dict[bytes, Any] = {}  # of `local`: how a request begins → its command
+        self.specs: dict[bytes, Any] = {}  # of `local`: how a request begins → its command; another namespace has its own
 
-    def learn(self, head: bytes, more: int, *, readonly: bool, spec: Any = None) -> None:
-        """Let the lane take requests that begin with `head` and have `more` arguments after their key.
+    def learn(self, head: bytes, more: int, *, readonly: bool, spec: Any = None, look: bool = False) -> None:
+        """Let the lane take requests that begin with `head` and have `more` arguments after their key. With a `spec` they are
+        the route's `local`'s; `look`: not those with the word IFEQ.
 
         A `head` without the name (``*1000``, what stands before the first ``\\r\\n$`` behind byte 5) would let every
         command of that many arguments pass: it is not learned.
@@ -63,6 +66,8 @@ class Route:
             return
         if len(self.plans) >= HEADS_LIMIT:
             self.plans.clear()
-        self.plans[head] = more << 1 | readonly
-        if self.local is not None:
+        self.plans[head] = more << 2 | (LOOK if look else 0) | readonly
+        if spec is not None:
             self.specs[head] = spec
+        else:
+            self.specs.pop(head, None)

@@ -20,7 +20,10 @@ from kvgate.wire.reply import OK, Raw, Reply
 from kvgate.wire.request import parse_cursor
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from kvgate.backend import CallContext
+    from kvgate.routing.namespaces import Namespaces
     from kvgate.server.dispatch import Dispatcher, Way
     from kvgate.server.session import Session
 
@@ -66,7 +69,17 @@ def view(gate: "Dispatcher", user: User, backend: Backend) -> View:
         elif user.sees_some(rule):
             app = rule.name[:-1]
             prefixes.update(f"{granted}:".encode() for granted in user.grants.names if granted.startswith(app))
-    return View(has, gate.places.everything(user, backend), tuple(sorted(prefixes)))
+    versioned = any(rule.versioned and user.sees_some(rule) for rule in spaces.on(name))
+    whole = gate.places.everything(user, backend)
+    return View(has, whole, tuple(sorted(prefixes)), versioned=_versioned(spaces) if versioned else None)
+
+
+def _versioned(spaces: "Namespaces") -> "Callable[[bytes], bool]":
+    def is_versioned(key: bytes) -> bool:
+        namespace = spaces.of(key)
+        return namespace is not None and namespace.versioned
+
+    return is_versioned
 
 
 def _long_call(gate: "Dispatcher", session: "Session") -> "CallContext":

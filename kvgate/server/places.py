@@ -6,7 +6,7 @@ from weakref import WeakKeyDictionary
 
 import attrs
 
-from kvgate.backend import INTERNAL_PREFIX, Backend, InPlace, Located, PassThrough, Queueing, Topology
+from kvgate.backend import INTERNAL_PREFIX, Backend, InPlace, Located, PassThrough, Queueing, Rewriting, Topology
 from kvgate.commands.resp3 import in_resp3
 from kvgate.commands.spec import CommandSpec
 from kvgate.errors import no_namespace, no_perm_key
@@ -82,6 +82,10 @@ class Places:
         self._tables: dict[str, list[list[Upstream]]] = {}
         self.in_place = {name: backend for name, backend in backends.items() if isinstance(backend, InPlace)}
         self.queueing = {name: backend for name, backend in backends.items() if isinstance(backend, Queueing)}
+        self.rewriting = {name: backend for name, backend in backends.items() if isinstance(backend, Rewriting)}
+        for rule in self.namespaces.rules:
+            if rule.versioned and rule.backend in self.rewriting:
+                self.rewriting[rule.backend].keep_versioned()
         for name, backend in backends.items():
             if isinstance(backend, PassThrough):
                 topology = self.topologies[name] = backend.topology
@@ -147,9 +151,10 @@ class Places:
         spec: CommandSpec,
         most: int,
         local: Local | None = None,
+        look: bool = False,
     ) -> None:
         """Let the lane take such requests of this user by itself from now on; `most` is the largest value in bytes. `local`
-        serves them where the backend executes commands."""
+        serves them where their bytes are not passed on; `look`: not those with the word IFEQ."""
         compiled = self.compiled(user, proto)
         namespace = place.namespace
         route = compiled.by_namespace.get(namespace.name)
@@ -157,17 +162,20 @@ class Places:
             name = namespace.backend
             if len(compiled.by_namespace) >= MOST_ROUTES:
                 compiled.by_namespace.clear()
+            own = namespace.versioned and name in self.rewriting  # some of its commands are not passed on
             route = compiled.by_namespace[namespace.name] = Route(
                 namespace,
-                compiled.plans.setdefault(name, {}),
+                {} if own else compiled.plans.setdefault(name, {}),
                 max_key=LONGEST_KEY if namespace.max_key is None else namespace.max_key,
                 max_value=most,
-                tables=() if local is not None else self._tables_of(name),
+                tables=self._tables_of(name) if name in self.shards else (),
                 slot_of=self._slot_of_key.get(name, len),
-                is_crc32=local is None and self.topologies[name].is_crc32,
+                is_crc32=name in self.topologies and self.topologies[name].is_crc32,
                 local=local,
             )
-        route.learn(head, more, readonly=spec.readonly, spec=spec)
+        if local is not None:
+            route.local = local
+        route.learn(head, more, readonly=spec.readonly, spec=None if local is None else spec, look=look)
         colon = key.find(b":")
         if len(compiled.routes) >= MOST_ROUTES:
             compiled.routes.clear()

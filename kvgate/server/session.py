@@ -10,7 +10,7 @@ import attrs
 if TYPE_CHECKING:
     import trio
 
-    from kvgate.backend import Backend, Command
+    from kvgate.backend import Backend, Command, Rewritten
     from kvgate.commands.spec import CommandSpec
     from kvgate.lane.slots import Pending
     from kvgate.policy.users import User
@@ -48,6 +48,8 @@ class Queued:
     frame: bytes
     keys: tuple[int, ...]
     """The indices of its keys in `args`."""
+    rewritten: "Rewritten | None" = None
+    """What the store is sent in its place; `frame` has its bytes already."""
 
 
 @attrs.define(slots=True)

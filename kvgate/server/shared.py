@@ -46,3 +46,7 @@ class Shared:
         if raw.startswith((b"-TRYAGAIN", b"-INDOUBT")):
             raise GateError(raw[1:-2].decode("utf-8", "surrogateescape"))
         return raw
+
+    def generation(self, shard: int) -> float:
+        """See `kvgate.backend.SharedConnections`."""
+        return sum(line.since for line in self._shards[shard].lines)

@@ -5,7 +5,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from kvgate.backend import Command
-from kvgate.commands.keys import fixed_keys
+from kvgate.commands.keys import is_plain
 from kvgate.commands.resp3 import in_resp3
 from kvgate.commands.scripts import served_as
 from kvgate.commands.spec import Action, CommandSpec
@@ -14,7 +14,7 @@ from kvgate.lane.client import Client
 from kvgate.lane.slots import Call
 from kvgate.lane.upstream import Upstream
 from kvgate.policy.users import User
-from kvgate.server import scripts, watch
+from kvgate.server import rewriting, scripts, watch
 from kvgate.server.locate import largest_of, located
 from kvgate.server.places import Place
 from kvgate.server.session import Answer, Emulated, Session
@@ -46,10 +46,11 @@ def to_stores(
     first = found[0][1]
     if len(found) == 1 or all(place.joins(first) for _, place in found):
         if first.shard is not None:
-            _forward(gate, client, user, spec, args, frame, first, now)
+            if not rewriting.forward(gate, client, user, spec, args, frame, found, now):
+                _forward(gate, client, user, spec, args, frame, first, now)
             return
         keys = tuple(index for index, _ in found)
-        if keys == (1,) and not session.quiet and _is_plain(spec, args):
+        if keys == (1,) and not session.quiet and is_plain(spec, args):
             gate.execution.learn(client, user, spec, args, frame, first)
         gate.execution.run(client, first.backend, served_as(spec, args), args, frame, keys, now)
     elif spec.action is Action.SPLIT:
@@ -76,10 +77,10 @@ def _forward(
     if not place.speaks(session.proto):
         _forward_converted(gate, client, up, spec, args, sent, now)
         return
-    if sent is frame and not session.quiet and _is_plain(spec, args):
+    if sent is frame and not session.quiet and is_plain(spec, args):
         head = frame[: frame.find(b"\r\n$", 5)]
-        most = largest_of(gate.places, place.namespace)
-        gate.places.learn(user, session.proto, place, args[1], head, len(args) - 2, spec=spec, most=most)
+        most, look = largest_of(gate.places, place.namespace), rewriting.looks_for_ifeq(gate.places, place, spec, args)
+        gate.places.learn(user, session.proto, place, args[1], head, len(args) - 2, spec=spec, most=most, look=look)
     gate.lane.forward(client, up, sent, now, readonly=spec.readonly, quiet=session.quiet)
 
 
@@ -138,13 +139,3 @@ def _split(
 
 def _converted(take: Callable[[bytes], None], spec: CommandSpec, args: list[bytes], raw: bytes) -> None:
     take(in_resp3(spec, args, raw))
-
-
-def _is_plain(spec: CommandSpec, args: list[bytes]) -> bool:
-    """Whether every request with this name and number of arguments has its first argument as its one key."""
-    if spec.action not in (Action.FORWARD, Action.SPLIT) or spec.subcommands or "|" in spec.name:
-        return False
-    if fixed_keys(spec) == (1,):
-        return True
-    only = spec.keys[0] if len(spec.keys) == 1 else None
-    return only is not None and only.index == 1 and only.last == -1 and not only.unknown and len(args) == 1 + only.step

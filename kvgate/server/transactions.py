@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
-from kvgate.backend import Command, Transactional
+from kvgate.backend import Command, NotKnownYet, Transactional
 from kvgate.commands.resp3 import in_resp3
 from kvgate.commands.scripts import served_as
 from kvgate.commands.spec import Action, CommandSpec
@@ -16,7 +16,7 @@ from kvgate.errors import GateError, cross_slot, no_perm_command, not_supported,
 from kvgate.lane.client import Client
 from kvgate.lane.slots import Call
 from kvgate.policy.users import User
-from kvgate.server import answering, scripts
+from kvgate.server import answering, rewriting, scripts
 from kvgate.server.locate import located
 from kvgate.server.session import Multi, Queued, Session
 from kvgate.server.split import elements
@@ -75,14 +75,38 @@ def queue(
             raise cross_slot()
     if session.watch is not None and multi.target is not None and not session.watch.broken:
         session.watch.must_hold(multi.target)
-    if multi.target is not None:
+    try:
+        rewritten = rewriting.of(gate.places, spec, args, where) if where else None
+    except NotKnownYet:
+        gate.tasks.alone(client, _queue_later, gate, client, user, spec, args, frame, where[0][1], silent=True)
+        return
+    if rewritten is not None:
+        frame = rewritten.frame or rewriting.NOTHING
+    elif multi.target is not None:
         frame = gate.places.renamed(multi.target, spec, args, frame)
     limits = gate.configuration.gate
     if len(multi.commands) >= limits.queued_commands or multi.size + len(frame) > limits.queued_bytes:
         raise GateError(f"ERR a MULTI holds at most {limits.queued_commands} commands and {limits.queued_bytes} bytes")
     multi.size += len(frame)
-    multi.commands.append(Queued(spec, args, frame, keys))
+    multi.commands.append(Queued(spec, args, frame, keys, rewritten))
     gate.reply(client, Simple(b"QUEUED"))
+
+
+async def _queue_later(
+    gate: "Dispatcher",
+    client: Client,
+    user: User,
+    spec: CommandSpec,
+    args: list[bytes],
+    frame: bytes,
+    place: "Place",
+) -> None:
+    """`queue`, of a command that came before it was known what the store has."""
+    try:
+        await rewriting.find_out(gate, client.session, place)
+        queue(gate, client, user, spec, args, frame)
+    except GateError as error:
+        gate.reply(client, fail(gate, client, spec, error))
 
 
 def _check_again(gate: "Dispatcher", user: User, session: Session, multi: Multi) -> None:
@@ -210,13 +234,20 @@ def outcome(replies: list[bytes]) -> bytes:
 
 def answer_of(client: Client, place: "Place", multi: Multi, replies: list[bytes]) -> bytes:
     """`outcome`, in the client's protocol: each element by the rule of its command."""
-    raw = outcome(replies)
-    if place.speaks(client.session.proto) or raw[:1] != b"*":
+    raw, proto = outcome(replies), client.session.proto
+    speaks = place.speaks(proto)
+    if raw[:1] != b"*" or (speaks and all(each.rewritten is None for each in multi.commands)):
         return raw
     if raw == b"*-1\r\n":
-        return b"_\r\n"
+        return raw if speaks else b"_\r\n"
     parts = zip(multi.commands, elements(raw), strict=True)
-    return b"*%d\r\n" % len(multi.commands) + b"".join(in_resp3(each.spec, each.args, part) for each, part in parts)
+    return b"*%d\r\n" % len(multi.commands) + b"".join(_element(place, proto, each, part) for each, part in parts)
+
+
+def _element(place: "Place", proto: int, queued: Queued, raw: bytes) -> bytes:
+    if queued.rewritten is not None:
+        return queued.rewritten.known or rewriting.told(place, proto, queued.spec, queued.args, queued.rewritten, raw)
+    return raw if place.speaks(proto) else in_resp3(queued.spec, queued.args, raw)
 
 
 def _without_keys(gate: "Dispatcher", client: Client, multi: Multi, now: float) -> Raw:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from kvgate.backend import BrokenUpstream, Command, OwnConnection, Transactional
+from kvgate.backend import BrokenUpstream, Command, NotKnownYet, OwnConnection, Transactional
 from kvgate.commands.scripts import served_as
 from kvgate.commands.spec import Action, CommandSpec
 from kvgate.errors import GateError, cross_slot, in_doubt, not_supported, try_again
 from kvgate.lane.client import Client
-from kvgate.server import blocking, transactions
+from kvgate.server import blocking, rewriting, transactions
 from kvgate.server.locate import located
 from kvgate.wire.reply import NULL_ARRAY, OK, Raw, Reply
 from kvgate.wire.request import encode_request
@@ -166,7 +166,7 @@ def takes(
         if spec.action is Action.SPLIT:
             return False  # what is watched is watched from any connection, and all before this is answered
         raise cross_slot()
-    gate.tasks.alone(client, _ask, gate, client, watch, spec, args, frame)
+    gate.tasks.alone(client, _ask, gate, client, watch, spec, args, frame, found)
     return True
 
 
@@ -184,10 +184,24 @@ async def _still_missing(
 
 
 async def _ask(
-    gate: "Dispatcher", client: Client, watch: Connected, spec: CommandSpec, args: list[bytes], frame: bytes
+    gate: "Dispatcher",
+    client: Client,
+    watch: Connected,
+    spec: CommandSpec,
+    args: list[bytes],
+    frame: bytes,
+    found: "list[tuple[int, Place]]",
 ) -> Raw:
-    raw = await watch.ask(gate.places.renamed(watch.place, spec, args, frame), spec)
-    return watch.place.in_protocol(client.session.proto, spec, args, raw)
+    session: Session = client.session
+    try:
+        rewritten = rewriting.of(gate.places, spec, args, found)
+    except NotKnownYet:
+        rewritten = await rewriting.known(gate, session, spec, args, found)
+    if rewritten is None:
+        raw = await watch.ask(gate.places.renamed(watch.place, spec, args, frame), spec)
+        return watch.place.in_protocol(session.proto, spec, args, raw)
+    raw = Raw(rewritten.known) or await watch.ask(rewritten.frame, spec)
+    return Raw(rewritten.known or rewriting.told(watch.place, session.proto, spec, args, rewritten, raw))
 
 
 def _watch(gate: "Dispatcher", client: Client, spec: CommandSpec, args: list[bytes], frame: bytes, now: float) -> None:

@@ -36,6 +36,10 @@ class StandInShared:
                     raise
         raise (in_doubt if sent and not readonly else try_again)("no answer in time")
 
+    def generation(self, shard: int) -> float:
+        """See `SharedConnections.generation`: here the processes stay the same."""
+        return float(shard)
+
     async def _connection(self, place: tuple[int, int], deadline: float) -> Own:
         own = self._open.get(place)
         if own is None or not own.still_good():

@@ -52,7 +52,7 @@ def _permitted(acl: Resp, rules: str) -> dict[str, bool]:
     acl.cmd("ACL", "SETUSER", "u", "reset", "on", "nopass", "~*", "&*", *rules.split())
     theirs: dict[str, bool] = {}
     for spec in every_command():
-        if spec.subcommands or spec.since == "7.2.0" or "no_auth" in spec.flags or spec.group == "gate":
+        if spec.subcommands or spec.since in ("7.2.0", "0.1.0") or "no_auth" in spec.flags or spec.group == "gate":
             continue
         count = abs(spec.arity) - len(spec.name.split("|"))
         answer = acl.ask("ACL", "DRYRUN", "u", *spec.name.split("|"), *(["1"] * count))

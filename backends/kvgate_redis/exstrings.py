@@ -1,0 +1,433 @@
+"""Versioned strings (TairString) on a store without the module: each command as one request, most of them a script.
+
+A versioned string is a hash of two or three fields: value, version, and flags where they are not 0. What the options say is
+found out here, as for the embedded stores, so that a script gets plain values: its arguments are empty where nothing
+was said. Scripts look at the type first; what a command checks after that is told to them as the error to answer.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from kvgate.errors import SYNTAX, GateError, wrong_arity
+from kvgate.model import exstring_options as words
+from kvgate.model.exstring_options import ExOptions, integer, parse
+from kvgate.model.floats import Float80, parse_float80
+from kvgate.wire.request import encode_request
+from kvgate_redis.lua import EXACT, FLAGS, LESS, VALUE, VERSION, Script, body, exact_integers, store_name
+
+Convert = Callable[[bytes], bytes]
+Request = tuple[bytes, Convert]
+"""A request for the store, and what makes the client's reply of its."""
+Rewrite = Callable[[Sequence[bytes]], Request]
+"""Raises GateError where the reply needs no store."""
+
+# `n` is the version, false when there is no key; another type has been answered
+_HEAD: Final = """
+local k,c,n=KEYS[1],redis.call,redis.pcall('HGET',KEYS[1],$VERSION)
+if type(n)=='table' then return n end
+if not n and c('EXISTS',k)==1 then return $WRONGTYPE end
+"""
+# Store `v` under the following version, or the version `m`; `m` is the new one afterwards. Short numbers need no HINCRBY.
+_SAVE: Final = """
+m=m or (not n and 1 or #n<15 and n+1)
+if m then c('HSET',k,$VALUE,v,$VERSION,m)
+else
+  c('HSET',k,$VALUE,v)
+  if n==$HIGHEST then c('HSET',k,$VERSION,$LOWEST) else c('HINCRBY',k,$VERSION,1) end
+  m=c('HGET',k,$VERSION)
+end
+"""
+# Expiry: arguments `i` and `i+1` are a command and its milliseconds
+_EXPIRE: Final = """
+local x=ARGV[{0}]
+if x=='PERSIST' then if n then c(x,k) end elseif x~='' then c(x,k,ARGV[{0}+1]) end
+"""
+_VERSION_OF: Final = "local m=ARGV[{0}]~='' and ARGV[{0}] or nil"
+
+EXSET_PLAIN: Final = body(_HEAD, "local v,m=ARGV[1]", _SAVE, "if n then c('PERSIST',k) end return {ok='OK'}")
+EXSET: Final = body(
+    _HEAD,
+    EXACT,
+    """
+if n and ARGV[4]=='NX' or not n and ARGV[4]=='XX' then return false end
+if n and ARGV[2]~='' and ARGV[2]~=n then return $STALE end
+local v=ARGV[1]
+""",
+    _VERSION_OF.format(3),
+    _SAVE,
+    """
+local f=ARGV[7]
+if f=='0' then c('HDEL',k,$FLAGS) elseif f~='' then c('HSET',k,$FLAGS,f) end
+""",
+    _EXPIRE.format(5),
+    "if ARGV[8]=='1' then return exact(m) end return {ok='OK'}",
+)
+EXSETVER: Final = body(
+    _HEAD,
+    "if not n then return 0 end if ARGV[2] then return {err=ARGV[2]} end c('HSET',k,$VERSION,ARGV[1]) return 1",
+)
+EXINCRBY: Final = body(
+    _HEAD,
+    EXACT,
+    LESS,
+    """
+local s,o,v=ARGV[1],ARGV[4]
+if n and o=='NX' or not n and o=='XX' then return false end
+o=c('HGET',k,$VALUE)
+if n then
+  local e=redis.pcall('HINCRBY',k,$VALUE,s)
+  local bad=type(e)=='table'
+  if bad and not e.err:find('overflow') then return {err='ERR value is not an integer'} end
+  if ARGV[2]~='' and ARGV[2]~=n then
+    if not bad then c('HSET',k,$VALUE,o) end
+    return $STALE
+  end
+  if bad then return $BEYOND end
+  v=c('HGET',k,$VALUE)
+else v=ARGV[9]~='' and ARGV[9] or s end
+if (n or ARGV[9]=='') and (ARGV[7]~='' and less(v,ARGV[7]) or ARGV[8]~='' and less(ARGV[8],v)) then
+  if n then c('HSET',k,$VALUE,o) end
+  return $BEYOND
+end
+if ARGV[10]=='1' and v:byte()==45 then v='0' end
+""",
+    _VERSION_OF.format(3),
+    _SAVE,
+    _EXPIRE.format(5),
+    "if ARGV[11]=='1' then return {exact(v),exact(m)} end return exact(v)",
+)
+EXINCRBYFLOAT: Final = body(
+    _HEAD,
+    LESS,
+    """
+local s,o,f=ARGV[1],ARGV[4],ARGV[9]=='1'
+if n and o=='NX' or not n and o=='XX' then return false end
+o=c('HGET',k,$VALUE)
+local function undo() if n then c('HSET',k,$VALUE,o) else c('DEL',k) end end
+local v=redis.pcall('HINCRBYFLOAT',k,$VALUE,s)
+if type(v)=='table' then
+  if not v.err:find('Infinity') then return {err='ERR value is not a float'} end
+  f=true
+end
+if n and ARGV[2]~='' and ARGV[2]~=n then undo() return $STALE end
+if f or ARGV[7]~='' and less(v,ARGV[7]) or ARGV[8]~='' and less(ARGV[8],v) then undo() return $BEYOND end
+""",
+    _VERSION_OF.format(3),
+    _SAVE,
+    _EXPIRE.format(5),
+    "return v",
+)
+EXCAS: Final = body(
+    _HEAD,
+    EXACT,
+    """
+if not n then return -1 end
+if n~=ARGV[2] then return {{ok='CAS_FAILED'},c('HGET',k,$VALUE),exact(n)} end
+local v,m=ARGV[1]
+""",
+    _SAVE,
+    _EXPIRE.format(3),
+    "return {{ok='OK'},{ok=''},exact(m)}",
+)
+EXCAD: Final = body(
+    _HEAD, "if not n then return -1 end if n~=ARGV[1] then return 0 end c('DEL',k) return 1"
+)
+EXTEND: Final = body(
+    EXACT,
+    """
+local k,c=KEYS[1],redis.call
+local n=redis.pcall('HGET',k,$VERSION)
+local there=n or c('EXISTS',k)==1
+if there and ARGV[2]=='NX' or not there and ARGV[2]=='XX' then return false end
+if type(n)=='table' then return n end
+if there and not n then return $WRONGTYPE end
+if n and ARGV[3]~='' and ARGV[3]~=n then return $STALE end
+local o,v=n and c('HGET',k,$VALUE) or '',ARGV[1]
+if #o+#v>536870912 then return {err='ERR append buffer failed'} end
+if ARGV[5]=='1' then v=v..o else v=o..v end
+""",
+    _VERSION_OF.format(4),
+    _SAVE,
+    "return exact(m)",
+)
+EXGAE: Final = body(
+    _HEAD,
+    EXACT,
+    """
+if not n then return false end
+local r=c('HMGET',k,$VALUE,$FLAGS)
+c(ARGV[1],k,ARGV[2])
+return {r[1],exact(n),tonumber(r[2] or 0)}
+""",
+)
+REFUSE: Final = body(_HEAD, "return {err=ARGV[1]}")
+
+_COMMANDS: Final = {b"EX": b"PEXPIRE", b"PX": b"PEXPIRE", b"EXAT": b"PEXPIREAT", b"PXAT": b"PEXPIREAT"}
+_SECONDS: Final = (b"EX", b"EXAT")
+FLAG: Final = {True: b"1", False: b""}
+
+
+def expiry(options: ExOptions) -> tuple[bytes, bytes]:
+    """The command that gives the key its expiry, and its milliseconds. Raises GateError: syntax error."""
+    options.expires(int(time.time() * 1000))
+    moment = options.time()
+    if moment is None:
+        return (b"" if b"KEEPTTL" in options.words else b"PERSIST"), b"0"
+    unit = options.values[b"TIME"][0]
+    return _COMMANDS[unit], b"%d" % (moment * 1000 if unit in _SECONDS else moment)
+
+
+def condition(options: ExOptions) -> bytes:
+    """``NX``, ``XX`` or nothing."""
+    return b"NX" if b"NX" in options.words else b"XX" if b"XX" in options.words else b""
+
+
+def versions(options: ExOptions) -> tuple[bytes, bytes]:
+    """The version that must be there, and the one to be set; empty where none is asked for. Raises GateError: syntax error."""
+    asked = options.version()
+    if options.absolute:
+        return b"", b"%d" % asked
+    return (b"%d" % asked if asked else b""), b""
+
+
+def decimal(bound: Float80 | None) -> bytes:
+    """A bound as the script compares it, with 17 digits behind the point as what is stored; empty without one."""
+    return b"" if bound is None else bound.human()
+
+
+class ExStrings:
+    """The rewriting of TairString's commands for one store."""
+
+    def __init__(self, rename: Mapping[str, str]) -> None:
+        """`rename`: upper-case command → its name on the store."""
+        self._read = store_name("HRANDFIELD", rename)
+        texts = {
+            "plain": EXSET_PLAIN,
+            "set": EXSET,
+            "setver": EXSETVER,
+            "incrby": EXINCRBY,
+            "incrbyfloat": EXINCRBYFLOAT,
+            "cas": EXCAS,
+            "cad": EXCAD,
+            "extend": EXTEND,
+            "gae": EXGAE,
+            "refuse": REFUSE,
+        }
+        self._scripts = {name: Script(text, rename) for name, text in texts.items()}
+        self._plain = self._scripts["plain"]
+        self.commands: Mapping[str, Rewrite] = {
+            "EXSET": self.exset,
+            "EXGET": self.exget,
+            "EXSETVER": self.exsetver,
+            "EXINCRBY": self.exincrby,
+            "EXINCRBYFLOAT": self.exincrbyfloat,
+            "EXCAS": self.excas,
+            "EXCAD": self.excad,
+            "EXAPPEND": self.exappend,
+            "EXPREPEND": self.exprepend,
+            "EXGAE": self.exgae,
+        }
+
+    def _run(self, script: str, key: bytes, *args: bytes) -> Request:
+        return self._scripts[script].on(key, args), exact_integers
+
+    def _refuse(self, key: bytes, error: GateError) -> Request:
+        """An error that comes after WRONGTYPE."""
+        return self._run("refuse", key, error.text.encode())
+
+    def exset(self, args: Sequence[bytes]) -> Request:
+        """``EXSET key value …``."""
+        if len(args) == 3:
+            return self._plain.on(args[1], args[2:]), exact_integers
+        options = parse(list(args), 3, words.EXSET)
+        command, ms = expiry(options)
+        guard, version = versions(options)
+        flags = options.flags()
+        marks = b"" if flags is None else b"%d" % flags
+        shows = FLAG[b"WITHVERSION" in options.words]
+        return self._run("set", args[1], args[2], guard, version, condition(options), command, ms, marks, shows)
+
+    def exget(self, args: Sequence[bytes]) -> Request:
+        """``EXGET key [WITHFLAGS]``: all of its fields, of another hash three at most, of no key an empty list."""
+        if len(args) > 3:
+            raise wrong_arity("exget")
+        if len(args) == 3 and args[2].upper() != b"WITHFLAGS":
+            raise GateError(SYNTAX)
+        request = encode_request([self._read, args[1], b"3", b"WITHVALUES"])
+        return request, _versioned if len(args) == 2 else _with_flags
+
+    def exsetver(self, args: Sequence[bytes]) -> Request:
+        """``EXSETVER key version``: a missing key is 0 before the version is looked at."""
+        try:
+            if integer(args[2], SYNTAX) <= 0:
+                raise GateError(SYNTAX)
+        except GateError as error:
+            return self._run("setver", args[1], b"", error.text.encode())
+        return self._run("setver", args[1], args[2])
+
+    def exincrby(self, args: Sequence[bytes]) -> Request:
+        """``EXINCRBY key n …``."""
+        options = parse(list(args), 3, words.EXINCRBY)
+        try:
+            integer(args[2], words.NOT_INTEGER)
+            default = options.text(b"DEF") or b""
+            if options.text(b"DEF") is not None:
+                integer(default, words.NOT_INTEGER)
+            command, ms = expiry(options)
+            guard, version = versions(options)
+            low, high = self._bounds(options)
+        except GateError as error:
+            return self._refuse(args[1], error)
+        return self._run(
+            "incrby",
+            args[1],
+            args[2],
+            guard,
+            version,
+            condition(options),
+            command,
+            ms,
+            low,
+            high,
+            default,
+            FLAG[b"NONEGATIVE" in options.words],
+            FLAG[b"WITHVERSION" in options.words],
+        )
+
+    @staticmethod
+    def _bounds(options: ExOptions) -> tuple[bytes, bytes]:
+        low, high = options.text(b"MIN"), options.text(b"MAX")
+        bottom = None if low is None else integer(low, words.WRONG_BOUNDS)
+        top = None if high is None else integer(high, words.WRONG_BOUNDS)
+        if bottom is not None and top is not None and top < bottom:
+            raise GateError(words.WRONG_BOUNDS)
+        return low or b"", high or b""
+
+    def exincrbyfloat(self, args: Sequence[bytes]) -> Request:
+        """``EXINCRBYFLOAT key n …``."""
+        try:
+            step = _float(args[2], words.NOT_FLOAT)
+            options = parse(list(args), 3, words.EXINCRBYFLOAT)
+            command, ms = expiry(options)
+            guard, version = versions(options)
+            low, high = _float_bound(options, b"MIN"), _float_bound(options, b"MAX")
+            if low is not None and high is not None and high < low:
+                raise GateError(words.WRONG_BOUNDS)
+        except GateError as error:
+            return self._refuse(args[1], error)
+        low, high, never = finite(step, low, high)
+        amount = b"0" if step.infinite else args[2]
+        return self._run(
+            "incrbyfloat",
+            args[1],
+            amount,
+            guard,
+            version,
+            condition(options),
+            command,
+            ms,
+            decimal(low),
+            decimal(high),
+            FLAG[never],
+        )
+
+    def excas(self, args: Sequence[bytes]) -> Request:
+        """``EXCAS key value version …``."""
+        options = parse(list(args), 4, words.EXCAS)
+        options.time()
+        asked = integer(args[3], words.VERSION_NOT_INTEGER)
+        command, ms = expiry(options)
+        if asked < 0:
+            raise GateError(SYNTAX)
+        return self._run("cas", args[1], args[2], args[3], command, ms)
+
+    def excad(self, args: Sequence[bytes]) -> Request:
+        """``EXCAD key version``."""
+        try:
+            integer(args[2], words.VERSION_NOT_INTEGER)
+        except GateError as error:
+            return self._refuse(args[1], error)
+        return self._run("cad", args[1], args[2])
+
+    def _extend(self, args: Sequence[bytes], *, front: bool) -> Request:
+        options = parse(list(args), 3, words.EXAPPEND)
+        guard, version = versions(options)
+        return self._run("extend", args[1], args[2], condition(options), guard, version, FLAG[front])
+
+    def exappend(self, args: Sequence[bytes]) -> Request:
+        """``EXAPPEND key value …``."""
+        return self._extend(args, front=False)
+
+    def exprepend(self, args: Sequence[bytes]) -> Request:
+        """``EXPREPEND key value …``."""
+        return self._extend(args, front=True)
+
+    def exgae(self, args: Sequence[bytes]) -> Request:
+        """``EXGAE key EX | EXAT | PX | PXAT time``."""
+        return self._run("gae", args[1], *expiry(parse(list(args), 2, words.EXGAE)))
+
+
+def _float(text: bytes, error: str) -> Float80:
+    value = parse_float80(text)
+    if value is None:
+        raise GateError(error)
+    return value
+
+
+def _float_bound(options: ExOptions, name: bytes) -> Float80 | None:
+    text = options.text(name)
+    return None if text is None else _float(text, words.WRONG_BOUNDS)
+
+
+def finite(step: Float80, low: Float80 | None, high: Float80 | None) -> tuple[Float80 | None, Float80 | None, bool]:
+    """The bounds that a number may cross, without infinite ones; and whether no sum can be within them, or the step is
+    infinite."""
+    never = step.infinite
+    if low is not None and low.infinite:
+        never, low = never or low.mantissa >= 0, None
+    if high is not None and high.infinite:
+        never, high = never or high.mantissa < 0, None
+    return low, high, never
+
+
+def fields_of(raw: bytes) -> dict[bytes, bytes]:
+    """Names and values of the pairs in a reply to HRANDFIELD, which RESP3 puts into arrays of two."""
+    texts: list[bytes] = []
+    at, size = 0, len(raw)
+    while at < size:
+        end = raw.find(b"\r\n", at)
+        if raw[at : at + 1] == b"$":
+            length = int(raw[at + 1 : end])
+            texts.append(raw[end + 2 : end + 2 + length])
+            end += length + 2
+        at = end + 2
+    return dict(zip(texts[::2], texts[1::2], strict=True))
+
+
+_EMPTY: Final = (b"*0\r\n", b"~0\r\n")
+_WRONG_TYPE: Final = b"-WRONGTYPE Operation against a key holding the wrong kind of value\r\n"
+
+
+def _versioned(raw: bytes) -> bytes:
+    return _read(raw, flags=False)
+
+
+def _with_flags(raw: bytes) -> bytes:
+    return _read(raw, flags=True)
+
+
+def _read(raw: bytes, *, flags: bool) -> bytes:
+    """EXGET's reply. RESP2's nil: the dispatcher makes RESP3's of it."""
+    if raw[:1] == b"-":
+        return raw
+    if raw in _EMPTY:
+        return b"$-1\r\n"
+    found = fields_of(raw)
+    version = found.get(VERSION)
+    if version is None:
+        return _WRONG_TYPE
+    value = found.get(VALUE, b"")
+    if flags:
+        return b"*3\r\n$%d\r\n%b\r\n:%b\r\n:%b\r\n" % (len(value), value, version, found.get(FLAGS, b"0"))
+    return b"*2\r\n$%d\r\n%b\r\n:%b\r\n" % (len(value), value, version)
