@@ -62,7 +62,11 @@ def _is_value(kind: int, payload: bytes) -> bool:
         return len(payload) >= _VERSIONED.size
     if kind == HASH:
         return _is_hash(payload, decode_small, encode_small)
-    return kind == STRING or (kind == EXHASH and _is_hash(payload, decode_versioned, encode_versioned))
+    if kind == EXHASH:
+        if not _is_hash(payload, decode_versioned, encode_versioned):
+            return False
+        return all(element.expires <= INT64_MAX for element in decode_versioned(payload).values())
+    return kind == STRING
 
 
 def _is_hash(payload: bytes, read: Callable[[bytes], dict[bytes, V]], write: Callable[[dict[bytes, V]], bytes]) -> bool:

@@ -176,8 +176,8 @@ def _times(records: Collection[bytes], before: FieldTimes | None, now_ms: int) -
 
 
 async def sweep(tx: Transaction, key: bytes, meta: Meta, most: int, over: Callable[[], bool]) -> int:
-    """Remove fields whose time has come: some, when they are more than about `most` records or `over` says that time is up; how
-    many records were written. The hash's next entry in the index says when there is more to do; that may be now."""
+    """Remove fields whose time has come; not all, when they are more than about `most` records or `over` says that time is up.
+    How many records were written. The hash's next entry in the index says when there is more to do; that may be now."""
     if meta.outside is not None:
         return await _sweep_elements(tx, key, meta, meta.outside, most, over)
     left = fields.living(tx, meta)

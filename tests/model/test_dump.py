@@ -62,9 +62,9 @@ def test_a_damaged_byte_is_seen(payload: bytes, at: int, change: int) -> None:
             dump.decode(damaged)
 
 
-@given(st.binary(max_size=60))
-def test_whole_bytes_that_are_no_hash_are_refused(payload: bytes) -> None:
-    assert decoded(signed(b"\x02\x00" + payload)) in (BAD_BODY, Dumped(HASH, payload or b"?"))
+@given(st.sampled_from([HASH, EXHASH]), st.binary(max_size=60))
+def test_whole_bytes_that_are_no_hash_are_refused(kind: int, payload: bytes) -> None:
+    assert decoded(signed(bytes((kind, 0)) + payload)) in (BAD_BODY, Dumped(kind, payload or b"?"))
 
 
 @pytest.mark.parametrize(
@@ -80,6 +80,12 @@ def test_whole_bytes_that_are_no_hash_are_refused(payload: bytes) -> None:
         b"\x03\x00v",  # a type that is not dumped
         b"\x06\x00" + VERSION_3 + b"\x00\x00\x04",  # cut in its flags
         b"\x06\x00",
+        b"\x07\x00",  # a versioned hash without fields
+        b"\x07\x00" + encode_versioned({b"f": Element(b"v", version=1)})[:-1],
+        b"\x07\x00" + encode_versioned({b"f": Element(b"v", version=1)}) * 2,
+        b"\x07\x00" + encode_versioned({b"f": Element(b"v", expires=2**63)}),  # no command gives such an expiry
+        b"\x07\x00\x01" + bytes(8) + encode_versioned({b"f": Element(b"v")})[1:],  # an expiry that is 0
+        b"\x07\x00\x02" + bytes(8),  # a flag
         b"\x00\x00",
     ],
 )
