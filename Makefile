@@ -5,6 +5,7 @@ BIN    := $(VENV)/bin
 LISTEN ?= 127.0.0.1:6380
 DATA   ?= kvgate-data
 ARGS   ?=
+EXAMPLES ?= 2000
 CACHE  := .cache/clients
 
 # pip reads dependency groups since 25.1, Debian 12 ships 23; so pip is renewed inside the environment. An extra would not
@@ -15,7 +16,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 # New packages are found at installation, so their appearance asks for another one.
 BUILD_INPUTS := pyproject.toml $(wildcard setup.py backends/*/__init__.py)
 
-.PHONY: help run run-demo run-tikv test check packages bench clients compat histories clean
+.PHONY: help run run-demo run-tikv test check packages bench clients compat histories versioned clean
 .DEFAULT_GOAL := help
 
 help:
@@ -27,6 +28,7 @@ help:
 	@echo "make clients   the client-library checks: redis-py, ioredis, node-redis, go-redis, Jedis"
 	@echo "make compat    a long search for differences from a real Redis (ARGS='--examples 5000 --only H.*')"
 	@echo "make histories long histories of concurrent clients under faults, checked for linearizability (ARGS='--minutes 30')"
+	@echo "make versioned many generated commands on versioned keys, on each backend, beside a model (EXAMPLES=20000)"
 	@echo "make bench     figures beside Twemproxy, HAProxy and no proxy (docs/benchmarks.md)"
 	@echo "make clean     removes the environment, caches and builds; never ./$(DATA)"
 
@@ -60,6 +62,9 @@ compat: $(VENV)/.test packages
 
 histories: $(VENV)/.test
 	$(BIN)/python -m tests.linearizability.run $(ARGS)
+
+versioned: $(VENV)/.test packages
+	VERSIONED_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest tests/versioned/test_model.py $(ARGS)
 
 clean:
 	rm -rf $(VENV) .cache build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

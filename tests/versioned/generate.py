@@ -213,6 +213,7 @@ GENERIC: Final[dict[str, Commands]] = {
     "CAS": seq("CAS", key, value, value, _some(_expiry)),
     "CAD": seq("CAD", key, value),
     "DELIFEQ": seq("DELIFEQ", key, value),
+    "DELEX": seq("DELEX", key, st.sampled_from((b"IFEQ", b"ifne")), value),
 }
 _NOT_QUEUED: Final = ("MGET",)
 """What the gate splits is not taken into MULTI."""

@@ -289,6 +289,10 @@ HASHES: Final[dict[str, str]] = {
         EXHGETALLWITHVER @k                               > {$f $v :1 ; $g $w :1}
         EXHMSETWITHOPTS @k f x 1 1000 g y 0 1000          > +OK
         EXHGETALLWITHVER @k                               > {$f $x :2 ; $g $y :2}
+        EXHMSETWITHOPTS @k f x 0 0                        > +OK
+        EXHGETALLWITHVER @k                               > [$g $y :2]
+        EXHMSETWITHOPTS @k f x 7 1000                     > +OK
+        EXHMSETWITHOPTS @k f x 1 1000                     > +OK
         EXHMSETWITHOPTS @k f x -1 1000                    > -ERR syntax error
         EXHMSETWITHOPTS @k f x 0 -1                       > -ERR syntax error
         EXHMSETWITHOPTS @k f x y 1000                     > -ERR syntax error
@@ -471,6 +475,7 @@ HASHES: Final[dict[str, str]] = {
         EXHDELWITHVER @k b 1 c 7 x 1                      > :1
         EXHDELWITHVER @k c 0                              > :1
         EXHDELWITHVER @k d x                              > -ERR syntax error
+        EXHDELWITHVER @k d 1 d x                          > -ERR syntax error
         EXHGETALL @k                                      > [$d $4]
         EXHDEL @k d                                       > :1
         EXISTS @k                                         > :0

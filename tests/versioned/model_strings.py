@@ -289,8 +289,8 @@ def delifeq(model: Model, key: bytes, value: bytes) -> Expected:
 @handles("DELEX", 3)
 def delex(model: Model, key: bytes, condition: bytes, value: bytes) -> Expected:
     """Redis 8.4's, with IFEQ or IFNE, on strings."""
-    item = model.items.get(key)
-    if not isinstance(item, Plain):
+    item = model.find(key, Plain)
+    if item is None:
         return 0
     return int((item.value == value) is (condition.upper() == b"IFEQ") and model.remove(key))
 
