@@ -12,7 +12,7 @@ from kvgate.model.kv import KvTxn
 from kvgate.model.transaction import Handler, Transaction
 from kvgate.wire.reply import NULL_ARRAY, Error, Reply
 from kvgate_tikv.layers import Layer, Source
-from kvgate_tikv.run import run_handler
+from kvgate_tikv.run import MOST_READ, run_handler
 
 MOST_WRITES: Final = 5000
 MOST_BYTES: Final = 10 << 20
@@ -43,7 +43,24 @@ class Block:
 
 
 class CommandTxn(Layer):
-    """One command's `KvTxn` inside a group: its writes become part of it, or not; the commit is the group's."""
+    """One command's `KvTxn` inside a group: its writes become part of it, or not; the commit is the group's.
+
+    `put` and `delete` raise GateError as soon as they are too many.
+    """
+
+    def put(self, key: bytes, value: bytes) -> None:
+        """As `KvTxn.put`."""
+        super().put(key, value)
+        self._check()
+
+    def delete(self, key: bytes) -> None:
+        """As `KvTxn.delete`."""
+        super().delete(key)
+        self._check()
+
+    def _check(self) -> None:
+        if len(self.writes) > MOST_WRITES:
+            raise too_large()
 
     async def commit(self) -> None:
         """Nothing: the group commits."""
@@ -135,7 +152,7 @@ class Group:
         return reply
 
     async def _command(self, txn: CommandTxn, write: Write) -> Reply:
-        return await run_handler(write.handler, Transaction(txn, self._now, longest=self._longest), write.args)
+        return await run_handler(write.handler, Transaction(txn, self._now, MOST_READ, self._longest), write.args)
 
 
 def weight(writes: Mapping[bytes, bytes | None]) -> int:

@@ -10,14 +10,14 @@ import trio
 from kvgate.backend import CallContext, Command
 from kvgate.errors import try_again
 from kvgate.model.handlers import HANDLERS
-from kvgate.model.kv import run_now
+from kvgate.model.kv import KvTxn, run_now
 from kvgate.model.transaction import Transaction
 from kvgate.wire.reply import Raw, encode
 from kvgate_tikv.bridge import Unavailable, milliseconds
 from kvgate_tikv.engine import SnapshotTxn, TikvEngine
 from kvgate_tikv.layers import Cached, NotCachedError, Source
 from kvgate_tikv.retry import Retries
-from kvgate_tikv.run import error_reply, records_of, run_handler
+from kvgate_tikv.run import MOST_READ, error_reply, records_of, run_handler, too_many
 
 MOST_JOBS: Final = 256
 """Clients whose reads go together."""
@@ -25,6 +25,24 @@ PATIENCE: Final = 0.15
 """Seconds after which a batch is no longer waited for: the next one begins beside it, and its own clients go on each alone,
 since one key that another client has locked holds up a read of many for 1.5 s."""
 MOST_BATCHES: Final = 16
+
+
+MANY: Final = 10_000
+"""Records of one command that are the reason when it is not answered in time."""
+
+
+class _Counted(Transaction):
+    """Tells the job how much is read."""
+
+    __slots__ = ("_job",)
+
+    def __init__(self, kv: KvTxn, now_ms: int, job: "_Job") -> None:
+        super().__init__(kv, now_ms, MOST_READ)
+        self._job = job
+
+    def expects(self, records: int) -> None:
+        self._job.records = max(self._job.records, records)
+        super().expects(records)
 
 
 @attrs.define(slots=True, eq=False)
@@ -37,6 +55,8 @@ class _Job:
     replies: list[Raw] = attrs.field(factory=list)
     done: trio.Event = attrs.field(factory=trio.Event)
     left: bool = False
+    records: int = 0
+    """The most that one of the commands has said it reads."""
 
     @property
     def keys(self) -> list[bytes]:
@@ -75,6 +95,8 @@ class ReadBatches:
                 return job.replies
         finally:
             job.left = True
+        if job.records > MANY and len(commands) == 1:
+            raise too_many(MANY)  # not TRYAGAIN: it would take as long again
         raise try_again("the store did not answer in time")
 
     async def run(self) -> None:
@@ -168,7 +190,7 @@ class ReadBatches:
     async def _replies(self, job: _Job, source: Source, timestamp: int) -> list[Raw]:
         replies = []
         for command in job.commands:
-            tx = Transaction(SnapshotTxn(source, timestamp), milliseconds(timestamp))
+            tx = _Counted(SnapshotTxn(source, timestamp), milliseconds(timestamp), job)
             replies.append(encode(await run_handler(HANDLERS[command.spec.name], tx, command.args), job.proto))
         self.commands += len(job.commands)
         return replies

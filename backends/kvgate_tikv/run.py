@@ -2,12 +2,13 @@
 
 import logging
 from collections.abc import Awaitable, Callable, Iterable
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import trio
 
 from kvgate.errors import GateError
 from kvgate.model import keyspace
+from kvgate.model.kv import TooLong
 from kvgate.model.transaction import Handler, Transaction
 from kvgate.wire.reply import Error, Reply
 from kvgate_tikv.bridge import Unavailable
@@ -15,12 +16,20 @@ from kvgate_tikv.layers import NotCachedError
 
 log = logging.getLogger("kvgate.tikv")
 
+MOST_READ: Final = 100_000
+"""Records that one command may be about to read: some 2 s, a hundred in a call. A command has 1.5 s altogether."""
+
 A = TypeVar("A")
 
 
 def error_reply(error: GateError) -> Error:
     """The reply that says it, without line ends."""
     return Error(error.reply[1:-2])
+
+
+def too_many(records: int) -> GateError:
+    """A command that reads more records than there is time for, which it would not have a second time either."""
+    return GateError(f"ERR one command would read more than {records} records of the store: read them in parts, as with HSCAN")
 
 
 async def run_handler(handler: Handler, tx: Transaction, args: list[bytes]) -> Reply:
@@ -34,6 +43,8 @@ async def run_handler(handler: Handler, tx: Transaction, args: list[bytes]) -> R
         return await handler(tx, args)
     except GateError as error:
         return error_reply(error)
+    except TooLong:
+        return error_reply(too_many(MOST_READ))
     except (Unavailable, NotCachedError):
         raise
     except Exception:

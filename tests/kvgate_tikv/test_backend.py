@@ -3,10 +3,13 @@
 import functools
 import os
 
+import pytest
 import trio
 
+from kvgate.backend import CallContext
 from kvgate.model import keyspace
-from kvgate.wire.reply import OK, Error
+from kvgate.model.meta import decode
+from kvgate.wire.reply import OK, Error, Reply
 from tests.contract.backend import EVERYTHING, call, command, plain
 from tests.kvgate_tikv.gates import backend, figure, gates, record, refused, surely, until
 from tests.tikv.cluster import Cluster
@@ -197,6 +200,80 @@ async def test_what_is_too_large_is_refused_before_anything_is_sent(tikv: Cluste
         # A client's pipeline that is too large together is cut between commands
         assert await served.do_all(["MSET", *many[:6000]], ["MSET", *many[4000:]], ["GET", "Bank.A:5000"]) == [OK, OK, b"v"]
         assert await served.listing.size(EVERYTHING, call()) == 5001
+
+
+MANY_FIELDS = 12_000
+
+
+async def test_a_hash_of_many_fields(tikv: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    server, key = tikv.faulty, "Bank.A:many"
+    async with gates(tikv, 1, gc=False) as (served,):
+
+        async def fill(part: int) -> None:
+            fields = range(part * 1000, part * 1000 + 1000)
+            assert await surely(served, "HSET", key, *(word for n in fields for word in (f"f{n}", f"value {n}"))) == 1000
+
+        await side_by_side(MANY_FIELDS // 1000, fill)
+        txn = await backend(served).engine.begin()
+        place = decode(await txn.get(keyspace.meta_key(key.encode())) or b"").outside
+        assert place is not None
+        for quarter in range(1, 4):
+            server.split(backend(served).engine.space.inside(keyspace.fields_from(place.identity, quarter << 46)))
+        assert await served.do("HLEN", key) == MANY_FIELDS
+        assert await served.do("HGET", key, "f7777") == b"value 7777"
+        assert await served.do_all(["HSET", key, "f7777", "x", "new", "y"], ["HDEL", key, "new", "f0"]) == [1, 2]
+        found: dict[Reply, Reply] = {}
+        cursor: Reply = None
+        while cursor != b"0":
+            page = await served.do("HSCAN", key, cursor if isinstance(cursor, bytes) else 0, "COUNT", 2000)
+            assert isinstance(page, list)
+            cursor, words = page
+            assert isinstance(words, list)
+            found.update(zip(words[::2], words[1::2], strict=True))
+        assert found == {b"f%d" % n: b"x" if n == 7777 else b"value %d" % n for n in range(1, MANY_FIELDS)}
+        everything = await served.do("HGETALL", key)
+        assert isinstance(everything, list)
+        assert dict(zip(everything[::2], everything[1::2], strict=True)) == found
+
+        reply = await served.do("COPY", key, "Bank.A:copy")
+        assert isinstance(reply, Error)
+        assert reply.text.startswith(b"ERR store refuses the command: it would write more than 5000 records")
+        for module in ("reads", "group"):
+            monkeypatch.setattr(f"kvgate_tikv.{module}.MOST_READ", MANY_FIELDS - 2)
+        for command_ in (["HGETALL", key], ["HKEYS", key], ["HVALS", key]):
+            before = server.calls().get("KvScan", 0)
+            alone, (written, together) = await served.do(*command_), await served.do_all(["SET", "Bank.A:s", 1], command_)
+            assert written == OK
+            for reply in (alone, together):
+                assert isinstance(reply, Error)
+                assert reply.text.startswith(b"ERR one command would read more than ")
+            assert server.calls().get("KvScan", 0) - before < 10  # a look of the sweeper, at most
+
+        before_del = server.calls()
+        assert await served.do("DEL", key) == 1
+        after_del = server.calls()
+        assert sum(after_del.values()) - sum(before_del.values()) < 30
+        assert await served.do_all(["HLEN", key], ["HGET", key, "f1"], ["HSET", key, "f1", "again"]) == [0, None, 1]
+        assert await backend(served)._upkeep._sweeper.step() > 100
+        assert await served.do("HGETALL", key) == [b"f1", b"again"]
+
+
+async def test_what_is_not_read_in_time_says_why(tikv: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hash that takes too long would take as long again; what takes little would not."""
+    monkeypatch.setattr("kvgate_tikv.reads.MANY", 150)
+    async with gates(tikv, 1) as (served,):
+        for fields in (200, 140):
+            await served.do("HSET", "Bank.A:h", *(word for n in range(fields) for word in (n, "v")))
+            before = tikv.faulty.struck().get("KvScan delay", 0)
+            tikv.faulty.fault("delay", "KvScan", ms=200)
+            context = CallContext(proto=2, user="default", deadline=trio.current_time() + 0.3)
+            (reply,) = await served.backend.execute([command("HGETALL", "Bank.A:h")], context)
+            assert tikv.faulty.struck()["KvScan delay"] > before
+            tikv.faulty.clear()
+            wanted = b"ERR one command would read more than 150 records" if fields == 200 else b"TRYAGAIN "
+            assert isinstance(plain(reply), Error)
+            assert plain(reply).text.startswith(wanted)  # type: ignore[union-attr]  # an error
+            await served.do("DEL", "Bank.A:h")
 
 
 async def test_values_in_chunks(tikv: Cluster) -> None:
