@@ -27,6 +27,7 @@ CAPABILITIES: Final = frozenset(
         "conditional",
         "exstring",
         "exhash",
+        "lock",
         "list",
         "set",
         "zset",

@@ -14,6 +14,7 @@ from kvgate_redis.conditional import Conditional
 from kvgate_redis.exhashes import ExHashes, reserved
 from kvgate_redis.exstrings import ExStrings, Request, Rewrite
 from kvgate_redis.guards import Guards
+from kvgate_redis.locks import Locks
 from kvgate_redis.lua import exact_integers
 
 ASKED: Final = (b"EXSET", b"EXHSET", b"CAS", b"CAD", b"DELIFEQ", b"DELEX")
@@ -61,7 +62,7 @@ class Rewriter:
         self._asked = [0.0] * shards
         self._conditional = Conditional(rename)
         guards, exhashes = Guards(rename), ExHashes(rename)
-        self._always: dict[str, Rewrite] = dict(self._conditional.commands)
+        self._always: dict[str, Rewrite] = {**self._conditional.commands, **Locks(rename).commands}
         guarded: dict[str, Rewrite] = {**guards.commands, **dict.fromkeys(HASH, guards.hash)}
         self._guarded = frozenset(guarded)
         self._versioned: dict[str, Rewrite] = {

@@ -52,7 +52,8 @@ filtered need all their keys on one shard, keys hidden in options included (STOR
 
 A backend lists the capabilities it has, and serves the commands that ask for them; `kvgate commands --backend TYPE` shows the
 result. A capability is mostly the type of the data. A backend may also list one command by its upper-case name (`GET`,
-`XGROUP|CREATE`; a container's name stands for all its subcommands), and take one out again with a minus (`-LCS`).
+`XGROUP|CREATE`; a container's name stands for all its subcommands), and take one out again with a minus (`-LCS`). One that
+cannot run Lua may list scripts that it knows by their SHA-1 (`EVALSHA|C3F8…`, see [locks.md](locks.md)).
 
 | capability | stands for |
 |---|---|
