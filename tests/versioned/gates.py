@@ -6,7 +6,6 @@ from typing import Final
 
 import pytest
 
-from kvgate_redis import adapter
 from tests.support.servers import NO_REDIS, Gate, RedisServer, redis_binary
 from tests.tikv.cluster import cluster
 from tests.versioned.cases import NAMESPACE
@@ -58,8 +57,6 @@ def _store(kind: str, stack: ExitStack) -> str:
         return _TIKV.format(pd=", ".join(f'"{address}"' for address in found.pd), prefix=found.prefix)
     if redis_binary is None:
         pytest.skip(NO_REDIS)
-    if "exstring" not in adapter.capabilities:
-        pytest.skip("the adapter for Redis has no versioned strings yet")
     first = stack.enter_context(RedisServer())
     if kind == "redis":
         return _REDIS.format(url=first.url)

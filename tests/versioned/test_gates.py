@@ -108,6 +108,23 @@ def test_scan_tells_the_types(gate: Gate) -> None:
         assert _listed(client, "MATCH", named("scan:*")) == {name.encode() for name in names.values()}
 
 
+def test_only_stores_without_the_modules_need_the_setting(gate: Gate, request: pytest.FixtureRequest) -> None:
+    """In ``Bank.Plain``, which does not say ``versioned = true``."""
+    key = "Bank.Plain:k"
+    with gate.client() as client:
+        client.cmd("DEL", key)
+        if request.node.callspec.params["gate"] in ("redis", "shards"):
+            text = "ERR command 'exset' needs versioned = true in [namespaces.\"Bank.Plain\"]: the store lacks its module"
+            assert client.raw_reply("EXSET", key, "v") == f"-{text}\r\n".encode()
+            assert client.cmd("HSET", key, "f", "v") == 1
+        else:
+            assert client.cmd("EXSET", key, "v") == b"OK"
+        client.cmd("SET", key, "v")
+        assert client.cmd("CAS", key, "v", "w") == 1
+        assert client.cmd("SET", key, "x", "IFEQ", "w") == b"OK"
+        assert client.cmd("DELEX", key, "IFEQ", "x") == 1
+
+
 def test_dumped_and_restored(gate: Gate) -> None:
     string, hash_ = named("{d}s"), named("{d}h")
     with gate.client() as client:
