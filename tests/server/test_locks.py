@@ -10,9 +10,10 @@ import redis as library
 from redis.exceptions import LockError, LockNotOwnedError, ResponseError
 from redis.lock import Lock
 
+from kvgate.commands.scripts import LOCK_RELEASE
 from tests.server.contenders import Contenders, prove
-from tests.server.settings import ALL_IN_A, keys_on, redis, serving, sharded
-from tests.support.servers import NO_REDIS, Gate, RedisServer, RedisServers, redis_binary, wait_for
+from tests.server.settings import ALL_IN_A, keys_on, namespaces, redis, serving, sharded, user
+from tests.support.servers import NO_REDIS, Gate, Gates, RedisServer, RedisServers, redis_binary, wait_for
 from tests.tikv.cluster import cluster
 
 WITHOUT_LUA = ["lmdb", "tikv"]
@@ -278,6 +279,24 @@ def test_other_scripts_stay_refused(gate_without_lua: Gate, words: Sequence[str]
         assert told in client.raw_reply(*words).decode()
         client.cmd("MULTI")
         assert client.raw_reply(*words).startswith(b"-ERR ")
+
+
+def test_the_scripts_reach_no_neighbour_on_the_same_store(gates: Gates) -> None:
+    store = '[backends.a]\ntype = "lmdb"\npath = "$DIR/data"\n'
+    spaces = namespaces(Ads_Locks="a", Bank_Locks="a")
+    gate = gates(store + spaces + user("ads", "Ads.*") + user("bank", "Bank.*"))
+    with gate.client(user="ads", password="ads-secret") as ads, gate.client(user="bank", password="bank-secret") as bank:
+        assert bank.cmd("GATE", "LOCK", NAME, "t", "PX", 60_000)[0] == b"t"
+        assert ads.cmd("GATE", "LOCK", "Ads.Locks:stock", "t", "PX", 60_000)[0] == b"t"
+        for words in (
+            ("EVAL", Lock.LUA_RELEASE_SCRIPT, 1, NAME, "t"),
+            ("EVALSHA", LOCK_RELEASE, 2, "Ads.Locks:stock", NAME, "t"),
+            ("GATE", "UNLOCK", NAME, "t"),
+            ("GATE", "LOCK", NAME, "t", "PX", 1),
+        ):
+            assert ads.raw_reply(*words).startswith(b"-NOPERM "), words
+        assert bank.cmd("GET", NAME) == b"t"
+        assert ads.cmd("EVALSHA", LOCK_RELEASE, 1, "Ads.Locks:stock", "t") == 1
 
 
 def test_the_scripts_run_inside_a_transaction_that_watches(gate: Gate) -> None:
