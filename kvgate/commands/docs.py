@@ -35,7 +35,8 @@ _HEAD = """\
 <!-- Generated from kvgate/commands/table_*.py by `python -m kvgate.commands.docs > docs/commands.md`.
      A test fails when it is stale. -->
 
-Every command of Redis 7.0, those of the modules TairString and TairHash, and what the gate does with it on a store that takes commands as they are (Redis, KvRocks):
+Every command of Redis 7.0, those of the modules TairString and TairHash, and what the gate does with it on a store that takes
+commands as they are (Redis, KvRocks):
 
 | action | means |
 |---|---|
