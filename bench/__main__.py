@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from bench import connect, core, embedded, idle, lrange, namespaces, versioned, workers
+from bench import connect, core, embedded, idle, lrange, namespaces, tikv, versioned, workers
 from bench.peers import NAMES, default_gate
 from bench.process import BenchError, raise_file_limit
 from bench.report import ORDER, Section, Settings, provenance, written
@@ -23,6 +23,7 @@ SECTIONS: dict[str, Callable[[Settings], Section]] = {
     "embedded": embedded.section,
     "footprint": embedded.footprint,
     "workers": workers.section,
+    "tikv": tikv.section,
     "versioned": versioned.section,
 }
 
