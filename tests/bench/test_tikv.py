@@ -39,7 +39,8 @@ def test_a_small_run() -> None:
 def test_ratios_are_of_medians() -> None:
     runs = {(name, column): [Run(10.0, 5.0, 1.0, 2.0)] for name in (GATE, PLAIN) for column in COMMANDS}
     runs[GATE, "SET"] = [Run(rps, cpu, 0.5, 0.25) for rps, cpu in ((5.0, 1.0), (40.0, 2.0), (30.0, 20.0))]
-    made = report(TINY, runs, {key: rounds[0] for key, rounds in runs.items()}, {column: [1.0, 3.0, 2.0] for column in COMMANDS})
+    together = {column: [1.0, 3.0, 2.0] for column in COMMANDS}
+    made = report(TINY, runs, {key: rounds[0] for key, rounds in runs.items()}, together)
     rates, times, calls, groups = made.tables
     at = list(COMMANDS).index("SET") + 1
     assert rates.rows[0][at] == "10.0"
