@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from kvgate import __version__
 from kvgate.cli import check, commands, init, password, route, serve, store
+from kvgate.cli.leave import leave
 from kvgate.errors import ConfigurationError
 
 COMMANDS = (serve, init, check, route, commands, password, store)
@@ -31,7 +32,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code. `argv` without the program's name; None: the process's own.
+    """Run one command; returns the exit code. `argv` without the program's name; None: the process's own, which ends with it.
 
     Raises:
         SystemExit: from argparse, for ``--help``, ``--version`` (0) and wrong usage (2).
@@ -48,6 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `kvgate commands | head`: the reader has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    if argv is None:
+        leave(code)
     return code
 
 

@@ -3,6 +3,7 @@
 import json
 import sys
 
+from kvgate.cli.leave import leave
 from kvgate.cli.source import Source
 from kvgate.server.worker import work
 
@@ -15,4 +16,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -57,3 +57,10 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
     assert process.wait() == 0
     assert "Traceback" not in errors
     assert "BrokenPipe" not in errors
+
+
+def test_a_process_ends_at_once_with_its_code_and_what_it_printed() -> None:
+    """Python's own end is not waited for: native threads that still run then abort the process."""
+    program = "from kvgate.cli.leave import leave; import atexit; atexit.register(print, 'late'); print(end='said'); leave(3)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (3, "said", "")
