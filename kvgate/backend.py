@@ -121,7 +121,7 @@ class SharedConnections(Protocol):
             GateError: ``TRYAGAIN`` when it was not executed, ``INDOUBT`` when that is unknown (never for `readonly`).
         """
 
-    def generation(self, shard: int) -> float:
+    def generation(self, shard: int) -> int:
         """Another number after a connection to the shard was made anew: the process there may be another one."""
 
 
@@ -232,7 +232,7 @@ class NotKnownYet(Exception):  # noqa: N818 - what a caller waits for, no error 
     """What a store can do by itself was not asked yet, or it is away."""
 
 
-@attrs.frozen(slots=True)
+@attrs.define(slots=True)
 class Rewritten:
     """What a pass-through store is asked instead of a client's own bytes."""
 

@@ -52,7 +52,7 @@ class RedisBackend:
         self._shared: SharedConnections | None = None
         self._pool = OwnConnections(topology, limit=own_connections, name="kvgate-own")
         self._health = Health(topology.shards)
-        self._rewriter = Rewriter(self.sources, topology.rename, self._generation)
+        self._rewriter = Rewriter(self.sources, topology.rename)
         types = Script(TYPES, topology.rename).text
         self._listing = KeyListing(self.sources, dialect, self._ask_listing, VersionedKeys(types, self._rewriter.encodes))
         self._sweeper = Sweeper(self.sources, topology.rename, self._sweep)
@@ -108,6 +108,7 @@ class RedisBackend:
     def attach(self, shared: SharedConnections) -> None:
         """See `PassThrough.attach`."""
         self._shared = shared
+        self._rewriter.generation = shared.generation
 
     async def own(self, shard: int, *, proto: int, deadline: float) -> OwnConnection:
         """See `PassThrough.own`."""
@@ -161,9 +162,6 @@ class RedisBackend:
     def keep_versioned(self) -> None:
         """See `Rewriting.keep_versioned`."""
         self._sweeper.want()
-
-    def _generation(self, shard: int) -> float:
-        return self._reach.generation(shard)
 
     async def _found_up(self, shard: int) -> None:
         if not self._rewriter.is_known(shard):

@@ -13,7 +13,6 @@ from kvgate.errors import SYNTAX, GateError, wrong_arity
 from kvgate.model import exstring_options as words
 from kvgate.model.exstring_options import ExOptions, integer, parse
 from kvgate.model.floats import Float80, parse_float80
-from kvgate.wire.request import encode_request
 from kvgate_redis.lua import EXACT, FLAGS, LESS, VALUE, VERSION, Script, body, exact_integers, store_name
 
 Convert = Callable[[bytes], bytes]
@@ -201,7 +200,8 @@ class ExStrings:
 
     def __init__(self, rename: Mapping[str, str]) -> None:
         """`rename`: upper-case command → its name on the store."""
-        self._read = store_name("HRANDFIELD", rename)
+        read = store_name("HRANDFIELD", rename)
+        self._read = b"*4\r\n$%d\r\n%b\r\n" % (len(read), read)
         texts = {
             "plain": EXSET_PLAIN,
             "set": EXSET,
@@ -254,7 +254,7 @@ class ExStrings:
             raise wrong_arity("exget")
         if len(args) == 3 and args[2].upper() != b"WITHFLAGS":
             raise GateError(SYNTAX)
-        request = encode_request([self._read, args[1], b"3", b"WITHVALUES"])
+        request = b"%b$%d\r\n%b\r\n$1\r\n3\r\n$10\r\nWITHVALUES\r\n" % (self._read, len(args[1]), args[1])
         return request, _versioned if len(args) == 2 else _with_flags
 
     def exsetver(self, args: Sequence[bytes]) -> Request:
@@ -409,7 +409,25 @@ _EMPTY: Final = (b"*0\r\n", b"~0\r\n")
 _WRONG_TYPE: Final = b"-WRONGTYPE Operation against a key holding the wrong kind of value\r\n"
 
 
+_VALUE_FIRST: Final = b"*4\r\n$%d\r\n%b\r\n" % (len(VALUE), VALUE)
+_VERSION_FIRST: Final = b"*4\r\n$%d\r\n%b\r\n" % (len(VERSION), VERSION)
+_THEN_VALUE: Final = _VALUE_FIRST[4:]
+_THEN_VERSION: Final = _VERSION_FIRST[4:]
+
+
 def _versioned(raw: bytes) -> bytes:
+    """EXGET's reply. The usual form, two fields in RESP2, takes no general reader."""
+    if raw.startswith(_VERSION_FIRST):
+        start = raw.find(b"\n", len(_VERSION_FIRST)) + 1
+        end = raw.find(b"\n", start) + 1
+        if raw.startswith(_THEN_VALUE, end):
+            return b"*2\r\n%b:%b" % (raw[end + len(_THEN_VALUE) :], raw[start:end])
+    elif raw.startswith(_VALUE_FIRST):
+        start = len(_VALUE_FIRST)
+        line = raw.find(b"\n", start)
+        end = line + 3 + int(raw[start + 1 : line])
+        if raw.startswith(_THEN_VERSION, end):
+            return b"*2\r\n%b:%b" % (raw[start:end], raw[raw.find(b"\n", end + len(_THEN_VERSION)) + 1 :])
     return _read(raw, flags=False)
 
 
@@ -418,7 +436,7 @@ def _with_flags(raw: bytes) -> bytes:
 
 
 def _read(raw: bytes, *, flags: bool) -> bytes:
-    """EXGET's reply. RESP2's nil: the dispatcher makes RESP3's of it."""
+    """The reply of whatever was read. RESP2's nil: the gate makes RESP3's of it."""
     if raw[:1] == b"-":
         return raw
     if raw in _EMPTY:

@@ -54,12 +54,13 @@ def _told(raw: bytes) -> bytes:
 class Rewriter:
     """The requests for one backend's stores."""
 
-    def __init__(self, shards: int, rename: Mapping[str, str], generation: Callable[[int], float]) -> None:
-        """Nothing is known of the `shards`; `rename`: upper-case command → its name on the stores; `generation` as in
-        `kvgate.backend.SharedConnections`."""
+    generation: Callable[[int], int]
+    """As in `kvgate.backend.SharedConnections`; set before anything is rewritten."""
+
+    def __init__(self, shards: int, rename: Mapping[str, str]) -> None:
+        """Nothing is known of the `shards`; `rename`: upper-case command → its name on the stores."""
         self.known: list[frozenset[str] | None] = [None] * shards
-        self._generation = generation
-        self._asked = [0.0] * shards
+        self._asked = [0] * shards
         self._conditional = Conditional(rename)
         guards, exhashes = Guards(rename), ExHashes(rename)
         self._always: dict[str, Rewrite] = {**self._conditional.commands, **Locks(rename).commands}
@@ -79,15 +80,15 @@ class Rewriter:
     def learn(self, shard: int, reply: Reply) -> None:
         """What the shard has, by its reply to COMMAND INFO for `ASKED`."""
         self.known[shard] = natives(reply)
-        self._asked[shard] = self._generation(shard)
+        self._asked[shard] = self.generation(shard)
 
     def is_known(self, shard: int) -> bool:
         """Whether what the shard has was asked since it was connected to."""
-        return self.known[shard] is not None and self._asked[shard] == self._generation(shard)
+        return self.known[shard] is not None and self._asked[shard] == self.generation(shard)
 
     def _known(self, shard: int) -> frozenset[str]:
         known = self.known[shard]
-        if known is None or self._asked[shard] != self._generation(shard):
+        if known is None or self._asked[shard] != self.generation(shard):
             raise NotKnownYet
         return known
 

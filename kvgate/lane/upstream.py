@@ -31,6 +31,7 @@ class Upstream:
         "held",
         "in_a_hurry",
         "last_read",
+        "made",
         "measurer",
         "name",
         "out",
@@ -50,8 +51,8 @@ class Upstream:
         "why_down",
     )
 
-    def __init__(self, name: str, endpoint: "Endpoint", proto: int) -> None:
-        """`name` is for logs and INFO: backend, shard, protocol, number."""
+    def __init__(self, name: str, endpoint: "Endpoint", proto: int, made: list[int] | None = None) -> None:
+        """`name` is for logs and INFO: backend, shard, protocol, number. `made` is `Shard.made`."""
         self.name = name
         self.endpoint = endpoint
         self.proto = proto
@@ -72,6 +73,7 @@ class Upstream:
         self.unasked = False  # nobody waited when it began: it is dropped at its end
         self.last_read = 0.0
         self.since = 0.0  # when the present connection was made
+        self.made = [0] if made is None else made
         self.touched = False
         self.retired = False  # of a configuration that is served no more
         self.held = False  # a store that refuses writes is left: nothing more is sent before the reconnect
@@ -127,15 +129,17 @@ class Upstream:
 class Shard:
     """One store process of a backend with its shared connections; `lines[client.line]` is the one of a client."""
 
-    __slots__ = ("endpoint", "index", "lines", "name")
+    __slots__ = ("endpoint", "index", "lines", "made", "name")
 
     def __init__(self, name: str, index: int, endpoint: "Endpoint", per_protocol: int = 2) -> None:
         """`per_protocol` connections for RESP2 clients, as many for RESP3 clients; opened when first needed."""
         self.name = name
         self.index = index
         self.endpoint = endpoint
+        self.made = [0]
+        """How many connections its lines have made in all."""
         self.lines = tuple(
-            Upstream(f"{name}/{index}/resp{proto}/{number}", endpoint, proto)
+            Upstream(f"{name}/{index}/resp{proto}/{number}", endpoint, proto, self.made)
             for proto in (2, 3)
             for number in range(per_protocol)
         )

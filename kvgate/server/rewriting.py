@@ -136,7 +136,8 @@ def _learn(
 ) -> None:
     """Let the lane hand such requests here without asking anything again."""
     places, namespace = gate.places, place.namespace
-    store = places.rewriting[place.backend.name]
+    rewrite = places.rewriting[place.backend.name].rewrite
+    only = place if len(places.shards[place.backend.name]) == 1 else None
 
     def local(client: Client, spec: CommandSpec, args: list[bytes], frame: bytes, now: float) -> None:
         session: Session = client.session
@@ -144,10 +145,10 @@ def _learn(
         gate.commands += 1
         session.quiet = False
         session.last_command = spec.lower
-        place = places.place(namespace, args[1])
+        place = only or places.place(namespace, args[1])
         assert place.shard is not None  # noqa: S101 - it is a pass-through backend
         try:
-            rewritten = store.rewrite(spec, args, shard=place.shard.index, versioned=True)
+            rewritten = rewrite(spec, args, shard=place.shard.index, versioned=True)
         except NotKnownYet:
             gate.tasks.alone(client, _later, gate, client, spec, args, frame, [(1, place)])
             return

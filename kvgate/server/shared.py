@@ -47,6 +47,6 @@ class Shared:
             raise GateError(raw[1:-2].decode("utf-8", "surrogateescape"))
         return raw
 
-    def generation(self, shard: int) -> float:
+    def generation(self, shard: int) -> int:
         """See `kvgate.backend.SharedConnections`."""
-        return sum(line.since for line in self._shards[shard].lines)
+        return self._shards[shard].made[0]

@@ -36,9 +36,9 @@ class StandInShared:
                     raise
         raise (in_doubt if sent and not readonly else try_again)("no answer in time")
 
-    def generation(self, shard: int) -> float:
+    def generation(self, shard: int) -> int:
         """See `SharedConnections.generation`: here the processes stay the same."""
-        return float(shard)
+        return shard
 
     async def _connection(self, place: tuple[int, int], deadline: float) -> Own:
         own = self._open.get(place)
