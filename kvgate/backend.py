@@ -198,6 +198,9 @@ class InPlace(Protocol):
 class Queueing(Protocol):
     """A backend that takes commands without a task that waits for each client's, and tells when they are done."""
 
+    in_order: bool
+    """Whether commands that are taken while others of the same client run are run behind those; else they are not to be."""
+
     def enqueue(
         self,
         commands: Sequence[Command],

@@ -61,6 +61,7 @@ TRIO = {
     "kvgate_tikv.bridge": "deadlines of native calls, commits that no cancellation interrupts",
     "kvgate_tikv.calls": "waits for native futures",
     "kvgate_tikv.groups": "gathers writes of several tasks, commits shielded",
+    "kvgate_tikv.job": "waits for replies until a deadline",
     "kvgate_tikv.link": "connects, and watches, at intervals",
     "kvgate_tikv.reads": "gathers reads of several tasks",
     "kvgate_tikv.retry": "pauses between tries",

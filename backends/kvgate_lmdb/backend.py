@@ -47,6 +47,7 @@ class LmdbBackend:
     capabilities = CAPABILITIES
     sources = 1
     max_value = MAX_VALUE
+    in_order = True
 
     def __init__(
         self,

@@ -37,11 +37,13 @@ CAPABILITIES: Final = frozenset({*HANDLERS, "exstring", "exhash", "conditional",
 
 
 class TikvBackend:
-    """`kvgate.backend.Backend`, `Listing` and `Transactional`."""
+    """`kvgate.backend.Backend`, `Queueing`, `Listing` and `Transactional`."""
 
     type = "tikv"
     capabilities = CAPABILITIES
     sources = 1
+    in_order = False
+    """Groups of one client's commands could run side by side."""
 
     def __init__(
         self, name: str, pd: Sequence[str], *, prefix: str = PREFIX, max_value: int = MAX_VALUE, gc: bool = True
@@ -75,6 +77,25 @@ class TikvBackend:
             task_status.started()
 
     # Commands
+
+    def enqueue(
+        self,
+        commands: Sequence[Command],
+        call: CallContext,
+        done: Callable[[Sequence[Raw | Reply]], None],
+        flush: Callable[[], None],
+    ) -> bool:
+        """As `Queueing.enqueue`: what `execute` does, without a task for each client."""
+        if not self.engine.is_open or any(command.spec.name not in HANDLERS for command in commands):
+            return False
+        if all(command.spec.readonly for command in commands):
+            self._reads.enqueue(commands, call, done, flush)
+            return True
+        try:
+            self._groups.enqueue([_write(command) for command in commands], call.deadline, done, flush)
+        except GateError:
+            return False
+        return True
 
     async def execute(self, commands: Sequence[Command], call: CallContext) -> Sequence[Raw | Reply]:
         """As `Backend.execute`: reads alone with others' reads; anything with writes in a group of writes."""

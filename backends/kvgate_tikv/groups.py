@@ -6,7 +6,7 @@ commit of unknown outcome did is decided by the record that each group leaves in
 
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import attrs
@@ -18,6 +18,7 @@ from kvgate.wire.reply import Error, Reply
 from kvgate_tikv.bridge import OutcomeUnknown, Txn, Unavailable, milliseconds
 from kvgate_tikv.engine import Reads, TikvEngine
 from kvgate_tikv.group import Block, Group, Write, receipt, too_large
+from kvgate_tikv.job import Done, Job, Waiting, flush
 from kvgate_tikv.layers import Cached
 from kvgate_tikv.retry import Retries
 from kvgate_tikv.run import error_reply, records_of, together
@@ -37,23 +38,27 @@ COMMIT_LIMIT: Final = 12.0
 but for a timestamp it waits for ever."""
 
 
-@attrs.define(slots=True, eq=False)
-class _Job:
-    """Commands of one client, in order."""
+class _Job(Job[Reply]):
+    """Writes, and reads among them."""
 
-    units: Sequence[Write | Block]
-    deadline: float
-    replies: list[Reply] = attrs.field(factory=list)
-    done: trio.Event = attrs.field(factory=trio.Event)
-    committing: bool = False
-    """From here on its deadline leaves it in doubt."""
-    left: bool = False
-    """Its client has been told something: it must not be run (again)."""
+    __slots__ = ("committing", "units")
 
-    def end(self, replies: list[Reply]) -> None:
-        """Answer."""
-        self.replies = replies
-        self.done.set()
+    def __init__(
+        self,
+        units: Sequence[Write | Block],
+        deadline: float,
+        done: Done | None = None,
+        flush: Callable[[], None] | None = None,
+    ) -> None:
+        super().__init__(deadline, done, flush)
+        self.units = units
+        self.committing = False  # from here on its deadline leaves it in doubt
+
+    def late(self) -> GateError:
+        """What it is answered at its deadline."""
+        if self.committing:
+            return in_doubt("the store did not commit in time")
+        return try_again("the store did not come to it in time")
 
     def refuse(self, error: GateError) -> None:
         """Answer all commands with an error."""
@@ -89,6 +94,7 @@ class WriteGroups:
         self._longest = longest
         self._lanes: dict[bytes, _Lane] = {}
         self._nursery: trio.Nursery | None = None
+        self._waiting: Waiting[Reply] = Waiting(_late)
         self.counts = GroupCounts()
 
     async def run(self) -> None:
@@ -96,13 +102,15 @@ class WriteGroups:
         try:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
-                await trio.sleep_forever()
+                await self._waiting.run()
         finally:
             self._nursery = None
             for lane in self._lanes.values():
                 for job in lane.queue:
                     job.refuse(try_again("the store is being closed"))
+                flush(lane.queue)
             self._lanes.clear()
+            self._waiting.end()
 
     async def submit(self, units: Sequence[Write | Block], deadline: float) -> list[Reply]:
         """Run the commands in order, in one transaction where they fit one; their replies once they are committed.
@@ -110,10 +118,22 @@ class WriteGroups:
         Raises:
             GateError: at `deadline` (trio's clock): ``TRYAGAIN`` when nothing was sent to be committed, else ``INDOUBT``.
         """
+        job = _Job(units, deadline)
+        self._add(job)
+        if await job.wait():
+            return [*job.replies]
+        raise job.late()
+
+    def enqueue(self, units: Sequence[Write], deadline: float, done: Done, flush: Callable[[], None]) -> None:
+        """As `submit`, without a task that waits: see `kvgate.backend.Queueing`. Raises GateError: nothing was taken."""
+        job = _Job(units, deadline, done, flush)
+        self._add(job)
+        self._waiting.add(job)
+
+    def _add(self, job: _Job) -> None:
         if self._nursery is None:
             raise try_again("the store is being closed")
-        job = _Job(units, deadline)
-        groups = {keyspace.group_of(key) for unit in units for key in unit.keys}
+        groups = {keyspace.group_of(key) for unit in job.units for key in unit.keys}
         name = groups.pop() if len(groups) == 1 else b":"  # no group has a colon: what spans several
         lane = self._lanes.get(name)
         if lane is None:
@@ -122,15 +142,6 @@ class WriteGroups:
         if not lane.served:
             lane.served = True
             self._nursery.start_soon(self._serve, name, lane)
-        try:
-            with trio.move_on_at(deadline):
-                await job.done.wait()
-                return job.replies
-        finally:
-            job.left = True
-        if job.committing:
-            raise in_doubt("the store did not commit in time")
-        raise try_again("the store did not come to it in time")
 
     async def _serve(self, name: bytes, lane: "_Lane") -> None:
         nursery, slots = self._nursery, trio.Semaphore(MOST_GROUPS)
@@ -152,10 +163,11 @@ class WriteGroups:
                     nursery.start_soon(self._alone, job)
         except trio.Cancelled:
             for job in jobs:
-                if not job.done.is_set():
+                if not job.answered:
                     job.refuse(try_again("the store is being closed"))
             raise
         finally:
+            flush(jobs)
             done.set()
             slots.release()
 
@@ -234,6 +246,7 @@ class WriteGroups:
         for job, own in zip(taken, replies, strict=True):
             self.counts.commands += len(own)
             job.end(own if wrong is None else [wrong] * len(own))
+        flush(taken)
         return jobs[len(taken) :]
 
     async def _prepare(
@@ -302,6 +315,11 @@ class _Lane:
                 break
             jobs.append(self.queue.popleft())
         return jobs
+
+
+def _late(job: Job[Reply]) -> Sequence[Reply]:
+    assert isinstance(job, _Job)  # noqa: S101 - nothing else is added
+    return [error_reply(job.late())] * len(job.units)
 
 
 def _why(error: Exception) -> GateError:

@@ -1,20 +1,21 @@
 """Reads that wait together share one timestamp, taken after the last of them arrived, and one read of all their records."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import attrs
 import trio
 
 from kvgate.backend import CallContext, Command
-from kvgate.errors import try_again
+from kvgate.errors import GateError, try_again
 from kvgate.model.handlers import HANDLERS
 from kvgate.model.kv import KvTxn, run_now
 from kvgate.model.transaction import Transaction
 from kvgate.wire.reply import Raw, encode
 from kvgate_tikv.bridge import Unavailable, milliseconds
 from kvgate_tikv.engine import SnapshotTxn, TikvEngine
+from kvgate_tikv.job import Done, Job, Waiting, flush
 from kvgate_tikv.layers import Cached, NotCachedError, Source
 from kvgate_tikv.retry import Retries
 from kvgate_tikv.run import MOST_READ, error_reply, records_of, run_handler, too_many
@@ -45,28 +46,33 @@ class _Counted(Transaction):
         super().expects(records)
 
 
-@attrs.define(slots=True, eq=False)
-class _Job:
-    """Commands of one client, in order, one snapshot for all."""
+class _Job(Job[Raw]):
+    """Reads, one snapshot for all."""
 
-    commands: Sequence[Command]
-    proto: int
-    deadline: float
-    replies: list[Raw] = attrs.field(factory=list)
-    done: trio.Event = attrs.field(factory=trio.Event)
-    left: bool = False
-    records: int = 0
-    """The most that one of the commands has said it reads."""
+    __slots__ = ("commands", "proto", "records")
+
+    def __init__(
+        self, commands: Sequence[Command], call: CallContext, done: Done | None = None, flush: Callable[[], None] | None = None
+    ) -> None:
+        super().__init__(call.deadline, done, flush)
+        self.commands = commands
+        self.proto = call.proto
+        self.records = 0  # the most that one of the commands has said it reads
 
     @property
     def keys(self) -> list[bytes]:
         """Its keys."""
         return [command.args[at] for command in self.commands for at in command.keys]
 
-    def end(self, replies: list[Raw]) -> None:
-        """Answer."""
-        self.replies = replies
-        self.done.set()
+    def late(self) -> GateError:
+        """What it is answered at its deadline."""
+        if self.records > MANY and len(self.commands) == 1:
+            return too_many(MANY)  # not TRYAGAIN: it would take as long again
+        return try_again("the store did not answer in time")
+
+    def refuse(self, error: GateError) -> None:
+        """Answer all commands with an error."""
+        self.end([encode(error_reply(error), self.proto)] * len(self.commands))
 
 
 class ReadBatches:
@@ -77,6 +83,7 @@ class ReadBatches:
         self._engine = engine
         self._queue: deque[_Job] = deque()
         self._wake = trio.Event()
+        self._waiting: Waiting[Raw] = Waiting(_late)
         self._slots = trio.CapacityLimiter(MOST_BATCHES)
         self.batches = self.commands = self.retries = 0
 
@@ -86,22 +93,30 @@ class ReadBatches:
         Raises:
             GateError: ``TRYAGAIN`` when the store did not answer in time.
         """
-        job = _Job(commands, call.proto, call.deadline)
+        job = _Job(commands, call)
         self._queue.append(job)
         self._wake.set()
-        try:
-            with trio.move_on_at(call.deadline):
-                await job.done.wait()
-                return job.replies
-        finally:
-            job.left = True
-        if job.records > MANY and len(commands) == 1:
-            raise too_many(MANY)  # not TRYAGAIN: it would take as long again
-        raise try_again("the store did not answer in time")
+        if await job.wait():
+            return [*job.replies]
+        raise job.late()
+
+    def enqueue(self, commands: Sequence[Command], call: CallContext, done: Done, flush: Callable[[], None]) -> None:
+        """As `submit`, without a task that waits: see `kvgate.backend.Queueing`."""
+        job = _Job(commands, call, done, flush)
+        self._queue.append(job)
+        self._wake.set()
+        self._waiting.add(job)
 
     async def run(self) -> None:
-        """Serve the queue until cancelled."""
+        """Serve the queue until cancelled; then who waits is refused."""
+        try:
+            await self._run()
+        finally:
+            self._waiting.end()
+
+    async def _run(self) -> None:
         async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._waiting.run)
             while True:
                 await self._wake.wait()
                 self._wake = trio.Event()
@@ -143,11 +158,12 @@ class ReadBatches:
         if cached is None:
             return jobs
         longer = [job for job in jobs if not self._at_once(job, cached, timestamp)]
+        flush(jobs)
         done.set()
         async with trio.open_nursery() as nursery:
             for job in longer:
                 nursery.start_soon(self._longer, job, cached, timestamp)
-        return [job for job in longer if not job.done.is_set()]
+        return [job for job in longer if not job.answered]
 
     async def _open(self, jobs: Sequence[_Job]) -> tuple[int, Cached]:
         """A snapshot of this moment with all records that the jobs read first."""
@@ -168,6 +184,7 @@ class ReadBatches:
         with trio.CancelScope(deadline=job.deadline):
             try:
                 job.end(await self._replies(job, cached, timestamp))
+                flush([job])
             except Unavailable:
                 self.retries += 1
 
@@ -178,13 +195,15 @@ class ReadBatches:
                 try:
                     timestamp, cached = await self._open([job])
                     job.end(await self._replies(job, cached, timestamp))
+                    flush([job])
                 except Unavailable as error:
                     self.retries += 1
                     why = str(error)
                 else:
                     return
                 if not await retries.again():
-                    job.end([encode(error_reply(try_again(why)), job.proto)] * len(job.commands))
+                    job.refuse(try_again(why))
+                    flush([job])
                     return
 
     async def _replies(self, job: _Job, source: Source, timestamp: int) -> list[Raw]:
@@ -194,6 +213,11 @@ class ReadBatches:
             replies.append(encode(await run_handler(HANDLERS[command.spec.name], tx, command.args), job.proto))
         self.commands += len(job.commands)
         return replies
+
+
+def _late(job: Job[Raw]) -> Sequence[Raw]:
+    assert isinstance(job, _Job)  # noqa: S101 - nothing else is added
+    return [encode(error_reply(job.late()), job.proto)] * len(job.commands)
 
 
 @attrs.frozen(slots=True, eq=False)

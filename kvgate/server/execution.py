@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("kvgate.gate")
 
+Replies = Sequence[Raw | Reply]  # a name, since what stands in a nested function's head is made at each call
 FIRST: Final = (1,)
 """Where the key is of the commands that the lane hands to a backend by itself."""
 _AT_ONCE: Final = {proto: CallContext(proto=proto, user="", deadline=math.inf) for proto in (2, 3)}
@@ -100,9 +101,11 @@ class Execution:
         queueing = gate.places.queueing.get(backend.name)
         if queueing is None or any(each.backend is not backend for each in batch):
             return False
+        if session.enqueued and not queueing.in_order:
+            return False
         proto = session.proto
 
-        def done(replies: Sequence[Raw | Reply]) -> None:
+        def done(replies: Replies) -> None:
             session.enqueued -= 1
             for each, reply in zip(batch, replies, strict=True):
                 each.slot.fill(reply if isinstance(reply, Raw) else encode(reply, proto))
