@@ -78,22 +78,27 @@ def _fetch(line: list[str], **environment: str) -> None:
         raise
 
 
-def _redis_py(version: str, protocol: str = "") -> Client:
-    folder = CACHE / f"redis-py-{version}"
+def _python(package: str, version: str, program: str, protocol: str = "", name: str = "") -> Client:
+    title = name or package
+    folder = CACHE / f"{title}-{version}"
     python = str(folder / "bin" / "python")
 
     def install() -> None:
         if not (folder / ".done").exists():
             _fetch([sys.executable, "-m", "venv", "--clear", str(folder)])
-            _fetch([python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", f"redis=={version}"])
+            _fetch([python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", f"{package}=={version}"])
             (folder / ".done").touch()
 
     return Client(
-        f"redis-py {version}{f' RESP{protocol}' if protocol else ''}",
+        f"{title} {version}{f' RESP{protocol}' if protocol else ''}",
         sys.executable,
         install,
-        lambda url: [python, "-W", "error", str(HERE / "python" / "check.py"), url, *([protocol] if protocol else [])],
+        lambda url: [python, "-W", "error", str(HERE / "python" / program), url, *([protocol] if protocol else [])],
     )
+
+
+def _redis_py(version: str, protocol: str = "") -> Client:
+    return _python("redis", version, "check.py", protocol, "redis-py")
 
 
 def _node(package: str, version: str, program: str, protocol: str = "") -> Client:
@@ -168,6 +173,10 @@ CLIENTS = (
     _java("Lettuce 7.7.0", "LettuceCheck"),
 )
 """Versions are pinned, so that a failure is the gate's and not a release of last night; to renew them is an edit here."""
+
+
+TAIR = _python("tair", "1.3.7", "tair_check.py", name="tair-py")
+"""Tair's own library, with redis-py 4.4.4 under it; not among the others, since it wants versioned keys."""
 
 
 def prepare(client: Client) -> None:
