@@ -23,6 +23,10 @@ class Case:
     number: int
     lines: tuple[tuple[str, Expected], ...]
 
+    def without(self, name: str) -> "Case":
+        """The case without a command that a store has not, and that changes nothing."""
+        return attrs.evolve(self, lines=tuple(line for line in self.lines if not line[0].startswith(name)))
+
     def commands(self, run: str) -> list[list[bytes]]:
         """The commands, with keys that no other case and no other `run` has, all of one shard."""
         keys = rf"{NAMESPACE}:{{{self.number}-{run}}}\1"

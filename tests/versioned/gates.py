@@ -10,7 +10,10 @@ from tests.support.servers import NO_REDIS, Gate, RedisServer, redis_binary
 from tests.tikv.cluster import cluster
 from tests.versioned.cases import NAMESPACE
 
-BACKENDS: Final = ("lmdb", "tikv", "redis", "shards")
+BACKENDS: Final = ("lmdb", "tikv", "redis", "shards", "kvrocks")
+"""The last is KvRocks' adapter before a redis-server: what it asks of a store and makes of its RESP2, but no KvRocks."""
+SCRIPTED: Final = ("redis", "shards", "kvrocks")
+"""Those where versioned keys are scripts."""
 
 _EMBEDDED: Final = """
 [backends.store]
@@ -26,7 +29,7 @@ prefix = "{prefix}"
 """
 _REDIS: Final = """
 [backends.store]
-type = "redis"
+type = "{kind}"
 url = "{url}"
 """
 _SHARDS: Final = """
@@ -58,8 +61,8 @@ def _store(kind: str, stack: ExitStack) -> str:
     if redis_binary is None:
         pytest.skip(NO_REDIS)
     first = stack.enter_context(RedisServer())
-    if kind == "redis":
-        return _REDIS.format(url=first.url)
+    if kind != "shards":
+        return _REDIS.format(kind=kind, url=first.url)
     return _SHARDS.format(first=first.url, second=stack.enter_context(RedisServer()).url)
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.servers import Gate, wait_for
 from tests.versioned.cases import NAMESPACE
+from tests.versioned.gates import SCRIPTED
 
 
 def named(what: str) -> str:
@@ -113,7 +114,7 @@ def test_only_stores_without_the_modules_need_the_setting(gate: Gate, request: p
     key = "Bank.Plain:k"
     with gate.client() as client:
         client.cmd("DEL", key)
-        if request.node.callspec.params["gate"] in ("redis", "shards"):
+        if request.node.callspec.params["gate"] in SCRIPTED:
             text = "ERR command 'exset' needs versioned = true in [namespaces.\"Bank.Plain\"]: the store lacks its module"
             assert client.raw_reply("EXSET", key, "v") == f"-{text}\r\n".encode()
             assert client.cmd("HSET", key, "f", "v") == 1
