@@ -21,6 +21,8 @@ GATE_TEXTS = (
     "ERR store is full: its map of 4096 bytes is used up; raise map_size or delete keys",
     "ERR store refuses to grow: 1 MB left",
     "ERR store could not write (No space left); nothing was written; check the disk of /data",
+    "ERR store refuses the command: it would write more than 5000 records or 10 MB in one transaction; send it in parts",
+    "ERR one command would read more than 100000 records of the store: read them in parts, as with HSCAN",
     "ERR a MULTI holds at most 10000 commands and 16777216 bytes",
     "ERR Protocol error: invalid bulk length",
     ("ERR keys that exist would be looked for elsewhere: A.B: backend a -> backend b; move the data first, then say"
