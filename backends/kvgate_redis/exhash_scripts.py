@@ -158,7 +158,7 @@ local bad=type(y)=='table' and y.err
 if not bad then y=c('HGET',k,$SCRATCH) end
 c('HDEL',k,$SCRATCH)
 local beyond=bad and (bad:find('overflow') or bad:find('Infinity'))
-if bad and not beyond then return {err=ARGV[10]} end
+if bad and not beyond then return bad:find('is not a') and {err=ARGV[10]} or y end
 """,
     _GUARD.format(5),
     """

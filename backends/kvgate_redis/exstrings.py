@@ -77,7 +77,8 @@ o=c('HGET',k,$VALUE)
 if n then
   local e=redis.pcall('HINCRBY',k,$VALUE,s)
   local bad=type(e)=='table'
-  if bad and not e.err:find('overflow') then return {err='ERR value is not an integer'} end
+  if bad and e.err:find('is not a') then return {err='ERR value is not an integer'} end
+  if bad and not e.err:find('overflow') then return e end
   if ARGV[2]~='' and ARGV[2]~=n then
     if not bad then c('HSET',k,$VALUE,o) end
     return $STALE
@@ -106,7 +107,8 @@ o=c('HGET',k,$VALUE)
 local function undo() if n then c('HSET',k,$VALUE,o) else c('DEL',k) end end
 local v=redis.pcall('HINCRBYFLOAT',k,$VALUE,s)
 if type(v)=='table' then
-  if not v.err:find('Infinity') then return {err='ERR value is not a float'} end
+  if v.err:find('is not a') then return {err='ERR value is not a float'} end
+  if not v.err:find('Infinity') then return v end
   f=true
 end
 if n and ARGV[2]~='' and ARGV[2]~=n then undo() return $STALE end

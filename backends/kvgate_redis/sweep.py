@@ -27,13 +27,14 @@ KEYS_AT_ONCE: Final = 100
 FIELDS_AT_ONCE: Final = 100
 """For each key: one run of the script takes well under 10 ms."""
 
-# Arguments: who sweeps. Replies with the keys that were looked at, -1 where somebody else sweeps.
+# Arguments: who sweeps. Replies with the number of keys that were looked at, -1 where somebody else sweeps, or nobody can.
 SWEEP: Final = body(
     f"""
 local c=redis.call
 local who=c('GET',$SWEEPER)
 if who and who~=ARGV[1] then return -1 end
-c('SET',$SWEEPER,ARGV[1],'PX',{LEASE_MS})
+local y=redis.pcall('SET',$SWEEPER,ARGV[1],'PX',{LEASE_MS})
+if y.err then return -1 end -- a replica, or no memory: an error to READONLY would end the connection for everybody
 $NOW
 local due=c('ZRANGEBYSCORE',$DUE,'-inf',t,'LIMIT',0,{KEYS_AT_ONCE})
 for i=1,#due do

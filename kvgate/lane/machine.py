@@ -836,8 +836,9 @@ def _streams(slot: Slot) -> bool:
 
 
 def _runs_script(slot: Slot) -> bool:
-    """Whether it is a script or a function; these are forwarded one by one."""
-    return slot.frames.split(b"\r\n", 3)[2].upper().startswith((b"EVAL", b"FCALL"))
+    """Whether it is a script or a function of a client; these are forwarded one by one. One that the gate sends in place of
+    a command fails at its first write, if at all."""
+    return not isinstance(slot, Converted) and slot.frames.split(b"\r\n", 3)[2].upper().startswith((b"EVAL", b"FCALL"))
 
 
 def _owner(slot: Slot) -> int:

@@ -5,7 +5,8 @@ asked when it is connected to; a command that comes before that is known waits f
 """
 
 import contextlib
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -13,13 +14,12 @@ from kvgate.backend import NotKnownYet, Rewriting, Rewritten
 from kvgate.commands.keys import is_plain
 from kvgate.commands.resp3 import in_resp3
 from kvgate.commands.spec import CommandSpec
-from kvgate.errors import not_versioned, try_again
+from kvgate.errors import GateError, not_versioned, try_again
 from kvgate.lane.client import Client
 from kvgate.policy.users import User
 from kvgate.server.locate import largest_of
 from kvgate.server.places import Place, Places
-from kvgate.server.shared import Shared
-from kvgate.wire.reply import Raw
+from kvgate.wire.reply import Raw, Reply
 from kvgate.wire.request import encode_request
 
 if TYPE_CHECKING:
@@ -92,13 +92,13 @@ def forward(
     try:
         rewritten = of(gate.places, spec, args, found)
     except NotKnownYet:
-        gate.tasks.alone(client, _later, gate, client, spec, args, frame, found)
+        gate.tasks.alone(client, _later, gate, client, spec, args, frame, found, silent=True)
         return True
     if not session.quiet and is_plain(spec, args) and _never_passes(gate.places, place, spec):
         _learn(gate, client, user, spec, args, frame, place)
     if rewritten is None:
         return False
-    _send(gate, client, spec, args, place, rewritten, now)
+    _send(gate, client, spec, args, frame, place, rewritten, now)
     return True
 
 
@@ -107,22 +107,27 @@ def _send(
     client: Client,
     spec: CommandSpec,
     args: list[bytes],
+    frame: bytes,
     place: Place,
-    rewritten: Rewritten,
+    rewritten: Rewritten | None,
     now: float,
 ) -> None:
+    """Send what is to be sent, on the connection that the client's commands take, or reply what is known."""
     session: Session = client.session
-    if rewritten.known:
+    assert place.shard is not None  # noqa: S101 - of a pass-through backend
+    up = place.shard.lines[client.line]
+    convert: Callable[[bytes], bytes] | None
+    if rewritten is None:
+        frame = gate.places.renamed(place, spec, args, frame)
+        convert = None if place.speaks(session.proto) else partial(in_resp3, spec, args)
+    elif rewritten.known:
         gate.reply(client, Raw(rewritten.known))
         return
-    convert = rewritten.convert
-    if session.proto == 3:
-        convert = partial(told, place, 3, spec, args, rewritten)
-    assert place.shard is not None  # noqa: S101 - `of` asked
-    up = place.shard.lines[client.line]
-    gate.lane.forward(
-        client, up, rewritten.frame, now, readonly=spec.readonly, quiet=session.quiet, convert=convert
-    )
+    else:
+        frame, convert = rewritten.frame, rewritten.convert
+        if session.proto == 3:
+            convert = partial(told, place, 3, spec, args, rewritten)
+    gate.lane.forward(client, up, frame, now, readonly=spec.readonly, quiet=session.quiet, convert=convert)
 
 
 def _never_passes(places: Places, place: Place, spec: CommandSpec) -> bool:
@@ -150,14 +155,9 @@ def _learn(
         try:
             rewritten = rewrite(spec, args, shard=place.shard.index, versioned=True)
         except NotKnownYet:
-            gate.tasks.alone(client, _later, gate, client, spec, args, frame, [(1, place)])
+            gate.tasks.alone(client, _later, gate, client, spec, args, frame, [(1, place)], silent=True)
             return
-        if rewritten is not None:
-            _send(gate, client, spec, args, place, rewritten, now)
-            return
-        sent, up = places.renamed(place, spec, args, frame), place.shard.lines[client.line]
-        convert = None if place.speaks(session.proto) else partial(in_resp3, spec, args)
-        gate.lane.forward(client, up, sent, now, readonly=spec.readonly, convert=convert)
+        _send(gate, client, spec, args, frame, place, rewritten, now)
 
     head = frame[: frame.find(b"\r\n$", 5)]
     most = largest_of(places, namespace)
@@ -186,20 +186,13 @@ async def known(
 
 async def _later(
     gate: "Dispatcher", client: Client, spec: CommandSpec, args: list[bytes], frame: bytes, found: Found
-) -> Raw:
-    """A command that came before it was known what the store has."""
-    session: Session = client.session
+) -> Reply:
+    """A command that came before it was known what the store has. It replies itself."""
     place = found[0][1]
-    rewritten = await known(gate, session, spec, args, found)
-    if rewritten is not None and rewritten.known:
-        return Raw(rewritten.known)
-    sent = gate.places.renamed(place, spec, args, frame) if rewritten is None else rewritten.frame
-    shared = Shared(gate, gate.places.shards[place.backend.name])
-    assert place.shard is not None  # noqa: S101 - of a store
-    deadline = gate.execution.context(session).deadline
-    raw = await shared.ask(
-        place.shard.index, sent, proto=session.proto, deadline=deadline, readonly=spec.readonly
-    )
-    if rewritten is None:
-        return place.in_protocol(session.proto, spec, args, raw)
-    return Raw(told(place, session.proto, spec, args, rewritten, raw))
+    try:
+        rewritten = await known(gate, client.session, spec, args, found)
+    except GateError as error:
+        gate.reply(client, Raw(error.reply))
+    else:
+        _send(gate, client, spec, args, frame, place, rewritten, time.monotonic())
+    return None

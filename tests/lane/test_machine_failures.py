@@ -186,6 +186,50 @@ def test_a_sent_write_is_in_doubt_and_a_sent_read_is_repeated() -> None:
     world.check_rest()
 
 
+def marked(raw: bytes) -> bytes:
+    """A conversion whose work shows; errors pass."""
+    return raw if raw[:1] == b"-" else b"$1\r\nc\r\n"
+
+
+def test_converted_replies_keep_their_places_when_a_store_is_lost() -> None:
+    world = World(1)
+    client = world.client()
+    up = line(world, client)
+    world.feed(client, put())
+    world.lane.forward(client, up, get(), world.now, readonly=True, convert=marked)
+    world.run_to_the_end()
+    assert replies(world, client) == [b"+OK", b"$1\r\nc\r\n"]
+    world.lane.forward(client, up, get(), world.now, readonly=True, convert=marked)
+    world.feed(client, get())
+    world.links[up].take(up)
+    world.lane.forward(client, up, put(), world.now, readonly=False, convert=marked)
+    lose(world, up)
+    world.run_to_the_end()
+    assert replies(world, client) == [b"$1\r\nc\r\n", b"$1\r\nv\r\n", b"$1\r\nc\r\n"], "no write was sent"
+    world.lane.forward(client, up, put(), world.now, readonly=False, convert=marked)
+    world.links[up].take(up)
+    lose(world, up)
+    assert replies(world, client) == [b"-INDOUBT"]
+    world.check_rest()
+
+
+@pytest.mark.parametrize("frame", [put(), encode_request([b"EVAL", b"s", b"1", b"k"])])
+def test_a_converted_write_goes_to_the_new_master_even_as_a_script(frame: bytes) -> None:
+    """Unlike a client's own script, which may have written before it met the refusal."""
+    world = World(1)
+    client = world.client()
+    up = line(world, client)
+    world.stores[0].says.update({b"SET": READONLY, b"EVAL": READONLY})
+    world.lane.forward(client, up, frame, world.now, readonly=False, convert=marked)
+    world.links[up].take(up)
+    world.deliver(up)
+    assert world.connecting == [up]
+    world.stores[0].says.update({b"SET": b"+OK\r\n", b"EVAL": b"+OK\r\n"})
+    world.run_to_the_end()
+    assert replies(world, client) == [b"$1\r\nc\r\n"]
+    world.check_rest()
+
+
 def test_a_read_is_not_repeated_behind_a_later_write_that_was_sent() -> None:
     world = World(1)
     client = world.client()

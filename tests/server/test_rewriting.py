@@ -244,15 +244,40 @@ def test_what_is_the_gates_own_is_hidden(gate: Gate, store: RedisServer) -> None
         assert client.cmd("DBSIZE") == 0
 
 
-def test_a_store_without_memory_says_so_in_its_own_words(gate: Gate, store: RedisServer) -> None:
+WRITES = [
+    ("EXSET", "@s", "v"),
+    ("EXINCRBY", "@s", "1"),
+    ("EXINCRBYFLOAT", "@s", "1"),
+    ("EXHSET", "@h", "f", "v"),
+    ("EXHINCRBY", "@h", "f", "1"),
+    ("HSET", "@p", "f", "v"),
+    ("HINCRBY", "@p", "f", "1"),
+]
+
+
+def refused(client: Resp, key: str) -> set[bytes]:
+    """What SET and `WRITES` are answered."""
+    commands = [("SET", key, "v"), *WRITES]
+    client.send_raw(b"".join(frame(*[word.replace("@", key) for word in command]) for command in commands))
+    return {client.read_one() for _ in commands}
+
+
+def test_a_store_that_refuses_writes_does_so_in_its_own_words(gate: Gate, store: RedisServer) -> None:
+    key = "Bank.Stock:{refused}"
     with gate.client() as client:
+        client.pipeline([("EXSET", key + "s", "1"), ("EXHSET", key + "h", "f", "1"), ("HSET", key + "p", "f", "1")])
         store.cmd("CONFIG", "SET", "maxmemory", "1")
         try:
-            told = client.raw_reply("EXSET", "Bank.Stock:oom", "v")
-            plain = client.raw_reply("SET", "Bank.Stock:oom", "v")
+            assert refused(client, key) == {b"-OOM command not allowed when used memory > 'maxmemory'.\r\n"}
         finally:
             store.cmd("CONFIG", "SET", "maxmemory", "0")
-        assert told == plain == b"-OOM command not allowed when used memory > 'maxmemory'.\r\n"
+        store.cmd("REPLICAOF", "127.0.0.1", "1")
+        try:
+            assert {told[:9] for told in refused(client, key)} == {b"-TRYAGAIN"}
+        finally:
+            store.cmd("REPLICAOF", "NO", "ONE")
+        wait_for(lambda: client.ask("SET", key, "v") == b"OK", "the gate connects again")
+        assert client.pipeline([("EXGET", key + "s"), ("EXHGETALLWITHVER", key + "h")]) == [[b"1", 1], [b"f", b"1", 1]]
 
 
 def test_replies_that_are_not_wanted(gate: Gate) -> None:
