@@ -346,6 +346,20 @@ HASHES: Final[dict[str, str]] = {
         EXHSETVER @k f 0                                  > -ERR syntax error
         EXHLEN @k x                                       > -ERR syntax error
     """,
+    "expiry that no clock will reach": r"""
+        EXHSET @k f v EX 9223372036854775807              > -ERR syntax error
+        EXHSET @k f v PX 9223372036854775807              > -ERR syntax error
+        EXISTS @k                                         > :0
+        EXHSET @k f v PXAT 9223372036854775807            > :1
+        EXHPTTL @k f                                      > ~9000000000000000000..9223372036854775807
+        EXHEXPIRE @k f 9223372036854775807                > -ERR syntax error
+        EXHPEXPIRE @k f 9223372036854775807               > -ERR syntax error
+        EXHEXPIREAT @k f 9223372036854775807              > -ERR syntax error
+        EXHPEXPIREAT @k f 9223372036854775807             > :1
+        EXHINCRBY @k n 1 EX 9223372036854775807           > -ERR syntax error
+        EXHMSETWITHOPTS @k n 1 0 9223372036854775807      > -ERR syntax error
+        EXHGETALLWITHVER @k                               > [$f $v :2]
+    """,
     "EXHSETVER": r"""
         EXHSETVER @k f 0                                  > -ERR syntax error
         EXHSETVER @k f -1                                 > -ERR syntax error

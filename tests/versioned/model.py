@@ -152,6 +152,19 @@ class Model:
         """So many from now."""
         return Deadline(self.now + milliseconds, self.now + milliseconds + SLACK)
 
+    def looks(self, key: bytes, field: bytes = b"") -> list[tuple[bytes, ...]]:
+        """Commands that show all there is to know of a key; of the fields' expiries only one."""
+        item = self.items.get(key)
+        if item is None:
+            return [(b"EXISTS", key)]
+        shown: dict[type, list[tuple[bytes, ...]]] = {
+            Plain: [(b"GET", key)],
+            Hash: [(b"HLEN", key)],
+            ExString: [(b"EXGET", key, b"WITHFLAGS")],
+            ExHash: [(b"EXHGETALLWITHVER", key), (b"EXHLEN", key), (b"EXHPTTL", key, field)],
+        }
+        return [*shown[type(item)], (b"PEXPIRETIME", key)]
+
     def past(self, deadline: Deadline | None) -> bool:
         """Whether that time has come."""
         return deadline is not None and deadline.most <= self.now

@@ -251,6 +251,19 @@ STRINGS: Final[dict[str, str]] = {
         CAS @k v w EX 0                                   > -ERR syntax error
         EXISTS @k                                         > :0
     """,
+    "expiry that no clock will reach": r"""
+        EXSET @k v EX 9223372036854775807                 > -ERR syntax error
+        EXSET @k v EXAT 9223372036854775807               > -ERR syntax error
+        EXSET @k v PX 9223372036854775807                 > -ERR syntax error
+        EXSET @k v EX 9223372036854776                    > -ERR syntax error
+        EXISTS @k                                         > :0
+        EXSET @k v PXAT 9223372036854775807               > +OK
+        PEXPIRETIME @k                                    > :9223372036854775807
+        EXGET @k                                          > [$v :1]
+        EXGAE @k EXAT 9223372036854776                    > -ERR syntax error
+        EXCAS @k w 1 PX 9223372036854775807               > -ERR syntax error
+        EXGET @k                                          > [$v :1]
+    """,
     "options that exclude one another or are said twice": r"""
         EXSET @k v NX XX                                  > -ERR syntax error
         EXSET @k v XX NX                                  > -ERR syntax error

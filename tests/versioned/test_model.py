@@ -18,7 +18,7 @@ from tests.versioned.replies import OK, Error, Expected, Simple, dialogue, read
 
 EXAMPLES = int(os.environ.get("VERSIONED_EXAMPLES", "0"))
 """For each backend; 0 for those few that each run of the tests tries, always the same."""
-QUICK = 40
+QUICK = 60
 SEARCH = settings(
     max_examples=EXAMPLES or QUICK,
     derandomize=not EXAMPLES,
@@ -33,9 +33,9 @@ _runs = itertools.count()
 
 
 def predicted(plan: Sequence[Step], now: int) -> tuple[list[Command], list[Expected]]:
-    """The requests of the steps, and what the model answers to them."""
+    """The requests of the steps, and what the model answers to them. After every second one, what it wrote is looked at."""
     model, requests, answers = Model(), list[Command](), list[Expected]()
-    for step in plan:
+    for place, step in enumerate(plan):
         replies = [model.do(command, now) for command in step]
         if len(step) == 1:
             requests += step
@@ -43,6 +43,10 @@ def predicted(plan: Sequence[Step], now: int) -> tuple[list[Command], list[Expec
         else:
             requests += [(b"MULTI",), *step, (b"EXEC",)]
             answers += [OK, *[Simple("QUEUED")] * len(step), replies]
+        if place % 2 and len(step[-1]) > 1:
+            looks = model.looks(*step[-1][1:3])
+            requests += looks
+            answers += [model.do(look, now) for look in looks]
     return requests, answers
 
 
