@@ -112,6 +112,8 @@ class Script:
 
     def on(self, key: bytes, args: Sequence[bytes] = ()) -> bytes:
         """The request that runs it on a key."""
+        if len(args) == 1:
+            return b"*5\r\n%b$1\r\n1\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n" % (self._head, len(key), key, len(args[0]), args[0])
         parts = [b"*%d\r\n" % (4 + len(args)), self._head, b"$1\r\n1\r\n$%d\r\n%b\r\n" % (len(key), key)]
         for arg in args:
             parts.append(b"$%d\r\n" % len(arg))

@@ -33,6 +33,10 @@ def _plain_value() -> str:
     return rf"(?>[$=!](?:{lengths}|-1){_EOL}|[-+:_#,(][^\n]*+\n)"
 
 
+_SHORT = {b"$%d\r\n" % length: length for length in range(1024)}
+_FEW = {b"*%d\r\n" % count: count for count in range(64)}
+"""What the usual headers say."""
+
 _EOL = "\r\n"
 _BLOCK = re.compile(f"{_plain_value()}{{{_RUN}}}".encode(), re.DOTALL).match
 
@@ -59,7 +63,8 @@ def measure(data: bytes, pos: int) -> int:
         left -= 1
         if kind in _BULKS:
             header = data[pos : at + 1]
-            length = _number(header)
+            known = _SHORT.get(header)
+            length = _number(header) if known is None else known
             pos = at + 1 if length < 0 else at + 3 + length
             if header == before and left >= _RUN:
                 left, pos = _equal_run(data, pos, left, header, length)
@@ -67,7 +72,9 @@ def measure(data: bytes, pos: int) -> int:
         elif kind in _LINES:
             pos = at + 1
         else:
-            left += _values(data[pos : at + 1])
+            header = data[pos : at + 1]
+            known = _FEW.get(header)
+            left += _values(header) if known is None else known
             pos = at + 1
     return pos if pos <= size else -1
 
