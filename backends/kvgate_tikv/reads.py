@@ -26,6 +26,8 @@ PATIENCE: Final = 0.15
 """Seconds after which a batch is no longer waited for: the next one begins beside it, and its own clients go on each alone,
 since one key that another client has locked holds up a read of many for 1.5 s."""
 MOST_BATCHES: Final = 16
+BESIDE, CROWD = 2, 16
+"""So many batches side by side, the second one only for at least so many clients: so the store and the gate both have work."""
 
 
 MANY: Final = 10_000
@@ -83,6 +85,8 @@ class ReadBatches:
         self._engine = engine
         self._queue: deque[_Job] = deque()
         self._wake = trio.Event()
+        self._ahead: set[_Batch] = set()  # the batches that the next one waits for
+        self._changed = trio.Event()
         self._waiting: Waiting[Raw] = Waiting(_late)
         self._slots = trio.CapacityLimiter(MOST_BATCHES)
         self.batches = self.commands = self.retries = 0
@@ -96,6 +100,8 @@ class ReadBatches:
         job = _Job(commands, call)
         self._queue.append(job)
         self._wake.set()
+        if len(self._queue) == CROWD:
+            self._changed.set()
         if await job.wait():
             return [*job.replies]
         raise job.late()
@@ -105,6 +111,8 @@ class ReadBatches:
         job = _Job(commands, call, done, flush)
         self._queue.append(job)
         self._wake.set()
+        if len(self._queue) == CROWD:
+            self._changed.set()
         self._waiting.add(job)
 
     async def run(self) -> None:
@@ -122,10 +130,23 @@ class ReadBatches:
                 self._wake = trio.Event()
                 while self._queue:
                     await self._slots.acquire_on_behalf_of(jobs := self._take())
-                    done = trio.Event()
-                    nursery.start_soon(self._serve, jobs, done)
-                    with trio.move_on_after(PATIENCE):
-                        await done.wait()
+                    self._ahead.add(jobs)
+                    nursery.start_soon(self._serve, jobs)
+                    with trio.move_on_after(PATIENCE) as patience:
+                        await self._room()
+                    if patience.cancelled_caught:
+                        self._ahead.clear()
+
+    async def _room(self) -> None:
+        """Until no batch is under way, or only one, and a crowd waits for the next."""
+        while self._ahead and not (len(self._ahead) < BESIDE and len(self._queue) >= CROWD):
+            self._changed = trio.Event()
+            await self._changed.wait()
+
+    def _free(self, batch: "_Batch") -> None:
+        """The batch has what it read together; what is left of it runs on beside the next one."""
+        self._ahead.discard(batch)
+        self._changed.set()
 
     def _take(self) -> "_Batch":
         jobs: list[_Job] = []
@@ -135,20 +156,21 @@ class ReadBatches:
                 jobs.append(job)
         return _Batch(jobs)
 
-    async def _serve(self, batch: "_Batch", done: trio.Event) -> None:
+    async def _serve(self, batch: "_Batch") -> None:
         try:
-            rest = batch.jobs if len(batch.jobs) == 1 else await self._shared(batch.jobs, done)
+            rest = batch.jobs if len(batch.jobs) == 1 else await self._shared(batch)
             if len(rest) < len(batch.jobs):
-                done.set()
+                self._free(batch)
             async with trio.open_nursery() as nursery:
                 for job in rest:
                     nursery.start_soon(self._alone, job)
         finally:
-            done.set()
+            self._free(batch)
             self._slots.release_on_behalf_of(batch)
 
-    async def _shared(self, jobs: Sequence[_Job], done: trio.Event) -> Sequence[_Job]:
+    async def _shared(self, batch: "_Batch") -> Sequence[_Job]:
         """Answer jobs from one snapshot; those that are left when the store does not give it soon, or not all of it."""
+        jobs = batch.jobs
         cached = None
         with trio.move_on_after(PATIENCE):
             try:
@@ -159,7 +181,7 @@ class ReadBatches:
             return jobs
         longer = [job for job in jobs if not self._at_once(job, cached, timestamp)]
         flush(jobs)
-        done.set()
+        self._free(batch)
         async with trio.open_nursery() as nursery:
             for job in longer:
                 nursery.start_soon(self._longer, job, cached, timestamp)
