@@ -171,12 +171,12 @@ FLAG: Final = {True: b"1", False: b""}
 
 def expiry(options: ExOptions) -> tuple[bytes, bytes]:
     """The command that gives the key its expiry, and its milliseconds. Raises GateError: syntax error."""
-    options.expires(int(time.time() * 1000))
-    moment = options.time()
-    if moment is None:
+    found = options.values.get(b"TIME")
+    if found is None:
         return (b"" if b"KEEPTTL" in options.words else b"PERSIST"), b"0"
-    unit = options.values[b"TIME"][0]
-    return _COMMANDS[unit], b"%d" % (moment * 1000 if unit in _SECONDS else moment)
+    options.expires(int(time.time() * 1000))  # it fits; what it is counted from is the store's clock
+    unit, text = found
+    return _COMMANDS[unit], b"%b000" % text if unit in _SECONDS else text
 
 
 def condition(options: ExOptions) -> bytes:
