@@ -64,7 +64,7 @@ local y=redis.pcall(ARGV[1],a,k)
 if y==0 or type(y)=='table' and y.err then return y end
 if a~=k and redis.pcall('HGET',k,$EXHASH)=='1' then
   local s=$FIELDS..a
-  if c('EXISTS',s)==1 then c('RENAME',s,$FIELDS..k) end
+  if c('EXISTS',s)==1 then c('RENAME',s,$FIELDS..k) else c('DEL',$FIELDS..k) end
   c('ZADD',$DUE,0,k)
 end
 return y
