@@ -6,9 +6,11 @@ from typing import Final
 import attrs
 
 from tests.versioned.conditional import CONDITIONAL
+from tests.versioned.hash_writes import HASH_WRITES
 from tests.versioned.hashes import HASHES
 from tests.versioned.numbers import NUMBERS
 from tests.versioned.replies import Expected, parsed, words
+from tests.versioned.string_commands import STRING_COMMANDS
 from tests.versioned.strings import STRINGS
 
 NAMESPACE: Final = "Bank.Stock"
@@ -45,7 +47,8 @@ def _lines(text: str) -> tuple[tuple[str, Expected], ...]:
 
 
 def _collected() -> list[Case]:
-    groups = {"string": STRINGS, "number": NUMBERS, "hash": HASHES, "plain": CONDITIONAL}
+    strings, hashes = STRINGS | STRING_COMMANDS | NUMBERS, HASHES | HASH_WRITES
+    groups = {"string": strings, "hash": hashes, "plain": CONDITIONAL}
     named = [(f"{group}: {name}", text) for group, cases in groups.items() for name, text in cases.items()]
     return [Case(name, number, _lines(text)) for number, (name, text) in enumerate(named)]
 

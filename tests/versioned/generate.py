@@ -133,12 +133,15 @@ STRINGS: Final[dict[str, Commands]] = {
     "EXPREPEND": seq("EXPREPEND", key, tail, _some(_condition, _version)),
     "EXGAE": seq("EXGAE", key, st.one_of(_time, _time, seq("KEEPTTL", st.just(b"1")), seq("VER", version))),
 }
-_pairs = st.lists(seq(field, value), min_size=1, max_size=4).map(_joined)
+
+
+
 def _crowd(size: int) -> Command:
     """Fields around the number at which a store changes how it keeps a hash."""
     return tuple(word for at in range(size) for word in (b"n%d" % at, b"%d" % at))
 
 
+_pairs = st.lists(seq(field, value), min_size=1, max_size=4).map(_joined)
 _row = seq(field, value, st.one_of(good_version, version), st.sampled_from((*_SECONDS * 6, b"-1", b"x")))
 _rows = st.lists(_row, min_size=1, max_size=3).map(_joined)
 _fields = st.lists(field, min_size=1, max_size=3).map(tuple)
@@ -224,12 +227,6 @@ def _wrong(commands: Commands) -> Commands:
     return st.tuples(commands, st.booleans()).map(lambda pair: pair[0][:-1] if pair[1] else (*pair[0], b"x"))
 
 
-def _said_once(command: Command) -> bool:
-    """Not if a versioned hash is told an option twice: tair.md does not say what that is."""
-    names = [word.upper() for word in command[3:] if word.upper() in (b"VER", b"ABS", b"GT", b"MIN", b"MAX")]
-    return not command[0].upper().startswith(b"EXH") or len(set(names)) == len(names)
-
-
 def _unsaid(command: Command) -> bool:
     """Whether tair.md does not say what a command with a word more or less is."""
     return command[0].upper() in (b"EXHSCAN", b"EXHDELWITHVER") and not wrong_arity(command)
@@ -252,8 +249,8 @@ def steps(*tables: dict[str, Commands]) -> SearchStrategy[list[Step]]:
     broken = [_wrong(commands) for table in tables if table is not GENERIC for commands in table.values()]
     queued = [commands for table in tables for name, commands in table.items() if name not in _NOT_QUEUED]
     first = list(tables[0].values())
-    single = _one([*rows, *first, *first[:2] * 3]).filter(_said_once)
-    odd = _one(broken).filter(lambda each: _said_once(each) and not _unsaid(each))
-    block = st.lists(_one(queued).filter(_said_once), min_size=2, max_size=5)
+    single = _one([*rows, *first, *first[:2] * 3])
+    odd = _one(broken).filter(lambda each: not _unsaid(each))
+    block = st.lists(_one(queued), min_size=2, max_size=5)
     step = weighted((16, single.map(lambda command: [command])), (1, odd.map(lambda command: [command])), (1, block))
     return st.integers(1, 40).flatmap(lambda number: st.lists(step, min_size=number, max_size=number))

@@ -24,6 +24,8 @@ from tests.versioned.replies import OK, AnyOrder, Expected, Near, Simple
 
 EXPIRY: Final = "EX EXAT PX PXAT KEEPTTL"
 NOT_A_FLOAT: Final = "ERR value is not an float"
+AGAIN: Final = "VER ABS GT MIN MAX"
+"""What TairHash lets be said twice, unlike TairString: the last counts."""
 Wanted = tuple[str, int]
 
 
@@ -76,7 +78,7 @@ def _set_expiry(model: Model, key: bytes, field: Field, said: Options) -> None:
 def exhset(model: Model, key: bytes, name: bytes, value: bytes, *words: bytes) -> Expected:
     """See tair.md."""
     fields = _fields(model, key)
-    said = options(words, f"{EXPIRY} NX XX VER ABS GT")
+    said = options(words, f"{EXPIRY} NX XX VER ABS GT", again=AGAIN)
     said.deadline(model, least=0)
     wanted, old = said.version(least=1), fields.get(name)
     if ("XX" in said and old is None) or ("NX" in said and old is not None):
@@ -125,7 +127,7 @@ def _expire(model: Model, args: Sequence[bytes], unit: int, *, absolute: bool) -
     time = integer(text)
     if time is None or time < 0:
         raise Refused(SYNTAX)
-    wanted = options(words, "VER ABS GT").version(least=1)
+    wanted = options(words, "VER ABS GT", again=AGAIN).version(least=1)
     field = _fields(model, key).get(name)
     if field is None:
         return 0
@@ -236,7 +238,7 @@ def _increase(model: Model, args: Sequence[bytes], read: Callable[[bytes], Any],
     fields, number = _fields(model, key), read(text)
     if number is None:
         raise Refused(error)
-    said = options(words, f"{EXPIRY} VER ABS GT MIN MAX")
+    said = options(words, f"{EXPIRY} VER ABS GT MIN MAX", again=AGAIN)
     said.deadline(model, least=0)
     wanted, bounds = said.version(least=1), _bounds(said, read, kind)
     field = fields.get(name)

@@ -57,15 +57,15 @@ class Options:
         return "", 0
 
 
-def options(words: Sequence[bytes], allowed: str) -> Options:
-    """Read them. Raises `Refused`."""
+def options(words: Sequence[bytes], allowed: str, *, again: str = "") -> Options:
+    """Read them; of an option that may be said `again`, the last counts. Raises `Refused`."""
     said: dict[str, bytes] = {}
     left = list(words)
     while left:
         name = left.pop(0).decode("latin-1").upper()
         if name not in allowed.split() or name not in VALUED + BARE:
             raise Refused(SYNTAX)
-        if name in said and name not in BARE:
+        if name in said and name not in BARE and name not in again.split():
             raise Refused(SYNTAX)
         if any(name in group and other in group for group in EXCLUDES for other in said if other != name):
             raise Refused(SYNTAX)
