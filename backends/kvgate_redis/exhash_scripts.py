@@ -145,7 +145,8 @@ EXHPERSIST: Final = body(
 EXHSETVER: Final = body(
     _HEAD, _GET, _PUT, _FIELD, "if not v then return 0 end put(f,v,ARGV[2],e,x) return 1"
 )
-# Arguments: field, number, expiry (2), version (2), MIN, MAX, command, its error, whether it must fail
+# Arguments: field, number, expiry (2), version (2), MIN, MAX, command, its error, whether it must fail; of a
+# float also whether it does so where there is no field
 EXHINCRBY: Final = body(
     _WRITE,
     LESS,
@@ -162,7 +163,8 @@ if bad and not beyond then return bad:find('is not a') and {err=ARGV[10]} or y e
 """,
     _GUARD.format(5),
     """
-if beyond or ARGV[11]=='1' or ARGV[7]~='' and less(y,ARGV[7]) or ARGV[8]~='' and less(ARGV[8],y) then return $BEYOND end
+if beyond or ARGV[11]=='1' or not v and ARGV[12]=='1' then return $BEYOND end
+if (v or not ARGV[12]) and (ARGV[7]~='' and less(y,ARGV[7]) or ARGV[8]~='' and less(ARGV[8],y)) then return $BEYOND end
 """,
     _VERSION,
     _EXPIRY.format(3),

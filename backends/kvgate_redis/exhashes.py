@@ -15,7 +15,7 @@ from kvgate.model.exstring_options import NOT_INTEGER, integer
 from kvgate.model.floats import Float80, parse_float80
 from kvgate.wire.request import parse_length
 from kvgate_redis import exhash_scripts as scripts
-from kvgate_redis.exstrings import FLAG, Request, Rewrite, condition, decimal, finite
+from kvgate_redis.exstrings import FLAG, Request, Rewrite, condition, decimal, finite, outside
 from kvgate_redis.lua import MARK, Script, exact_integers, store_name
 
 CURSOR_MAX: Final = 2**64 - 1
@@ -183,6 +183,7 @@ class ExHashes:
                 raise GateError(words.BOUNDS_CROSSED)
         except GateError as error:
             return self._refuse(args[1], error)
+        alone = outside(step, low, high)
         low, high, never = finite(step, low, high)
         return self._run(
             "EXHINCRBY",
@@ -196,6 +197,7 @@ class ExHashes:
             self._name("HINCRBYFLOAT"),
             words.NOT_FLOAT.encode(),
             FLAG[never],
+            FLAG[alone],
         )
 
     def _name(self, command: str) -> bytes:

@@ -112,7 +112,8 @@ if type(v)=='table' then
   f=true
 end
 if n and ARGV[2]~='' and ARGV[2]~=n then undo() return $STALE end
-if f or ARGV[7]~='' and less(v,ARGV[7]) or ARGV[8]~='' and less(ARGV[8],v) then undo() return $BEYOND end
+if n then f=f or ARGV[7]~='' and less(v,ARGV[7]) or ARGV[8]~='' and less(ARGV[8],v) else f=f or ARGV[10]=='1' end
+if f then undo() return $BEYOND end
 """,
     _VERSION_OF.format(3),
     _SAVE,
@@ -318,6 +319,7 @@ class ExStrings:
                 raise GateError(words.WRONG_BOUNDS)
         except GateError as error:
             return self._refuse(args[1], error)
+        alone = outside(step, low, high)
         low, high, never = finite(step, low, high)
         amount = b"0" if step.infinite else args[2]
         return self._run(
@@ -332,6 +334,7 @@ class ExStrings:
             decimal(low),
             decimal(high),
             FLAG[never],
+            FLAG[alone],
         )
 
     def excas(self, args: Sequence[bytes]) -> Request:
@@ -380,6 +383,11 @@ def _float(text: bytes, error: str) -> Float80:
 def _float_bound(options: ExOptions, name: bytes) -> Float80 | None:
     text = options.text(name)
     return None if text is None else _float(text, words.WRONG_BOUNDS)
+
+
+def outside(step: Float80, low: Float80 | None, high: Float80 | None) -> bool:
+    """Whether the step alone, which is the sum where there was nothing, crosses a bound."""
+    return (low is not None and step < low) or (high is not None and high < step)
 
 
 def finite(step: Float80, low: Float80 | None, high: Float80 | None) -> tuple[Float80 | None, Float80 | None, bool]:

@@ -85,7 +85,7 @@ TYPES: Final[dict[type, str]] = {Plain: "string", Hash: "hash", ExString: "exstr
 
 def integer(text: bytes) -> int | None:
     """An integer of 64 bits as strictly as Redis reads one."""
-    if not _INTEGER.fullmatch(text):
+    if len(text) > 20 or not _INTEGER.fullmatch(text):
         return None
     number = int(text)
     return number if -INT64_MAX - 1 <= number <= INT64_MAX else None
@@ -119,8 +119,9 @@ def wrong_arity(command: Sequence[bytes]) -> bool:
 class Model:
     """Keys and what they hold."""
 
-    def __init__(self) -> None:
-        """No keys."""
+    def __init__(self, *, coarse: bool = False) -> None:
+        """No keys. `coarse`: floats are compared with bounds as they are printed, which is what scripts can do."""
+        self.coarse = coarse
         self.items: dict[bytes, Item] = {}
         self.deadlines: dict[bytes, Deadline] = {}
         self.now = 0
