@@ -54,6 +54,11 @@ def total(first: Number, second: Number) -> Fraction | None:
     return rounded(first + second)
 
 
+def as_printed(number: Number) -> Number:
+    """What is left of it in print."""
+    return number if isinstance(number, float) else Fraction(round(number * 10**_PLACES), 10**_PLACES)
+
+
 def human(number: Fraction) -> bytes:
     """``%.17Lf`` without the zeros at its end, and no minus before zero."""
     scaled = round(abs(number) * 10**_PLACES)

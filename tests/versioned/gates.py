@@ -66,8 +66,17 @@ def _store(kind: str, stack: ExitStack) -> str:
     return _SHARDS.format(first=first.url, second=stack.enter_context(RedisServer()).url)
 
 
+class KindOfGate(Gate):
+    """A gate that knows what it stands before."""
+
+    def __init__(self, config: str, kind: str) -> None:
+        """`kind` is one of `BACKENDS`."""
+        super().__init__(config)
+        self.kind = kind
+
+
 @contextmanager
-def gate_before(kind: str) -> Iterator[Gate]:
-    """A gate before a new store of that kind: one of `BACKENDS`."""
+def gate_before(kind: str) -> Iterator[KindOfGate]:
+    """A gate before a new store of that kind."""
     with ExitStack() as stack:
-        yield stack.enter_context(Gate(_store(kind, stack) + _NAMESPACES))
+        yield stack.enter_context(KindOfGate(_store(kind, stack) + _NAMESPACES, kind))

@@ -19,7 +19,7 @@ from tests.versioned.model import (
     integer,
 )
 from tests.versioned.model_options import Options, options
-from tests.versioned.model_strings import outside
+from tests.versioned.model_strings import float_outside, outside
 from tests.versioned.replies import OK, AnyOrder, Expected, Near, Simple
 
 EXPIRY: Final = "EX EXAT PX PXAT KEEPTTL"
@@ -265,7 +265,7 @@ def exhincrbyfloat(model: Model, *args: bytes) -> Expected:
     """See tair.md."""
     key, name, old, number, said, wanted, bounds = _increase(model, args, floats.parse, NOT_A_FLOAT, "a float")
     new = floats.total(old, number)
-    if new is None or outside(new, *bounds):
+    if new is None or float_outside(model, new, *bounds):
         raise Refused(OVERFLOW)
     text = floats.human(new)
     _set_expiry(model, key, _write(model, key, name, text, wanted), said)

@@ -107,6 +107,14 @@ def outside(number: Any, least: Any, most: Any) -> bool:
     return (least is not None and number < least) or (most is not None and number > most)
 
 
+def float_outside(model: Model, number: floats.Number, least: floats.Number | None, most: floats.Number | None) -> bool:
+    """As `outside`, by the store's way to compare."""
+    if model.coarse:
+        number = floats.as_printed(number)
+        least, most = (None if bound is None else floats.as_printed(bound) for bound in (least, most))
+    return outside(number, least, most)
+
+
 def _bounds(said: Options, read: Callable[[bytes], Any]) -> tuple[Any, Any]:
     found = []
     for name in ("MIN", "MAX"):
@@ -171,7 +179,7 @@ def exincrbyfloat(model: Model, key: bytes, text: bytes, *words: bytes) -> Expec
     if item is not None:
         _check(item, wanted)
     new = floats.total(old, number)
-    if new is None or outside(new, least, most):
+    if new is None or float_outside(model, new, least, most):
         raise Refused(OVERFLOW)
     item = _put(model, key, item, floats.human(new), _next(item.version if item else 0, wanted))
     _set_expiry(model, key, said)

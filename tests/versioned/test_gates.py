@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.servers import Gate, wait_for
 from tests.versioned.cases import NAMESPACE
-from tests.versioned.gates import SCRIPTED
+from tests.versioned.gates import SCRIPTED, KindOfGate
 
 
 def named(what: str) -> str:
@@ -109,12 +109,12 @@ def test_scan_tells_the_types(gate: Gate) -> None:
         assert _listed(client, "MATCH", named("scan:*")) == {name.encode() for name in names.values()}
 
 
-def test_only_stores_without_the_modules_need_the_setting(gate: Gate, request: pytest.FixtureRequest) -> None:
+def test_only_stores_without_the_modules_need_the_setting(gate: KindOfGate) -> None:
     """In ``Bank.Plain``, which does not say ``versioned = true``."""
     key = "Bank.Plain:k"
     with gate.client() as client:
         client.cmd("DEL", key)
-        if request.node.callspec.params["gate"] in SCRIPTED:
+        if gate.kind in SCRIPTED:
             text = "ERR command 'exset' needs versioned = true in [namespaces.\"Bank.Plain\"]: the store lacks its module"
             assert client.raw_reply("EXSET", key, "v") == f"-{text}\r\n".encode()
             assert client.cmd("HSET", key, "f", "v") == 1

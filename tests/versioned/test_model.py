@@ -9,9 +9,10 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from tests.support.resp import frame
-from tests.support.servers import Gate, RedisServer
+from tests.support.servers import RedisServer
 from tests.versioned import floats, model_hashes, model_strings
 from tests.versioned.cases import NAMESPACE
+from tests.versioned.gates import SCRIPTED, KindOfGate
 from tests.versioned.generate import GENERIC, HASHES, STRINGS, Command, Step, expanded, number, steps
 from tests.versioned.model import Model
 from tests.versioned.replies import OK, Error, Expected, Simple, dialogue, read
@@ -32,9 +33,9 @@ HANDLERS_OF = (model_strings, model_hashes)
 _runs = itertools.count()
 
 
-def predicted(plan: Sequence[Step], now: int) -> tuple[list[Command], list[Expected]]:
+def predicted(model: Model, plan: Sequence[Step], now: int) -> tuple[list[Command], list[Expected]]:
     """The requests of the steps, and what the model answers to them. After every second one, what it wrote is looked at."""
-    model, requests, answers = Model(), list[Command](), list[Expected]()
+    requests, answers = list[Command](), list[Expected]()
     for place, step in enumerate(plan):
         replies = [model.do(command, now) for command in step]
         if len(step) == 1:
@@ -50,11 +51,11 @@ def predicted(plan: Sequence[Step], now: int) -> tuple[list[Command], list[Expec
     return requests, answers
 
 
-def search(gate: Gate, plan: Sequence[Step], proto: int) -> None:
+def search(gate: KindOfGate, plan: Sequence[Step], proto: int) -> None:
     """Send all of it at once, and compare."""
     prefix = f"{NAMESPACE}:{{{next(_runs)}}}".encode()  # keys that no other example has, all of one shard
     meant = [[expanded(command, prefix) for command in step] for step in plan]
-    requests, answers = predicted(meant, int(time.time() * 1000))
+    requests, answers = predicted(Model(coarse=gate.kind in SCRIPTED), meant, int(time.time() * 1000))
     with gate.client(proto=proto) as client:
         client.send_raw(b"".join(frame(*command) for command in requests))
         told = [read(client.read_one(), proto) for _ in requests]
@@ -64,19 +65,19 @@ def search(gate: Gate, plan: Sequence[Step], proto: int) -> None:
 
 @SEARCH
 @given(plan=steps(STRINGS, GENERIC), proto=st.sampled_from((2, 3)))
-def test_strings(gate: Gate, plan: list[Step], proto: int) -> None:
+def test_strings(gate: KindOfGate, plan: list[Step], proto: int) -> None:
     search(gate, plan, proto)
 
 
 @SEARCH
 @given(plan=steps(HASHES, GENERIC), proto=st.sampled_from((2, 3)))
-def test_hashes(gate: Gate, plan: list[Step], proto: int) -> None:
+def test_hashes(gate: KindOfGate, plan: list[Step], proto: int) -> None:
     search(gate, plan, proto)
 
 
 @SEARCH
 @given(plan=steps(GENERIC, STRINGS, HASHES), proto=st.sampled_from((2, 3)))
-def test_all_together(gate: Gate, plan: list[Step], proto: int) -> None:
+def test_all_together(gate: KindOfGate, plan: list[Step], proto: int) -> None:
     search(gate, plan, proto)
 
 

@@ -3,15 +3,15 @@
 import pytest
 
 from tests.support.resp import frame
-from tests.support.servers import Gate
 from tests.versioned.cases import CASES, Case
+from tests.versioned.gates import KindOfGate
 from tests.versioned.replies import dialogue, read
 
 
 @pytest.mark.parametrize("proto", [2, 3])
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_each_row_holds(gate: Gate, case: Case, proto: int, request: pytest.FixtureRequest) -> None:
-    if request.node.callspec.params["gate"] == "kvrocks":
+def test_each_row_holds(gate: KindOfGate, case: Case, proto: int) -> None:
+    if gate.kind == "kvrocks":
         case = case.without("OBJECT ENCODING")
     commands = case.commands(f"resp{proto}")
     with gate.client(proto=proto) as client:
