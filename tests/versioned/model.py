@@ -120,7 +120,7 @@ class Model:
     """Keys and what they hold."""
 
     def __init__(self, *, coarse: bool = False) -> None:
-        """No keys. `coarse`: floats are compared with bounds as they are printed, which is what scripts can do."""
+        """No keys. `coarse`: a sum of floats is compared with bounds as it is printed, which is what scripts can do."""
         self.coarse = coarse
         self.items: dict[bytes, Item] = {}
         self.deadlines: dict[bytes, Deadline] = {}

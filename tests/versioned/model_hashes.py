@@ -265,7 +265,7 @@ def exhincrbyfloat(model: Model, *args: bytes) -> Expected:
     """See tair.md."""
     key, name, old, number, said, wanted, bounds = _increase(model, args, floats.parse, NOT_A_FLOAT, "a float")
     new = floats.total(old, number)
-    if new is None or float_outside(model, new, *bounds):
+    if new is None or float_outside(model, new, bounds, stored=name in _fields(model, key)):
         raise Refused(OVERFLOW)
     text = floats.human(new)
     _set_expiry(model, key, _write(model, key, name, text, wanted), said)

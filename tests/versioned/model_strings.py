@@ -107,12 +107,11 @@ def outside(number: Any, least: Any, most: Any) -> bool:
     return (least is not None and number < least) or (most is not None and number > most)
 
 
-def float_outside(model: Model, number: floats.Number, least: floats.Number | None, most: floats.Number | None) -> bool:
-    """As `outside`, by the store's way to compare."""
-    if model.coarse:
-        number = floats.as_printed(number)
-        least, most = (None if bound is None else floats.as_printed(bound) for bound in (least, most))
-    return outside(number, least, most)
+def float_outside(model: Model, number: floats.Number, bounds: tuple[Any, Any], *, stored: bool) -> bool:
+    """As `outside`, of the step alone or of a sum with what was `stored`, by the store's way to compare."""
+    if not (model.coarse and stored):
+        return outside(number, *bounds)
+    return outside(floats.as_printed(number), *(None if bound is None else floats.as_printed(bound) for bound in bounds))
 
 
 def _bounds(said: Options, read: Callable[[bytes], Any]) -> tuple[Any, Any]:
@@ -170,7 +169,7 @@ def exincrbyfloat(model: Model, key: bytes, text: bytes, *words: bytes) -> Expec
     said = options(words, f"{EXPIRY} NX XX VER ABS MIN MAX")
     said.deadline(model, least=1)
     wanted = said.version(least=0)
-    least, most = _bounds(said, floats.parse)
+    bounds = _bounds(said, floats.parse)
     if ("XX" in said and item is None) or ("NX" in said and item is not None):
         return None
     old = floats.parse(item.value if item else b"0")
@@ -179,7 +178,7 @@ def exincrbyfloat(model: Model, key: bytes, text: bytes, *words: bytes) -> Expec
     if item is not None:
         _check(item, wanted)
     new = floats.total(old, number)
-    if new is None or float_outside(model, new, least, most):
+    if new is None or float_outside(model, new, bounds, stored=item is not None):
         raise Refused(OVERFLOW)
     item = _put(model, key, item, floats.human(new), _next(item.version if item else 0, wanted))
     _set_expiry(model, key, said)
