@@ -1,8 +1,7 @@
 """Versioned strings (TairString) on a store without the module: each command as one request, most of them a script.
 
-A versioned string is a hash of two or three fields: value, version, and flags where they are not 0. What the options say is
-found out here, as for the embedded stores, so that a script gets plain values: its arguments are empty where nothing
-was said. Scripts look at the type first; what a command checks after that is told to them as the error to answer.
+What the options say is found out here, as for the embedded stores, so that a script (`kvgate_redis.exstring_scripts`) gets
+plain values. EXGET is no script but one plain command.
 """
 
 import time
@@ -13,157 +12,14 @@ from kvgate.errors import SYNTAX, GateError, wrong_arity
 from kvgate.model import exstring_options as words
 from kvgate.model.exstring_options import ExOptions, integer, parse
 from kvgate.model.floats import Float80, parse_float80
-from kvgate_redis.lua import EXACT, FLAGS, LESS, VALUE, VERSION, Script, body, exact_integers, store_name
+from kvgate_redis import exstring_scripts as scripts
+from kvgate_redis.lua import FLAGS, VALUE, VERSION, Script, exact_integers, store_name
 
 Convert = Callable[[bytes], bytes]
 Request = tuple[bytes, Convert]
 """A request for the store, and what makes the client's reply of its."""
 Rewrite = Callable[[Sequence[bytes]], Request]
 """Raises GateError where the reply needs no store."""
-
-# `n` is the version, false when there is no key; another type has been answered
-_HEAD: Final = """
-local k,c,n=KEYS[1],redis.call,redis.pcall('HGET',KEYS[1],$VERSION)
-if type(n)=='table' then return n end
-if not n and c('EXISTS',k)==1 then return $WRONGTYPE end
-"""
-# Store `v` under the following version, or the version `m`; `m` is the new one afterwards. Short numbers need no HINCRBY.
-_SAVE: Final = """
-m=m or (not n and 1 or #n<15 and n+1)
-if m then c('HSET',k,$VALUE,v,$VERSION,m)
-else
-  c('HSET',k,$VALUE,v)
-  if n==$HIGHEST then c('HSET',k,$VERSION,$LOWEST) else c('HINCRBY',k,$VERSION,1) end
-  m=c('HGET',k,$VERSION)
-end
-"""
-# Expiry: arguments `i` and `i+1` are a command and its milliseconds
-_EXPIRE: Final = """
-local x=ARGV[{0}]
-if x=='PERSIST' then if n then c(x,k) end elseif x~='' then c(x,k,ARGV[{0}+1]) end
-"""
-_VERSION_OF: Final = "local m=ARGV[{0}]~='' and ARGV[{0}] or nil"
-
-EXSET_PLAIN: Final = body(_HEAD, "local v,m=ARGV[1]", _SAVE, "if n then c('PERSIST',k) end return {ok='OK'}")
-EXSET: Final = body(
-    _HEAD,
-    EXACT,
-    """
-if n and ARGV[4]=='NX' or not n and ARGV[4]=='XX' then return false end
-if n and ARGV[2]~='' and ARGV[2]~=n then return $STALE end
-local v=ARGV[1]
-""",
-    _VERSION_OF.format(3),
-    _SAVE,
-    """
-local f=ARGV[7]
-if f=='0' then c('HDEL',k,$FLAGS) elseif f~='' then c('HSET',k,$FLAGS,f) end
-""",
-    _EXPIRE.format(5),
-    "if ARGV[8]=='1' then return exact(m) end return {ok='OK'}",
-)
-EXSETVER: Final = body(
-    _HEAD,
-    "if not n then return 0 end if ARGV[2] then return {err=ARGV[2]} end c('HSET',k,$VERSION,ARGV[1]) return 1",
-)
-EXINCRBY: Final = body(
-    _HEAD,
-    EXACT,
-    LESS,
-    """
-local s,o,v=ARGV[1],ARGV[4]
-if n and o=='NX' or not n and o=='XX' then return false end
-o=c('HGET',k,$VALUE)
-if n then
-  local e=redis.pcall('HINCRBY',k,$VALUE,s)
-  local bad=type(e)=='table'
-  if bad and e.err:find('is not a') then return {err='ERR value is not an integer'} end
-  if bad and not e.err:find('overflow') then return e end
-  if ARGV[2]~='' and ARGV[2]~=n then
-    if not bad then c('HSET',k,$VALUE,o) end
-    return $STALE
-  end
-  if bad then return $BEYOND end
-  v=c('HGET',k,$VALUE)
-else v=ARGV[9]~='' and ARGV[9] or s end
-if (n or ARGV[9]=='') and (ARGV[7]~='' and less(v,ARGV[7]) or ARGV[8]~='' and less(ARGV[8],v)) then
-  if n then c('HSET',k,$VALUE,o) end
-  return $BEYOND
-end
-if ARGV[10]=='1' and v:byte()==45 then v='0' end
-""",
-    _VERSION_OF.format(3),
-    _SAVE,
-    _EXPIRE.format(5),
-    "if ARGV[11]=='1' then return {exact(v),exact(m)} end return exact(v)",
-)
-EXINCRBYFLOAT: Final = body(
-    _HEAD,
-    LESS,
-    """
-local s,o,f=ARGV[1],ARGV[4],ARGV[9]=='1'
-if n and o=='NX' or not n and o=='XX' then return false end
-o=c('HGET',k,$VALUE)
-local function undo() if n then c('HSET',k,$VALUE,o) else c('DEL',k) end end
-local v=redis.pcall('HINCRBYFLOAT',k,$VALUE,s)
-if type(v)=='table' then
-  if v.err:find('is not a') then return {err='ERR value is not a float'} end
-  if not v.err:find('Infinity') then return v end
-  f=true
-end
-if n and ARGV[2]~='' and ARGV[2]~=n then undo() return $STALE end
-if n then f=f or ARGV[7]~='' and less(v,ARGV[7]) or ARGV[8]~='' and less(ARGV[8],v) else f=f or ARGV[10]=='1' end
-if f then undo() return $BEYOND end
-""",
-    _VERSION_OF.format(3),
-    _SAVE,
-    _EXPIRE.format(5),
-    "return v",
-)
-EXCAS: Final = body(
-    _HEAD,
-    EXACT,
-    """
-if not n then return -1 end
-if n~=ARGV[2] then return {{ok='CAS_FAILED'},c('HGET',k,$VALUE),exact(n)} end
-local v,m=ARGV[1]
-""",
-    _SAVE,
-    _EXPIRE.format(3),
-    "return {{ok='OK'},{ok=''},exact(m)}",
-)
-EXCAD: Final = body(
-    _HEAD, "if not n then return -1 end if n~=ARGV[1] then return 0 end c('DEL',k) return 1"
-)
-EXTEND: Final = body(
-    EXACT,
-    """
-local k,c=KEYS[1],redis.call
-local n=redis.pcall('HGET',k,$VERSION)
-local there=n or c('EXISTS',k)==1
-if there and ARGV[2]=='NX' or not there and ARGV[2]=='XX' then return false end
-if type(n)=='table' then return n end
-if there and not n then return $WRONGTYPE end
-if n and ARGV[3]~='' and ARGV[3]~=n then return $STALE end
-local o,v=n and c('HGET',k,$VALUE) or '',ARGV[1]
-if #o+#v>536870912 then return {err='ERR append buffer failed'} end
-if ARGV[5]=='1' then v=v..o else v=o..v end
-""",
-    _VERSION_OF.format(4),
-    _SAVE,
-    "return exact(m)",
-)
-EXGAE: Final = body(
-    _HEAD,
-    EXACT,
-    """
-if not n then return false end
-local r=c('HMGET',k,$VALUE,$FLAGS)
-c(ARGV[1],k,ARGV[2])
-return {r[1],exact(n),tonumber(r[2] or 0)}
-""",
-)
-REFUSE: Final = body(_HEAD, "return {err=ARGV[1]}")
 
 _COMMANDS: Final = {b"EX": b"PEXPIRE", b"PX": b"PEXPIRE", b"EXAT": b"PEXPIREAT", b"PXAT": b"PEXPIREAT"}
 _SECONDS: Final = (b"EX", b"EXAT")
@@ -205,20 +61,9 @@ class ExStrings:
         """`rename`: upper-case command → its name on the store."""
         read = store_name("HRANDFIELD", rename)
         self._read = b"*4\r\n$%d\r\n%b\r\n" % (len(read), read)
-        texts = {
-            "plain": EXSET_PLAIN,
-            "set": EXSET,
-            "setver": EXSETVER,
-            "incrby": EXINCRBY,
-            "incrbyfloat": EXINCRBYFLOAT,
-            "cas": EXCAS,
-            "cad": EXCAD,
-            "extend": EXTEND,
-            "gae": EXGAE,
-            "refuse": REFUSE,
-        }
+        texts = {name: text for name, text in vars(scripts).items() if isinstance(text, bytes) and name[0].isupper()}
         self._scripts = {name: Script(text, rename) for name, text in texts.items()}
-        self._plain = self._scripts["plain"]
+        self._plain = self._scripts["EXSET_PLAIN"]
         self.commands: Mapping[str, Rewrite] = {
             "EXSET": self.exset,
             "EXGET": self.exget,
@@ -237,7 +82,7 @@ class ExStrings:
 
     def _refuse(self, key: bytes, error: GateError) -> Request:
         """An error that comes after WRONGTYPE."""
-        return self._run("refuse", key, error.text.encode())
+        return self._run("REFUSE", key, error.text.encode())
 
     def exset(self, args: Sequence[bytes]) -> Request:
         """``EXSET key value …``."""
@@ -249,7 +94,7 @@ class ExStrings:
         flags = options.flags()
         marks = b"" if flags is None else b"%d" % flags
         shows = FLAG[b"WITHVERSION" in options.words]
-        return self._run("set", args[1], args[2], guard, version, condition(options), command, ms, marks, shows)
+        return self._run("EXSET", args[1], args[2], guard, version, condition(options), command, ms, marks, shows)
 
     def exget(self, args: Sequence[bytes]) -> Request:
         """``EXGET key [WITHFLAGS]``: all of its fields, of another hash three at most, of no key an empty list."""
@@ -266,8 +111,8 @@ class ExStrings:
             if integer(args[2], SYNTAX) <= 0:
                 raise GateError(SYNTAX)
         except GateError as error:
-            return self._run("setver", args[1], b"", error.text.encode())
-        return self._run("setver", args[1], args[2])
+            return self._run("EXSETVER", args[1], b"", error.text.encode())
+        return self._run("EXSETVER", args[1], args[2])
 
     def exincrby(self, args: Sequence[bytes]) -> Request:
         """``EXINCRBY key n …``."""
@@ -283,7 +128,7 @@ class ExStrings:
         except GateError as error:
             return self._refuse(args[1], error)
         return self._run(
-            "incrby",
+            "EXINCRBY",
             args[1],
             args[2],
             guard,
@@ -323,7 +168,7 @@ class ExStrings:
         low, high, never = finite(step, low, high)
         amount = b"0" if step.infinite else args[2]
         return self._run(
-            "incrbyfloat",
+            "EXINCRBYFLOAT",
             args[1],
             amount,
             guard,
@@ -345,7 +190,7 @@ class ExStrings:
         command, ms = expiry(options)
         if asked < 0:
             raise GateError(SYNTAX)
-        return self._run("cas", args[1], args[2], args[3], command, ms)
+        return self._run("EXCAS", args[1], args[2], args[3], command, ms)
 
     def excad(self, args: Sequence[bytes]) -> Request:
         """``EXCAD key version``."""
@@ -353,12 +198,12 @@ class ExStrings:
             integer(args[2], words.VERSION_NOT_INTEGER)
         except GateError as error:
             return self._refuse(args[1], error)
-        return self._run("cad", args[1], args[2])
+        return self._run("EXCAD", args[1], args[2])
 
     def _extend(self, args: Sequence[bytes], *, front: bool) -> Request:
         options = parse(list(args), 3, words.EXAPPEND)
         guard, version = versions(options)
-        return self._run("extend", args[1], args[2], condition(options), guard, version, FLAG[front])
+        return self._run("EXTEND", args[1], args[2], condition(options), guard, version, FLAG[front])
 
     def exappend(self, args: Sequence[bytes]) -> Request:
         """``EXAPPEND key value …``."""
@@ -370,7 +215,7 @@ class ExStrings:
 
     def exgae(self, args: Sequence[bytes]) -> Request:
         """``EXGAE key EX | EXAT | PX | PXAT time``."""
-        return self._run("gae", args[1], *expiry(parse(list(args), 2, words.EXGAE)))
+        return self._run("EXGAE", args[1], *expiry(parse(list(args), 2, words.EXGAE)))
 
 
 def _float(text: bytes, error: str) -> Float80:
