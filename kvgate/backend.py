@@ -2,7 +2,7 @@
 
 An adapter is a package with an entry point in the group ``kvgate.backends``; the entry point names an `Adapter`. Every
 adapter can `execute` commands. It may also offer more, each in a Protocol of its own that the gate looks for:
-`PassThrough` (clients' bytes may be forwarded by the lane), `Rewriting` (other requests in place of commands that stores lack),
+`PassThrough` (clients' bytes may be forwarded by the lane), `Rewriting` (other requests for commands that stores lack),
 `InPlace` (reads that never wait), `Listing` (SCAN and its kin).
 An adapter whose stores are files may have `StoreTools` for them.
 """

@@ -174,6 +174,25 @@ def test_requests_keep_their_order(gate: Gate, namespace: str, proto: int) -> No
             client.cmd("DEL", *{command[1] for command in commands})
 
 
+@pytest.mark.parametrize("namespace", ["Bank.Stock", "Bank.Resp2"])
+@pytest.mark.parametrize("proto", [2, 3])
+def test_between_watch_and_exec(gate: Gate, namespace: str, proto: int) -> None:
+    """On the connection that watches."""
+    key = f"{namespace}:{{watched}}{proto}"
+    with gate.client(proto=proto) as client, gate.client() as other:
+        client.pipeline([("DEL", key, key + "h"), ("EXSET", key, "1"), ("HSET", key + "h", "f", "v"), ("WATCH", key)])
+        assert client.cmd("EXGET", key) == [b"1", 1]
+        assert client.cmd("EXGET", key + "x") is None
+        assert client.cmd("HGETALL", key + "h") == ({b"f": b"v"} if proto == 3 else [b"f", b"v"])
+        assert str(client.ask("EXSET", key, "v", "EX")) == "ERR syntax error"
+        block = [("MULTI",), ("EXINCRBY", key, 2**60), ("EXSET", key, "2", "VER"), ("EXGET", key), ("EXEC",)]
+        first, second, third = client.pipeline(block)[-1]
+        assert (first, str(second), third) == (2**60 + 1, "ERR syntax error", [b"%d" % (2**60 + 1), 2])
+        client.cmd("WATCH", key)
+        other.cmd("EXSETVER", key, 7)
+        assert client.pipeline([("MULTI",), ("EXCAS", key, "3", 2), ("EXEC",)])[-1] is None
+
+
 def test_ifeq_is_seen_behind_options_that_are_known(gate: Gate, store: RedisServer) -> None:
     key = "Bank.Plain:ifeq"
     tricky = b"a\r\n$4\r\nIFEQ\r\n$1\r\nb"
@@ -285,6 +304,22 @@ def test_replies_that_are_not_wanted(gate: Gate) -> None:
     with gate.client() as client:
         client.send_raw(frame("CLIENT", "REPLY", "SKIP") + frame("EXSET", key, "v") + frame("EXGET", key))
         assert decode(client.read_one()) == [b"v", 1]
+
+
+def test_the_setting_is_reloaded(store: RedisServer) -> None:
+    key = "App.T:k"
+    config = f'[backends.a]\ntype = "redis"\nurl = "{store.url}"\n[namespaces."App.T"]\nbackend = "a"\n'
+    with Gate(config) as gate, gate.client() as client:
+        client.cmd("DEL", key)
+        for _ in range(2):
+            assert client.pipeline([("HSET", key, "f", "v"), ("HGET", key, "f"), ("TYPE", key)])[1:] == [b"v", b"hash"]
+        needs = b"-ERR command 'exset' needs versioned = true in [namespaces.\"App.T\"]: the store lacks its module\r\n"
+        assert client.raw_reply("EXSET", key, "v") == needs
+        gate.write_config(config + "versioned = true\n")
+        assert client.cmd("GATE", "RELOAD") == b"OK"
+        told = client.pipeline([("HGET", key, "f"), ("DEL", key), ("EXSET", key, "v"), ("TYPE", key), ("HGET", key, "f")])
+        assert told[:-1] == [b"v", 1, b"OK", b"exstrtype"]
+        assert str(told[-1]).startswith("WRONGTYPE")
 
 
 async def test_a_store_with_the_modules_gets_the_clients_bytes() -> None:
