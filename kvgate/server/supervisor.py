@@ -1,5 +1,7 @@
 """The parent of several workers: it listens, hands each connection to the least busy worker, and replaces who dies.
 
+What was handed to a worker that died before it took it goes to another one: only the clients that it served notice.
+
 Each worker has a control channel (kvgate.server.control), a socket through which connections come, and a counter of ended
 connections in shared memory; connections handed over less those ended is what a worker has. The parent serves no client.
 """
@@ -15,7 +17,7 @@ import socket
 import struct
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import count
 from typing import Any, Final
 
@@ -56,12 +58,20 @@ _FULL: Final = (errno.EAGAIN, errno.ENOBUFS, errno.ETOOMANYREFS)
 class Worker:
     """One worker process as the parent sees it; a kvgate.server.reload.Target."""
 
-    def __init__(self, number: int, process: trio.Process, channel: Channel, handoff: socket.socket, ended: mmap.mmap) -> None:
-        """`number` is for logs; `ended` is the counter that the worker writes."""
+    def __init__(
+        self,
+        number: int,
+        process: trio.Process,
+        channel: Channel,
+        handoff: tuple[socket.socket, socket.socket],
+        ended: mmap.mmap,
+    ) -> None:
+        """`number` is for logs; `handoff` is this end of the socket for connections and the worker's own, whose queue outlives
+        the worker; `ended` is the counter that the worker writes."""
         self.number = number
         self.process = process
         self.channel = channel
-        self.handoff = handoff
+        self._handing, self._handed_end = handoff
         self.serves = False
         self.has_served = False
         self.failure = ""
@@ -77,18 +87,30 @@ class Worker:
     def hand_over(self, sock: socket.socket, listener: int, ident: int) -> bool:
         """Give it a connection; False when it takes none now."""
         try:
-            socket.send_fds(self.handoff, [HANDED.pack(listener, ident)], [sock.fileno()], socket.MSG_DONTWAIT)
+            socket.send_fds(self._handing, [HANDED.pack(listener, ident)], [sock.fileno()], socket.MSG_DONTWAIT)
         except OSError as error:
             if error.errno not in _FULL:
-                self.serves = False  # it is gone; its end is noticed elsewhere
+                log.warning("handover_failed", extra={"worker": self.number, "error": str(error), "do": "report this"})
+                self.serves = False
+                self.process.kill()
             return False
         self._handed += 1
         return True
 
+    def take_back(self) -> Iterator[tuple[socket.socket, int, int]]:
+        """The connections that it was given and never took, now that it has ended: socket, listener, id."""
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                data, descriptors, _, _ = socket.recv_fds(self._handed_end, HANDED.size, 1)
+                for descriptor in descriptors:  # none, when there are too many open files
+                    listener, ident = HANDED.unpack(data)
+                    yield socket.socket(fileno=descriptor), listener, ident
+
     def close(self) -> None:
         """It has ended, or is ended now."""
         self.serves = False
-        self.handoff.close()
+        self._handing.close()
+        self._handed_end.close()
         self._ended.close()
         if self.process.returncode is None:
             self.process.kill()
@@ -149,6 +171,7 @@ class Supervisor:
         self._ids = count(1)
         self._ending = Ending()
         self._someone_serves = trio.Event()
+        self._nursery: trio.Nursery
         self._run_id = secrets.token_hex(20)
         self._started = time.time()
         self._reloader = Reloader(build, text, configuration, backends, self._serving)
@@ -164,6 +187,7 @@ class Supervisor:
         """
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
             async with trio.open_nursery() as nursery:
+                self._nursery = nursery
                 await nursery.start(self._reloader.run)
                 nursery.start_soon(self._ending.listen, signals, self._reloader.quietly)
                 async with trio.open_nursery() as accepting:
@@ -209,19 +233,18 @@ class Supervisor:
                     log.warning("accept_failed", extra={"error": str(error), "do": "raise the open-files limit"})
                     await trio.sleep(NO_DESCRIPTORS)
                     break
-                with sock:
-                    await self._place(sock, index)
+                await self._place(sock, index, next(self._ids))
 
-    async def _place(self, sock: socket.socket, index: int) -> None:
+    async def _place(self, sock: socket.socket, index: int, ident: int) -> None:
         """Hand a connection to the worker with the fewest; wait when none takes it."""
-        ident = next(self._ids)
-        while not self._hand_over(sock, index, ident):
-            if self._serving():
-                await trio.sleep(0.01)  # all of them have connections to take up still
-            else:
-                if self._someone_serves.is_set():
-                    self._someone_serves = trio.Event()
-                await self._someone_serves.wait()
+        with sock:
+            while not self._hand_over(sock, index, ident):
+                if self._serving():
+                    await trio.sleep(0.01)  # all of them have connections to take up still
+                else:
+                    if self._someone_serves.is_set():
+                        self._someone_serves = trio.Event()
+                    await self._someone_serves.wait()
 
     def _hand_over(self, sock: socket.socket, index: int, ident: int) -> bool:
         return any(each.hand_over(sock, index, ident) for each in sorted(self._serving(), key=lambda each: each.clients))
@@ -274,7 +297,10 @@ class Supervisor:
                 nursery.cancel_scope.cancel()
         finally:
             self._workers.remove(worker)
+            left = list(worker.take_back())
             worker.close()
+            for sock, index, ident in left:
+                self._nursery.start_soon(self._place, sock, index, ident)
         if not self._ending.asked.is_set():
             facts = {"worker": worker.number, "pid": worker.process.pid, "exit": worker.process.returncode}
             log.error("worker_died", extra=facts | {"do": "it is replaced; its clients connect again"})
@@ -295,18 +321,19 @@ class Supervisor:
                 start_new_session=True,
             )
             handing.setblocking(False)  # noqa: FBT003 - the method takes it so
+            handed.setblocking(False)  # noqa: FBT003 - for the worker, too: the flag belongs to the socket
             ended = mmap.mmap(memory, mmap.PAGESIZE)
         except BaseException:
             ours.close()
             handing.close()
+            handed.close()
             raise
         finally:
             theirs.close()
-            handed.close()
             os.close(memory)
         stream = trio.SocketStream(trio.socket.from_stdlib_socket(ours))
         channel = Channel(stream, {"others": self._others, "reload": self._reload})
-        return Worker(next(self._numbers), process, channel, handing, ended)
+        return Worker(next(self._numbers), process, channel, (handing, handed), ended)
 
     async def _keep_in_touch(self, worker: Worker) -> None:
         """A worker that cannot be spoken to any more cannot be told to end, either."""

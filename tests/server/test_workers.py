@@ -116,6 +116,29 @@ def test_while_all_workers_are_dead_connections_wait(gates: Gates) -> None:
         client.close()
 
 
+def waiting_to_be_accepted(port: int) -> int:
+    """Connections that the kernel has made and nobody has accepted (the receive queue of a listening socket)."""
+    lines = [line.split() for line in Path("/proc/net/tcp").read_text("ascii").splitlines()[1:]]
+    (queue,) = (fields[4] for fields in lines if fields[1].endswith(f":{port:04X}") and fields[3] == "0A")
+    return int(queue.partition(":")[2], 16)
+
+
+def test_connections_that_a_dying_worker_never_took_go_to_another(gates: Gates) -> None:
+    gate = gates(LOCAL, gate="workers = 2\n")
+    stopped = children(gate.pid)
+    for pid in stopped:
+        os.kill(pid, signal.SIGSTOP)
+    clients = [gate.client() for _ in range(10)]
+    for client in clients:
+        client.send("PING")
+    wait_for(lambda: waiting_to_be_accepted(gate.port) == 0, "the parent to have handed them over")
+    for pid in stopped:
+        os.kill(pid, signal.SIGKILL)
+    assert [client.read_one() for client in clients] == [b"+PONG\r\n"] * len(clients)
+    for client in clients:
+        client.close()
+
+
 def test_no_worker_outlives_a_killed_parent_however_busy(redis_server: RedisServer) -> None:
     config = f'[backends.a]\ntype = "redis"\nurl = "{redis_server.url}"\n[namespaces]\ndefault = "a"\n'
     with Gate(config, gate="workers = 2\n") as gate:
