@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kvgate.routing.slots import crc32_slot, hash_text, parse_range, slot_table
+from tests.support.ports import free_port
 from tests.support.servers import RedisServers
 
 TAGGED = [
@@ -32,7 +33,7 @@ TAGGED = [
 
 
 def test_tag_rule_is_redis_cluster_s(redis_servers: RedisServers) -> None:
-    server = redis_servers(config=["--cluster-enabled", "yes"])
+    server = redis_servers(config=["--cluster-enabled", "yes", "--cluster-port", str(free_port())])
     with server.client() as client:
         for key in [*TAGGED, *(bytes([a, b, c, d]) for a in b"{}x" for b in b"{}x" for c in b"{}x" for d in b"{}x")]:
             theirs = client.cmd("CLUSTER", "KEYSLOT", key)

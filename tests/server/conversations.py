@@ -162,13 +162,13 @@ LISTS: Final = lines("""
     LMPOP 0 @l LEFT
     LMPOP 9 @l LEFT
     RPUSH @l 1 2 3 4 5 6
-    BLPOP @none @l 1
-    BRPOP @l 1
+    BLPOP @none @l 0.05
+    BRPOP @l 0.05
     BLPOP @l notanumber
     BLPOP @l -1
-    BLMOVE @l @l2 RIGHT LEFT 1
-    BRPOPLPUSH @l @l2 1
-    BLMPOP 1 1 @l LEFT COUNT 2
+    BLMOVE @l @l2 RIGHT LEFT 0.05
+    BRPOPLPUSH @l @l2 0.05
+    BLMPOP 0.05 1 @l LEFT COUNT 2
     BLPOP @none 0.01
     BRPOPLPUSH @none @l2 0.01
     BLMOVE @none @l2 LEFT LEFT 0.01
@@ -276,8 +276,8 @@ SORTED_SETS: Final = lines("""
     ZADD @z 1 a 2 b 3 c 4 d 5 e 6 f 7 g 8 h
     ZMPOP 2 @none @z MIN COUNT 2
     ZMPOP 1 @none MIN
-    BZPOPMIN @none @z 1
-    BZPOPMAX @z 1
+    BZPOPMIN @none @z 0.05
+    BZPOPMAX @z 0.05
     BZPOPMIN @none 0.01
     BZMPOP 1 1 @z MAX COUNT 2
     BZMPOP 0.01 1 @none MAX

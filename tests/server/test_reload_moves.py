@@ -115,12 +115,13 @@ def test_commands_under_way_finish_where_they_began_and_new_ones_wait_for_them(
     first, second = stores
     with Relay(first.address) as relay, ExitStack() as stack:
         before, after = (
-            config.replace(first.url, relay.url) for config in before_and_after(stores, f"workers = {workers}\n")
+            config.replace(first.url, relay.url)
+            for config in before_and_after(stores, f"workers = {workers}\ncommand_timeout = '30s'\n")
         )
         gate = gates(before)
 
         def client() -> Resp:
-            return stack.enter_context(gate.client())
+            return stack.enter_context(gate.client(timeout=30))
 
         under_way, neighbour, unmoved, asking = client(), client(), client(), client()
         for each in (under_way, neighbour, unmoved, asking):
@@ -142,7 +143,7 @@ def test_commands_under_way_finish_where_they_began_and_new_ones_wait_for_them(
             wait_for(lambda: b"B.T:new%d" % number in relay.record["up"], "the neighbour's command")
             return b"A.T:new%d" % number not in relay.record["up"]
 
-        wait_for(held_back, "new commands to be held back", 1.0)
+        wait_for(held_back, "new commands to be held back", 10.0)
         assert unmoved.cmd("SET", "C.T:x", "unmoved") == b"OK"
         assert asking.silent(0.02)
         relay.flow()

@@ -15,6 +15,9 @@ BACKENDS: Final = ("lmdb", "tikv", "redis", "shards", "kvrocks")
 SCRIPTED: Final = ("redis", "shards", "kvrocks")
 """Those where versioned keys are scripts."""
 
+_PATIENT: Final = 'command_timeout = "9s"\n'
+"""A thousand writes of one hash in one pipeline may take a busy machine longer than the usual time of one command."""
+
 _EMBEDDED: Final = """
 [backends.store]
 type = "lmdb"
@@ -71,7 +74,7 @@ class KindOfGate(Gate):
 
     def __init__(self, config: str, kind: str) -> None:
         """`kind` is one of `BACKENDS`."""
-        super().__init__(config)
+        super().__init__(config, gate=_PATIENT)
         self.kind = kind
 
 
