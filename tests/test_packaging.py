@@ -125,8 +125,8 @@ def made(checkout: Path) -> "Iterator[tuple[Path, int]]":
     """`make run` on a clean clone: (folder, port of the gate that it started)."""
     port = free_port()
     log = checkout / "make.log"
-    clean = {name: value for name, value in os.environ.items() if name not in {"PYTHONPATH", "VIRTUAL_ENV", "MAKEFLAGS"}}
-    clean.pop("MAKELEVEL", None)
+    ours = {"PYTHONPATH", "VIRTUAL_ENV", "MAKEFLAGS", "MAKELEVEL", "ARGS"}
+    clean = {name: value for name, value in os.environ.items() if name not in ours}
     with log.open("wb") as output:
         make = subprocess.Popen(
             ["make", "run", f"LISTEN=127.0.0.1:{port}"],

@@ -279,7 +279,7 @@ SORTED_SETS: Final = lines("""
     BZPOPMIN @none @z 0.05
     BZPOPMAX @z 0.05
     BZPOPMIN @none 0.01
-    BZMPOP 1 1 @z MAX COUNT 2
+    BZMPOP 0.05 1 @z MAX COUNT 2
     BZMPOP 0.01 1 @none MAX
     ZREM @z c none
     ZREMRANGEBYRANK @z 0 0

@@ -56,6 +56,8 @@ def unlike(pair: Pair, requests: list[Line], proto: int) -> list[str]:
 
 
 def differences(plain: Resp, gate: Resp, request: Line) -> list[str]:
+    plain.send(*request)
+    gate.send(*request)
     wanted, got = answer(plain, request), answer(gate, request)
     if request[0].upper() == b"XINFO" and request[1].upper() == b"CONSUMERS":
         wanted, got = wanted[:40], got[:40]  # idle times follow
@@ -67,7 +69,6 @@ def differences(plain: Resp, gate: Resp, request: Line) -> list[str]:
 
 def answer(connection: Resp, request: Line) -> bytes:
     """The reply, or replies: SUBSCRIBE confirms each name."""
-    connection.send(*request)
     names = len(request) - 1 if b"SUBSCRIBE" in request[0].upper() else 1
     try:
         return connection.read_raw(max(names, 1))
