@@ -133,15 +133,21 @@ def run(scene: Scene, case: Case, direction: Direction, after: int) -> bool:
     return scene.relay.accepted > accepted
 
 
+def traffic(scene: Scene, case: Case, direction: Direction) -> int:
+    """Bytes that pass when nothing is cut."""
+    prepare(scene.store)
+    before = scene.relay.total[direction]
+    assert scene.client.pipeline(case.commands) == case.replies
+    assert scene.neighbour.pipeline(NEIGHBOUR) == [THEIRS] * len(NEIGHBOUR)
+    return scene.relay.total[direction] - before
+
+
 @pytest.mark.parametrize("direction", ["down", "up"])
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.ids)
 def test_every_byte(scene: Scene, case: Case, direction: Direction) -> None:
     prepare(scene.store)
     warm(scene.client, "A.T:mine")
-    before = scene.relay.total[direction]
-    assert scene.client.pipeline(case.commands) == case.replies
-    assert scene.neighbour.pipeline(NEIGHBOUR) == [THEIRS] * len(NEIGHBOUR)
-    size = scene.relay.total[direction] - before
+    size = min(traffic(scene, case, direction) for _ in range(3))  # the gate's own PING and HELLO may be in one of them
     cuts = [run(scene, case, direction, after) for after in range(size)]
     # A cut can miss only when a retried command already ran on the next connection; most of them must have hit.
     assert sum(cuts) > size * 0.9

@@ -12,19 +12,23 @@ FIRST, LAST = 20000, 31999
 NEVER = frozenset({6379, 6380})
 """Redis' own port and the gate's default: a developer's server may be there."""
 
-_held: list[int] = []
+_taken: set[int] = set()
+_locks: list[int] = []
+"""One descriptor for all of them: a thousand more would be too many for select()."""
 
 
 def _lock(port: int) -> bool:
-    folder = Path(tempfile.gettempdir()) / f"kvgate-test-ports.{os.getuid()}"
-    folder.mkdir(exist_ok=True)
-    descriptor = os.open(folder / str(port), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
+    """Keep it until this process ends: then it is ours for as long, also across restarts of what listens there."""
+    if port in _taken:
         return False
-    _held.append(descriptor)  # kept until this process ends: the port is ours for as long, also across restarts
+    if not _locks:
+        path = Path(tempfile.gettempdir()) / f"kvgate-test-ports.{os.getuid()}.lock"
+        _locks.append(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    try:
+        fcntl.lockf(_locks[0], fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+    except OSError:
+        return False
+    _taken.add(port)
     return True
 
 
@@ -44,9 +48,7 @@ def free_port() -> int:
     """A port that nothing listens on and that no other test process gets while this one lives."""
     for _ in range(1000):
         port = random.randint(FIRST, LAST)
-        if port not in NEVER and _lock(port):
-            if _free(port):
-                return port
-            os.close(_held.pop())
+        if port not in NEVER and _lock(port) and _free(port):
+            return port
     msg = f"no free port between {FIRST} and {LAST}"
     raise RuntimeError(msg)
