@@ -24,7 +24,8 @@ from kvgate.policy.options import Options
 from kvgate.wire.reply import OK, Error, Raw, Reply
 from kvgate_lmdb import tools
 from kvgate_lmdb.engine import LmdbEngine
-from kvgate_lmdb.groups import MOST_WORDS, Block, Write, WriteGroups, error_reply, revisions
+from kvgate_lmdb.groups import MOST_WORDS, WriteGroups, error_reply, revisions
+from kvgate_lmdb.jobs import Block, Write
 from kvgate_lmdb.reads import Reads
 
 log = logging.getLogger("kvgate.lmdb")
@@ -129,8 +130,9 @@ class LmdbBackend:
         flush: Callable[[], None],
     ) -> bool:
         """As `Queueing.enqueue`: writes, as many as one portion has. A read may turn out to be long, and goes another way."""
-        if not all(command.spec.write and command.spec.name in HANDLERS for command in commands):
-            return False
+        for command in commands:
+            if not command.spec.write or command.spec.name not in HANDLERS:
+                return False
         if len(commands) > 1 and len(_portion(commands)) < len(commands):
             return False
         self._groups.enqueue([_write(command) for command in commands], call.deadline, done, flush)

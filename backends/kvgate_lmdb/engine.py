@@ -22,7 +22,6 @@ from kvgate_lmdb.environment import open_environment
 
 T = TypeVar("T")
 
-GROUPS_KEPT: Final = 64  # groups whose generation is remembered from one command to the next in a commit
 _GENERATIONS_LIMIT: Final = 65_536  # groups whose generation is remembered for one snapshot
 
 
@@ -163,23 +162,35 @@ class Group:
         self._txn: lmdb.Transaction[bytes] = env.begin(write=True)
         self._pages = Pages(self._txn)
         self._before = self._revision = decode_counter(self._txn.get(keyspace.REVISION))
-        self._generations: dict[bytes, int] = {}  # as the writes that were taken left them
+        self._generations: dict[bytes, int] = {}
+
+    @property
+    def number(self) -> int:
+        """LMDB's number of this transaction: one more than that of the last one that wrote anything."""
+        return self._txn.id()
 
     def _count(self) -> int:
         self._revision += 1
         return self._revision
 
     def command(self) -> "GroupTxn":
-        """A transaction for one command: it sees what the commands before it wrote."""
+        """A transaction for one command: it sees what the commands before it wrote. `take` or `drop` ends it."""
         txn = GroupTxn(self._pages, self._count, record=False)
-        txn.generations = self._generations.copy()
+        txn.generations = self._generations
         return txn
 
     def take(self, command: "GroupTxn") -> None:
         """Let a command's writes be part of the group."""
         apply_writes(self._txn, command.writes)
-        known = command.generations  # a flush has cleared it
-        self._generations = known if len(known) <= GROUPS_KEPT else {}
+
+    def drop(self, command: "GroupTxn") -> None:
+        """Forget a command's writes, and the generations that it may have known by them."""
+        command.generations.clear()
+
+    def put(self, writes: dict[bytes, bytes | None], revision: int) -> None:
+        """Let writes that were made elsewhere be part of the group; `revision` is the last one among them."""
+        apply_writes(self._txn, writes)
+        self._revision = revision
 
     def commit(self) -> None:
         """Make all of it durable. Raises lmdb.Error; then nothing was written."""

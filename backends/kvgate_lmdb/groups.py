@@ -2,25 +2,29 @@
 
 A command that fails leaves the others alone; a group whose commit fails is run again command by command, and only what
 fails then is told its clients. A reply goes out after the commit that its command is in.
+
+Short commands are run when they come, ahead of their commit (kvgate_lmdb.ahead); the others, and all while several
+processes write to the store, on the thread. What runs is in this order: the group under way, `_ahead`, `_queue`.
 """
 
 import logging
-import math
 import threading
+import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
-import attrs
 import lmdb
 import trio
 
-from kvgate.errors import GateError, in_doubt, try_again
+from kvgate.errors import Conflict, GateError, in_doubt, try_again
 from kvgate.model.kv import KvTxn, TooLong, run_now
 from kvgate.model.transaction import Handler, Transaction
 from kvgate.wire.reply import NULL_ARRAY, Error, Reply
+from kvgate_lmdb.ahead import Ahead
 from kvgate_lmdb.engine import Group, LmdbEngine
 from kvgate_lmdb.environment import nearly_full
+from kvgate_lmdb.jobs import Block, Job, Write
 
 log = logging.getLogger("kvgate.lmdb")
 
@@ -31,6 +35,16 @@ WATCH, QUIET_WATCH = 0.05, 0.25
 MOST_BYTES: Final = 16 << 20
 """Of arguments in one group, unless a single command has more; with `RESERVE` it keeps room for deletes."""
 
+
+AHEAD_WORDS: Final = 512
+AHEAD_BYTES: Final = 64 << 10
+"""Of one client's commands that are run ahead: about a millisecond of Python."""
+CATCH_UP: Final = 0.0005
+"""Seconds that queued jobs are run ahead before the group is committed."""
+APART: Final = 0.1
+"""Seconds in which nothing is run ahead after another writer was met: the next one is probably near."""
+GROUPS_KEPT: Final = 65_536
+"""Groups whose generation is remembered."""
 
 MOST_SHORT: Final = 5000
 """Records of a read that runs beside any number of others, or between writes: about 10 ms of Python."""
@@ -60,64 +74,9 @@ def revisions(txn: KvTxn, keys: Iterable[bytes], now: int) -> list[int]:
     return [0 if meta is None else meta.revision for meta in metas]
 
 
-@attrs.define(slots=True)  # one for each command: a frozen one takes three times as long to make
-class Write:
-    """One command of a job."""
-
-    handler: Handler
-    args: list[bytes]
-    grows: bool
-    """Whether it is refused while the store is nearly full (Redis' flag ``denyoom``)."""
-    reads: bool = False
-    """Whether it only reads: then up to `MOST_SHORT` records, since other clients' writes wait meanwhile."""
-
-    @property
-    def words(self) -> int:
-        """Its arguments, its name included."""
-        return len(self.args)
-
-    @property
-    def size(self) -> int:
-        """Bytes of its arguments."""
-        return sum(map(len, self.args))
-
-
-@attrs.frozen(slots=True)
-class Block:
-    """A MULTI: its writes in one commit, nothing between them, and only if what was watched is as it was."""
-
-    writes: Sequence[Write]
-    watched: Mapping[bytes, int]
-    """Key → revision; 0: missing."""
-
-    @property
-    def words(self) -> int:
-        """All arguments."""
-        return sum(write.words for write in self.writes)
-
-    @property
-    def size(self) -> int:
-        """Bytes of all arguments."""
-        return sum(write.size for write in self.writes)
-
-
-@attrs.define(slots=True, eq=False)
-class _Job:
-    """Commands of one client, in order."""
-
-    writes: Sequence[Write | Block]
-    replies: list[Reply] = attrs.field(factory=list)
-    answered: bool = False
-    """Its replies are those to be sent: what they tell is committed."""
-    taken: bool = False
-    """A group has begun to run it."""
-    given_up: bool = False
-    finish: Callable[[], None] = attrs.field(kw_only=True)
-    """Called in trio's thread once `replies` are complete."""
-    flush: Callable[[], None] | None = attrs.field(default=None, kw_only=True)
-    """Called once for all jobs of a group that have the same."""
-    deadline: float = attrs.field(default=math.inf, kw_only=True)
-    """On trio's clock; `WriteGroups` itself answers the job then."""
+def _flush(jobs: Iterable[Job]) -> None:
+    for flush in {job.flush for job in jobs if job.flush is not None}:
+        flush()
 
 
 class WriteGroups:
@@ -127,8 +86,12 @@ class WriteGroups:
         """Write into `engine`, once `run` runs. `longest`: bytes that a string may grow to."""
         self._engine = engine
         self._longest = longest
-        self._queue: deque[_Job] = deque()
-        self._running: list[_Job] = []
+        self._queue: deque[Job] = deque()
+        self._ahead: Ahead | None = None
+        self._flying: Ahead | None = None  # the group that was run ahead and is being committed
+        self._running: Sequence[Job] = ()  # the jobs of the group under way, run ahead or not
+        self._generations: dict[bytes, int] = {}
+        self._not_before = 0.0  # nothing is run ahead until then
         self._wake = trio.Event()
         self._turn = threading.Lock()  # between a job that is taken on the thread and one that is given up on trio's
         self._closed = False
@@ -144,13 +107,17 @@ class WriteGroups:
         """
         if self._closed:
             raise try_again("the store is being closed")
-        done = trio.Event()
-        job = _Job(writes, finish=done.set)
-        self._queue.append(job)
-        self._wake.set()
+        done, told = trio.Event(), list[Reply]()
+
+        def tell(replies: list[Reply]) -> None:
+            told.extend(replies)
+            done.set()
+
+        job = Job(writes, tell)
+        self._add(job)
         with trio.move_on_at(deadline):
             await done.wait()
-            return job.replies
+            return told
         with self._turn:
             job.given_up = True
         if job.taken:
@@ -161,17 +128,66 @@ class WriteGroups:
         self, writes: Sequence[Write], deadline: float, done: Callable[[list[Reply]], None], flush: Callable[[], None]
     ) -> None:
         """As `submit`, for writes only, without a task that waits: `done` gets the replies, or errors at the deadline."""
-
-        def finish() -> None:
-            done(job.replies)
-
-        job = _Job(writes, finish=finish, flush=flush, deadline=deadline)
         if self._closed:
-            job.replies = [error_reply(try_again("the store is being closed"))] * len(writes)
-            finish()
+            done([error_reply(try_again("the store is being closed"))] * len(writes))
             return
-        self._queue.append(job)
+        self._add(Job(writes, done, flush, deadline))
+
+    def _add(self, job: Job) -> None:
+        if self._queue or not self._run_ahead(job):
+            self._queue.append(job)
         self._wake.set()
+
+    # Ahead
+
+    def _run_ahead(self, job: Job) -> bool:
+        """Run a job's commands before their commit begins; False: that cannot be, or would take too long here."""
+        if job.words > AHEAD_WORDS or job.size > AHEAD_BYTES or job.given_up:
+            return False
+        ahead = self._ahead
+        if ahead is None:
+            ahead = self._ahead = self._begin_ahead()
+        if ahead is None or ahead.size + job.size > MOST_BYTES:
+            return False
+        ahead.begin(job)
+        now = self._engine.now_ms()
+        try:
+            for write in job.writes:
+                job.replies.append(self._command(ahead, write, now, ahead.short, MOST_SHORT))
+        except (TooLong, lmdb.Error):
+            ahead.undo()
+            job.replies = []
+            return False
+        ahead.jobs.append(job)
+        ahead.size += job.size
+        return True
+
+    def _begin_ahead(self) -> Ahead | None:
+        """A group to be run ahead; None when what it would stand on is not known."""
+        if time.monotonic() < self._not_before or (self._running and self._flying is None):
+            return None
+        if self._flying is None or len(self._generations) > GROUPS_KEPT:
+            self._generations = {}
+        engine = self._engine
+        try:
+            return Ahead(engine.env, self._flying, self._generations, nearly_full(engine.env, engine.path))
+        except Conflict:
+            self._not_before = time.monotonic() + APART
+        except (GateError, lmdb.Error):  # the store is not open, or it is broken; the thread will meet that too, and tell
+            pass
+        return None
+
+    def _fall_back(self) -> None:
+        """What was run ahead stood on something that did not come true: it will be run on the thread."""
+        ahead, self._ahead = self._ahead, None
+        self._generations = {}
+        if ahead is not None:
+            ahead.end()
+            for job in reversed(ahead.jobs):
+                job.replies = []
+                self._queue.appendleft(job)
+
+    # The loop
 
     async def run(self) -> None:
         """Commit groups until cancelled; then what is queued is answered ``TRYAGAIN``."""
@@ -181,86 +197,123 @@ class WriteGroups:
                 while True:
                     await self._wake.wait()
                     self._wake = trio.Event()
-                    while self._queue:
-                        await self._run_group(self._take())
+                    while self._ahead is not None or self._queue:
+                        await self._run_group()
         finally:
             self._closed = True
+            self._fall_back()
             refusal = error_reply(try_again("the store is being closed"))
             for job in self._queue:
-                job.replies = [refusal] * len(job.writes)
-                job.finish()
+                job.answer([refusal] * len(job.writes))
             self._queue.clear()
 
     async def _watch(self) -> None:
-        """Answer queued jobs whose time is over; those without a deadline are watched by whoever waits for them."""
+        """Answer waiting jobs whose time is over; those without a deadline are watched by whoever waits for them."""
         while True:
-            await trio.sleep(WATCH if self._queue or self._running else QUIET_WATCH)
+            waiting = [*self._running, *(self._ahead.jobs if self._ahead is not None else ()), *self._queue]
+            await trio.sleep(WATCH if waiting else QUIET_WATCH)
             now = trio.current_time()
-            for job in [job for job in (*self._running, *self._queue) if job.deadline < now and not job.given_up]:
+            late = [job for job in waiting if job.deadline < now and not job.given_up and not job.answered]
+            for job in late:
                 with self._turn:
                     job.given_up = True
                 error = in_doubt("the store did not commit in time")
                 if not job.taken:
                     error = try_again("the store did not come to it in time")
-                    self._queue.remove(job)
-                job.replies = [error_reply(error)] * len(job.writes)
-                self._tell([job])
+                job.answer([error_reply(error)] * len(job.writes))
+            _flush(late)
 
-    @staticmethod
-    def _tell(jobs: Sequence[_Job]) -> None:
-        for job in jobs:
-            job.finish()
-        for flush in {job.flush for job in jobs if job.flush is not None}:
-            flush()
+    def _next(self) -> tuple[Sequence[Job], Ahead | None]:
+        """The jobs of the next group: those that were run ahead, or the first ones of the queue."""
+        until = time.monotonic() + CATCH_UP
+        while self._queue and (self._queue[0].given_up or self._run_ahead(self._queue[0])):
+            self._queue.popleft()
+            if time.monotonic() > until:
+                break
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None and ahead.jobs:
+            return ahead.jobs, ahead
+        if ahead is not None:
+            ahead.end()  # its first command was too long for it
+        return self._take(), None
 
-    def _take(self) -> list[_Job]:
-        jobs, words, size = [self._queue.popleft()], 0, 0
-        words, size = sum(write.words for write in jobs[0].writes), sum(write.size for write in jobs[0].writes)
+    def _take(self) -> list[Job]:
+        jobs: list[Job] = []
+        words = size = 0
         while self._queue:
-            words += sum(write.words for write in self._queue[0].writes)
-            size += sum(write.size for write in self._queue[0].writes)
-            if words > MOST_WORDS or size > MOST_BYTES:
+            words += self._queue[0].words
+            size += self._queue[0].size
+            if jobs and (words > MOST_WORDS or size > MOST_BYTES):
                 break
             jobs.append(self._queue.popleft())
         return jobs
 
-    async def _run_group(self, jobs: list[_Job]) -> None:
-        self._running = jobs
+    async def _run_group(self) -> None:
+        jobs, ahead = self._next()
+        if not jobs:  # all of them were given up
+            return
+        self._running, self._flying = jobs, ahead
         reply: Reply = error_reply(in_doubt("the gate failed while it was committed; its log has the details"))
+        landed = False
         try:
-            await self._engine.in_thread(lambda: self._commit(jobs))
+            landed = await self._engine.in_thread(lambda: self._commit(jobs, ahead))
         except GateError as error:
             reply = error_reply(error)
         except Exception:
             log.exception("a group of writes failed")
         finally:
-            self._running = []
+            self._running, self._flying = (), None
+            if ahead is not None:
+                ahead.end()
+                if not landed:
+                    self._fall_back()
             for job in jobs:
-                if not job.answered:  # not committed for certain
-                    job.replies = [reply] * len(job.writes)
-            self._tell([job for job in jobs if job.flush is None or not job.given_up])
+                job.answer(job.replies if job.answered else [reply] * len(job.writes))  # else not committed for certain
+            _flush(jobs)
 
     # On the writer's thread
 
-    def _commit(self, jobs: list[_Job]) -> None:
-        """Give each job its replies; those without are told what this raises."""
+    def _commit(self, jobs: Sequence[Job], ahead: Ahead | None) -> bool:
+        """Give each job its replies; those without are told what this raises. Whether what was run `ahead` came true."""
         taken = [job for job in jobs if self._begin(job)]
         short = nearly_full(self._engine.env, self._engine.path)
         try:
+            if ahead is not None and self._land(ahead, taken):
+                return True
+            for job in taken:
+                job.replies = []
             self._attempt([(job, job.writes) for job in taken], short)
         except lmdb.Error as error:
             if self._engine.broken():
                 raise
             log.warning("a group of %d writes failed (%s); each is tried alone", len(taken), error)
             for job in taken:
+                job.replies = []
                 self._one_by_one(job, short)
+        return False
 
-    def _begin(self, job: _Job) -> bool:
+    def _land(self, ahead: Ahead, taken: Sequence[Job]) -> bool:
+        """Commit what was run ahead, unless one of its clients was told meanwhile that it was not executed."""
+        if len(taken) < len(ahead.jobs):
+            return False
+        if not ahead.land(self._engine.env):
+            self._not_before = time.monotonic() + APART
+            return False
+        for job in taken:
+            job.answered = True
+        self._count(sum(len(job.writes) for job in taken))
+        return True
+
+    def _count(self, commands: int) -> None:
+        self.groups += 1
+        self.commands += commands
+
+    def _begin(self, job: Job) -> bool:
         with self._turn:
             job.taken = not job.given_up
             return job.taken
 
-    def _attempt(self, parts: Sequence[tuple[_Job, Sequence[Write | Block]]], short: str) -> None:
+    def _attempt(self, parts: Sequence[tuple[Job, Sequence[Write | Block]]], short: str) -> None:
         """Commit writes of jobs together, and add their replies. Raises lmdb.Error: then none of them has any effect."""
         now = self._engine.now_ms()
         group = Group(self._engine.env)
@@ -272,10 +325,9 @@ class WriteGroups:
         for (job, _), own in zip(parts, replies, strict=True):
             job.replies += own
             job.answered = True
-        self.groups += 1
-        self.commands += sum(map(len, replies))
+        self._count(sum(map(len, replies)))
 
-    def _one_by_one(self, job: _Job, short: str) -> None:
+    def _one_by_one(self, job: Job, short: str) -> None:
         for number, write in enumerate(job.writes):
             try:
                 self._attempt([(job, [write])], short)
@@ -298,7 +350,7 @@ class WriteGroups:
                 break
         return replies
 
-    def _command(self, group: Group, write: Write | Block, now: int, short: str, most: int) -> Reply:
+    def _command(self, group: Group | Ahead, write: Write | Block, now: int, short: str, most: int) -> Reply:
         if isinstance(write, Block):
             if revisions(group.command(), write.watched, now) != list(write.watched.values()):
                 return NULL_ARRAY
@@ -307,7 +359,13 @@ class WriteGroups:
             return error_reply(GateError(f"ERR store refuses to grow: {short}"))
         txn = group.command()
         tx = Transaction(txn, now, most if write.reads else 0, self._longest)
-        reply = run_handler(write.handler, tx, write.args)
-        if not isinstance(reply, Error):
+        try:
+            reply = run_handler(write.handler, tx, write.args)
+        except TooLong:
+            group.drop(txn)
+            raise
+        if isinstance(reply, Error):
+            group.drop(txn)
+        else:
             group.take(txn)
         return reply

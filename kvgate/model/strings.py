@@ -27,6 +27,9 @@ async def get(tx: Transaction, args: list[bytes]) -> Reply:
 
 async def set_(tx: Transaction, args: list[bytes]) -> Reply:
     """``SET key value [NX | XX | IFEQ value] [GET] [EX s | PX ms | EXAT s | PXAT ms | KEEPTTL]``."""
+    if len(args) == 3:
+        await tx.put_string(args[1], args[2])
+        return OK
     options = set_options(args)
     expires = options.expires("set", tx.now_ms)
     meta = await tx.load(args[1])

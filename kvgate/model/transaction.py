@@ -193,7 +193,7 @@ class Transaction:
             old = self._seen[place]
         else:
             raw = await self.kv.get(place)
-            old = None if raw is None else records.decode(raw)
+            old = None if raw is None else records.references(raw)
         before = _NEVER if old is None else old.moments()
         after = _NEVER if new is None else new.moments()
         if before != after:

@@ -12,7 +12,7 @@ from kvgate.server.listeners import Bound, bind, close, doors, remove_files
 from kvgate.server.process import Process, mistakes
 from kvgate.server.reload import Build, Reloader
 from kvgate.server.supervisor import Supervisor
-from kvgate.server.surroundings import Ending, leave_rotation, raise_file_limit, write_banner
+from kvgate.server.surroundings import Ending, leave_rotation, raise_file_limit, spare_the_collector, write_banner
 
 log = logging.getLogger("kvgate")
 
@@ -70,6 +70,7 @@ async def _serve_alone(build: Build, text: bytes, process: Process, bound: Seque
             for each, door in zip(bound, doors(dispatcher.configuration.gate, names), strict=True):
                 driver.listen(each.sock, door)
             write_banner(dispatcher.configuration, bound, await process.introduction())
+            spare_the_collector()
             await ending.asked.wait()
             await ending.unless_hurried(drain)
             nursery.cancel_scope.cancel()

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("kvgate.gate")
 
-Replies = Sequence[Raw | Reply]  # a name, since what stands in a nested function's head is made at each call
 FIRST: Final = (1,)
 """Where the key is of the commands that the lane hands to a backend by itself."""
 _AT_ONCE: Final = {proto: CallContext(proto=proto, user="", deadline=math.inf) for proto in (2, 3)}
@@ -89,6 +88,12 @@ class Execution:
         session.batches.extend(batch)
         self._start_batches(client)
 
+    def settled(self, client: Client) -> None:
+        """A portion that was handed on is answered: what waits behind it may run."""
+        self._gate.lane.settle(client)
+        if not client.session.enqueued and client.session.batches:
+            self._start_batches(client)
+
     def _start_batches(self, client: Client) -> None:
         session: Session = client.session
         if session.batches and not session.batching and not session.enqueued:
@@ -99,21 +104,13 @@ class Execution:
         """Hand a portion to a backend that needs no task for it; whether it took it."""
         gate, session, backend = self._gate, client.session, batch[0].backend
         queueing = gate.places.queueing.get(backend.name)
-        if queueing is None or any(each.backend is not backend for each in batch):
+        if queueing is None or (session.enqueued and not queueing.in_order):
             return False
-        if session.enqueued and not queueing.in_order:
+        if len(batch) > 1 and any(each.backend is not backend for each in batch):
             return False
-        proto = session.proto
-
-        def done(replies: Replies) -> None:
-            session.enqueued -= 1
-            for each, reply in zip(batch, replies, strict=True):
-                each.slot.fill(reply if isinstance(reply, Raw) else encode(reply, proto))
-            gate.lane.settle(client)
-            if not session.enqueued and session.batches:
-                self._start_batches(client)
-
-        if not queueing.enqueue([each.command for each in batch], self.context(session), done, gate.driver.kick):
+        portion = _Portion(self, client, batch)
+        commands = [each.command for each in batch]
+        if not queueing.enqueue(commands, self.context(session), portion.done, gate.driver.kick):
             return False
         session.enqueued += 1
         return True
@@ -156,3 +153,22 @@ class Execution:
             user="" if session.user is None else session.user.name,
             deadline=trio.current_time() + self._gate.configuration.gate.command_timeout,
         )
+
+
+class _Portion:
+    """Commands that a `Queueing` backend has taken together."""
+
+    __slots__ = ("_batch", "_client", "_execution", "_proto")
+
+    def __init__(self, execution: Execution, client: Client, batch: list[Emulated]) -> None:
+        self._execution = execution
+        self._client = client
+        self._batch = batch
+        self._proto = client.session.proto
+
+    def done(self, replies: Sequence[Raw | Reply]) -> None:
+        client, session, proto = self._client, self._client.session, self._proto
+        session.enqueued -= 1
+        for each, reply in zip(self._batch, replies, strict=True):
+            each.slot.fill(reply if isinstance(reply, Raw) else encode(reply, proto))
+        self._execution.settled(client)

@@ -18,6 +18,7 @@ from kvgate.server.listeners import doors
 from kvgate.server.process import Process, mistakes
 from kvgate.server.reload import Build, in_effect
 from kvgate.server.supervisor import COUNTER
+from kvgate.server.surroundings import spare_the_collector
 
 log = logging.getLogger("kvgate.worker")
 
@@ -98,6 +99,7 @@ class _Work:
         await self._run(process)
         process.driver.take_over(self._handoff, listeners, self._count_ended)
         self._process = process
+        spare_the_collector()
 
     async def _run(self, process: Process) -> None:
         """Return when it serves. Raises GateError when it cannot."""

@@ -1,0 +1,168 @@
+"""Commands that are run before their commit begins: in trio's thread, over a snapshot and over what is being committed.
+
+While the disk is busy with one group of writes, the next one is gathered and its commands are run already; the writer's
+thread only puts what came of it. It does so only if nobody else has written in between (another worker, the sweeper): LMDB
+numbers its transactions. Otherwise the commands are run again there (kvgate_lmdb.groups), and nobody has noticed.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+import lmdb
+
+from kvgate.errors import Conflict
+from kvgate.model import keyspace
+from kvgate.model.kv import TooLong
+from kvgate.model.meta import decode_counter
+from kvgate_lmdb.engine import Group, GroupTxn, Pages
+from kvgate_lmdb.jobs import Job, Write
+
+MOST_RECORDS: Final = 128
+"""Records that one command may read, or write, here: about 0.2 ms of Python. One that needs more is run on the thread."""
+MOST_LAYERED: Final = 256
+"""Records written before, in this group and the one under way, up to which a command may read ranges: each is looked at."""
+
+
+class Ahead:
+    """A group of writes that waits for its turn: a `kvgate.model.overlay.Snapshot`, and what `Group` is to one command.
+
+    `before` is the group that is being committed; its writes are seen as if they were there already.
+    """
+
+    def __init__(self, env: lmdb.Environment, before: "Ahead | None", generations: dict[bytes, int], short: str) -> None:
+        """Stand on the present state. `short`: why no write may grow the store, empty when it may.
+
+        Raises:
+            Conflict: somebody else has written since `before` began.
+        """
+        self.jobs: list[Job] = []
+        self.writes: dict[bytes, bytes | None] = {}
+        self.size = 0
+        self.short = short
+        self._pages = Pages(env.begin())
+        self._get: Callable[[bytes], bytes | None] = self._pages.get
+        self._below: dict[bytes, bytes | None] = {}
+        self._left = MOST_RECORDS
+        self._undo: dict[bytes, tuple[bytes | None] | None] | None = None
+        self._one = AheadTxn(self, self._count, record=False)
+        self._one.generations = generations
+        seen = self._pages.txn.id()
+        self.number = seen + 1
+        """LMDB's number of the transaction that is to hold the writes."""
+        if before is None:
+            self.revision = decode_counter(self._get(keyspace.REVISION))
+        else:
+            self.number = before.number + bool(before.writes)  # without any, LMDB does not count it
+            if not before.number <= seen + 1 <= self.number:
+                self.end()
+                raise Conflict
+            self.revision = before.revision
+            self._below = before.writes
+
+    def end(self) -> None:
+        """Let the snapshot go. To be called once, at last: while it is referred to, it has a place among LMDB's readers."""
+        self._pages.txn.abort()
+        del self._pages, self._get, self._one
+
+    # The snapshot that a command reads
+
+    def get(self, key: bytes) -> bytes | None:
+        """As `Snapshot.get`. Raises TooLong, as do the others."""
+        self._spend(1)
+        if key in self.writes:
+            return self.writes[key]
+        if key in self._below:
+            return self._below[key]
+        return self._get(key)
+
+    def range(self, start: bytes, end: bytes, limit: int) -> list[tuple[bytes, bytes]]:
+        """As `Snapshot.range`."""
+        written = self._written(start, end)
+        page = self._pages.range(start, end, limit + len(written))
+        self._spend(len(page))
+        merged = {**dict(page), **written}
+        return [(key, value) for key, value in sorted(merged.items()) if value is not None][:limit]
+
+    def range_keys(self, start: bytes, end: bytes, limit: int) -> list[bytes]:
+        """As `Snapshot.range_keys`."""
+        written = self._written(start, end)
+        page = self._pages.range_keys(start, end, limit + len(written))
+        self._spend(len(page))
+        return sorted(key for key in {*page, *written} if written.get(key, b"") is not None)[:limit]
+
+    def _written(self, start: bytes, end: bytes) -> dict[bytes, bytes | None]:
+        if len(self._below) + len(self.writes) > MOST_LAYERED:
+            raise TooLong
+        return {key: value for key, value in {**self._below, **self.writes}.items() if start <= key < end}
+
+    def _spend(self, records: int) -> None:
+        self._left -= records
+        if self._left < 0:
+            raise TooLong
+
+    # As `Group`
+
+    def _count(self) -> int:
+        self.revision += 1
+        return self.revision
+
+    def command(self) -> GroupTxn:
+        """As `Group.command`: the same one each time."""
+        self._left = MOST_RECORDS
+        self._one.writes.clear()
+        return self._one
+
+    def take(self, command: GroupTxn) -> None:
+        """As `Group.take`."""
+        if self._undo is not None:
+            for key in command.writes:
+                if key not in self._undo:
+                    self._undo[key] = (self.writes[key],) if key in self.writes else None
+        self.writes.update(command.writes)
+
+    def drop(self, command: GroupTxn) -> None:
+        """As `Group.drop`."""
+        command.generations.clear()
+
+    # Jobs
+
+    def begin(self, job: Job) -> None:
+        """From here on, what is taken is this job's."""
+        alone = len(job.writes) == 1 and isinstance(job.writes[0], Write)  # it takes once, at its end
+        self._undo = None if alone else {}
+
+    def undo(self) -> None:
+        """Forget what was taken since `begin`."""
+        for key, before in (self._undo or {}).items():
+            if before is None:
+                del self.writes[key]
+            else:
+                (self.writes[key],) = before
+        self._one.generations.clear()
+
+    def land(self, env: lmdb.Environment) -> bool:
+        """Commit the writes, on the writer's thread; False: somebody else has written since, and nothing was done.
+
+        Raises:
+            lmdb.Error: nothing was written, or that is unknown, as for `Group.commit`.
+        """
+        group = Group(env)
+        try:
+            if group.number != self.number:
+                return False
+            if self.writes:
+                group.put(self.writes, self.revision)
+                group.commit()
+        finally:
+            group.abort()
+        return True
+
+
+class AheadTxn(GroupTxn):
+    """One command's transaction; used again by the next one."""
+
+    def put(self, key: bytes, value: bytes) -> None:
+        """As `KvTxn.put`. Raises TooLong."""
+        self.writes[key] = value
+        if len(self.writes) > MOST_RECORDS:
+            raise TooLong

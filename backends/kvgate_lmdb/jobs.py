@@ -1,0 +1,86 @@
+"""What clients want written: commands, blocks of them, and the jobs that carry them to the groups of writes."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from kvgate.model.transaction import Handler
+from kvgate.wire.reply import Reply
+
+
+@attrs.define(slots=True)  # one for each command: a frozen one takes three times as long to make
+class Write:
+    """One command of a job."""
+
+    handler: Handler
+    args: list[bytes]
+    grows: bool
+    """Whether it is refused while the store is nearly full (Redis' flag ``denyoom``)."""
+    reads: bool = False
+    """Whether it only reads: then up to `MOST_SHORT` records, since other clients' writes wait meanwhile."""
+
+    @property
+    def words(self) -> int:
+        """Its arguments, its name included."""
+        return len(self.args)
+
+    @property
+    def size(self) -> int:
+        """Bytes of its arguments."""
+        return sum(map(len, self.args))
+
+
+@attrs.frozen(slots=True)
+class Block:
+    """A MULTI: its writes in one commit, nothing between them, and only if what was watched is as it was."""
+
+    writes: Sequence[Write]
+    watched: Mapping[bytes, int]
+    """Key → revision; 0: missing."""
+
+    @property
+    def words(self) -> int:
+        """All arguments."""
+        return sum(write.words for write in self.writes)
+
+    @property
+    def size(self) -> int:
+        """Bytes of all arguments."""
+        return sum(write.size for write in self.writes)
+
+
+class Job:
+    """Commands of one client, in order."""
+
+    __slots__ = ("_tell", "_told", "answered", "deadline", "flush", "given_up", "replies", "size", "taken", "words", "writes")
+
+    def __init__(
+        self,
+        writes: Sequence[Write | Block],
+        tell: Callable[[list[Reply]], Any],
+        flush: Callable[[], None] | None = None,
+        deadline: float = math.inf,
+    ) -> None:
+        """`tell` gets the replies, once; `flush` is called after that, once for all jobs of a group that have the same.
+        `deadline` is on trio's clock; `WriteGroups` itself answers the job then."""
+        self.writes = writes
+        self._tell = tell
+        self._told = False
+        self.flush = flush
+        self.deadline = deadline
+        self.replies: list[Reply] = []
+        self.answered = False  # the replies are those to be sent: what they tell is committed
+        self.taken = False  # its commit has begun, or a group on the thread has begun to run it
+        self.given_up = False
+        self.words = self.size = 0
+        for write in writes:
+            self.words += write.words
+            self.size += write.size
+
+    def answer(self, replies: list[Reply]) -> None:
+        """Tell the client, unless that was done before. In trio's thread."""
+        if not self._told:
+            self._told = True
+            self._tell(replies)
