@@ -307,10 +307,14 @@ class LmdbEngine:
         try:
             return await trio.to_thread.run_sync(work, limiter=self._writer)
         except lmdb.Error as error:
-            if self.broken():
-                self._reopen()
-                raise in_doubt(f"the disk failed during a commit ({error}); check the disk of {self.path}") from error
-            raise self.told(error) from error
+            raise self.after(error) from error
+
+    def after(self, error: lmdb.Error) -> GateError:
+        """What clients are told of an error that ended a write; a broken environment is opened anew."""
+        if self.broken():
+            self._reopen()
+            return in_doubt(f"the disk failed during a commit ({error}); check the disk of {self.path}")
+        return self.told(error)
 
     def _reopen(self) -> None:
         with suppress(lmdb.Error):

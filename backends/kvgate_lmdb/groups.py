@@ -12,7 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final
+from typing import Any, Final
 
 import lmdb
 import trio
@@ -93,6 +93,9 @@ class WriteGroups:
         self._generations: dict[bytes, int] = {}
         self._not_before = 0.0  # nothing is run ahead until then
         self._wake = trio.Event()
+        self._idle = trio.Event()
+        self._idle.set()
+        self._token: trio.lowlevel.TrioToken
         self._turn = threading.Lock()  # between a job that is taken on the thread and one that is given up on trio's
         self._closed = False
         self.groups = 0
@@ -191,16 +194,19 @@ class WriteGroups:
 
     async def run(self) -> None:
         """Commit groups until cancelled; then what is queued is answered ``TRYAGAIN``."""
+        self._token = trio.lowlevel.current_trio_token()
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._watch)
                 while True:
                     await self._wake.wait()
                     self._wake = trio.Event()
-                    while self._ahead is not None or self._queue:
-                        await self._run_group()
+                    if not self._running:
+                        self._depart()
         finally:
             self._closed = True
+            with trio.CancelScope(shield=True):
+                await self._idle.wait()
             self._fall_back()
             refusal = error_reply(try_again("the store is being closed"))
             for job in self._queue:
@@ -248,28 +254,44 @@ class WriteGroups:
             jobs.append(self._queue.popleft())
         return jobs
 
-    async def _run_group(self) -> None:
+    def _depart(self) -> None:
+        """Let the next group be committed, on a thread; `_landed` follows."""
         jobs, ahead = self._next()
-        if not jobs:  # all of them were given up
+        if not jobs:
             return
-        self._running, self._flying = jobs, ahead
-        reply: Reply = error_reply(in_doubt("the gate failed while it was committed; its log has the details"))
-        landed = False
+        self._running, self._flying, self._idle = jobs, ahead, trio.Event()
+
+        def deliver(result: Any) -> None:
+            self._token.run_sync_soon(self._landed, jobs, ahead, result)
+
+        trio.lowlevel.start_thread_soon(lambda: self._commit(jobs, ahead), deliver, "kvgate-writer")
+
+    def _landed(self, jobs: Sequence[Job], ahead: Ahead | None, result: Any) -> None:
+        """The next group departs, then the clients of this one are told."""
+        self._running, self._flying = (), None
+        landed, reply = False, error_reply(in_doubt("the gate failed while it was committed; its log has the details"))
         try:
-            landed = await self._engine.in_thread(lambda: self._commit(jobs, ahead))
+            landed = result.unwrap()
         except GateError as error:
             reply = error_reply(error)
+        except lmdb.Error as error:
+            reply = error_reply(self._engine.after(error))
         except Exception:
             log.exception("a group of writes failed")
-        finally:
-            self._running, self._flying = (), None
-            if ahead is not None:
-                ahead.end()
-                if not landed:
-                    self._fall_back()
+        if ahead is not None:
+            ahead.end()
+            if not landed:
+                self._fall_back()
+        if not self._closed and (self._ahead is not None or self._queue):
+            self._depart()
+        try:
             for job in jobs:
                 job.answer(job.replies if job.answered else [reply] * len(job.writes))  # else not committed for certain
             _flush(jobs)
+        except Exception:
+            log.exception("telling the clients of a group failed")
+        if not self._running:
+            self._idle.set()
 
     # On the writer's thread
 
