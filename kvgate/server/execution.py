@@ -41,7 +41,7 @@ class Execution:
 
     def learn(self, client: Client, user: User, spec: CommandSpec, args: list[bytes], frame: bytes, place: Place) -> None:
         """Let the lane hand such requests to the backend without asking anything again."""
-        gate, backend = self._gate, place.backend
+        gate, backend, lane = self._gate, place.backend, self._gate.lane
 
         def local(client: Client, spec: CommandSpec, args: list[bytes], frame: bytes, now: float) -> None:
             session: Session = client.session
@@ -49,7 +49,12 @@ class Execution:
             gate.commands += 1
             session.quiet = False
             session.last_command = spec.lower
-            self.run(client, backend, spec, args, frame, FIRST, now)
+            command = Command(args, spec, FIRST, frame)
+            reply = self._now(client, session, backend, command) if spec.readonly else None
+            if reply is None:
+                self._later(client, backend, command, now)
+            else:
+                lane.reply(client, reply if isinstance(reply, Raw) else encode(reply, session.proto))
 
         head = frame[: frame.find(b"\r\n$", 5)]
         most = largest_of(gate.places, place.namespace)
@@ -67,16 +72,23 @@ class Execution:
         now: float,
     ) -> None:
         """Have an adapter execute the command: at once where it can, else together with all that came with it."""
-        gate, session = self._gate, client.session
         command = Command(args, spec, keys, frame)
-        if not client.batch and not session.batches and not session.batching and not session.enqueued:
-            in_place = gate.places.in_place.get(backend.name)
-            if in_place is not None:
-                reply = in_place.execute_now(command, _AT_ONCE[session.proto])
-                if reply is not None:
-                    gate.reply(client, reply)
-                    return
-        slot = gate.lane.pending(client, now, len(frame), quiet=session.quiet)
+        reply = self._now(client, client.session, backend, command)
+        if reply is None:
+            self._later(client, backend, command, now)
+        else:
+            self._gate.reply(client, reply)
+
+    def _now(self, client: Client, session: Session, backend: Backend, command: Command) -> Raw | Reply | None:
+        """The reply, where it can be had at once and nothing of the client is before it; else None."""
+        if client.batch or session.batches or session.batching or session.enqueued:
+            return None
+        in_place = self._gate.places.in_place.get(backend.name)
+        return None if in_place is None else in_place.execute_now(command, _AT_ONCE[session.proto])
+
+    def _later(self, client: Client, backend: Backend, command: Command, now: float) -> None:
+        """Run the command together with all that came with it."""
+        slot = self._gate.lane.pending(client, now, len(command.frame), quiet=client.session.quiet)
         client.batch.append(Emulated(backend, command, slot))
 
     def run_batch(self, client: Client) -> None:

@@ -133,11 +133,16 @@ Reply = Union[
 ]
 
 
+_OK: Final = Raw(b"+OK\r\n")
 _ONE_LINE = bytes.maketrans(b"\r\n", b"  ")
 
 
 def encode(reply: Reply, proto: int = 2) -> Raw:
     """The bytes of `reply` in RESP `proto` (2 or 3)."""
+    if isinstance(reply, bytes):  # most replies of a store are
+        return Raw(b"$%d\r\n%b\r\n" % (len(reply), reply))
+    if reply is OK:
+        return _OK
     parts: list[bytes] = []
     _write(reply, proto, parts.append)
     return Raw(b"".join(parts))
