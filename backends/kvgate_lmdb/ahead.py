@@ -17,8 +17,12 @@ from kvgate.model.meta import decode_counter
 from kvgate_lmdb.engine import Group, GroupTxn, Pages
 from kvgate_lmdb.jobs import Job, Write
 
-MOST_RECORDS: Final = 128
-"""Records that one command may read, or write, here: about 0.2 ms of Python. One that needs more is run on the thread."""
+MOST_UNITS: Final = 768
+"""What one client's commands may read and write here, about a millisecond of Python: a unit for each record, and one for each
+`UNIT` bytes of it. What needs more is run on the thread."""
+UNIT: Final = 512
+RANGE_UNITS: Final = 32
+"""What it costs to look for a range, even where there is nothing."""
 MOST_LAYERED: Final = 256
 """Records written before, in this group and the one under way, up to which a command may read ranges: each is looked at."""
 
@@ -29,22 +33,26 @@ class Ahead:
     `before` is the group that is being committed; its writes are seen as if they were there already.
     """
 
-    def __init__(self, env: lmdb.Environment, before: "Ahead | None", generations: dict[bytes, int], short: str) -> None:
-        """Stand on the present state. `short`: why no write may grow the store, empty when it may.
+    def __init__(
+        self, env: lmdb.Environment, before: "Ahead | None", generations: dict[bytes, int], *, short: str, now: int
+    ) -> None:
+        """Stand on the present state, at `now` (Unix time in ms). `short`: why no write may grow the store, empty when it may.
 
         Raises:
             Conflict: somebody else has written since `before` began.
         """
         self.jobs: list[Job] = []
         self.writes: dict[bytes, bytes | None] = {}
-        self.size = 0
+        self.words = self.size = 0  # of the jobs' arguments
+        self.units = 0
         self.short = short
+        self.since = now
         self._pages = Pages(env.begin())
         self._get: Callable[[bytes], bytes | None] = self._pages.get
         self._below: dict[bytes, bytes | None] = {}
-        self._left = MOST_RECORDS
+        self._left = MOST_UNITS
         self._undo: dict[bytes, tuple[bytes | None] | None] | None = None
-        self._one = AheadTxn(self, self._count, record=False)
+        self._one = AheadTxn(self, self._count)
         self._one.generations = generations
         seen = self._pages.txn.id()
         self.number = seen + 1
@@ -68,18 +76,20 @@ class Ahead:
 
     def get(self, key: bytes) -> bytes | None:
         """As `Snapshot.get`. Raises TooLong, as do the others."""
-        self._spend(1)
-        if key in self.writes:
-            return self.writes[key]
-        if key in self._below:
-            return self._below[key]
-        return self._get(key)
+        for written in (self.writes, self._below):
+            if key in written:
+                value = written[key]
+                break
+        else:
+            value = self._get(key)
+        self.spend(1 if value is None else 1 + len(value) // UNIT)
+        return value
 
     def range(self, start: bytes, end: bytes, limit: int) -> list[tuple[bytes, bytes]]:
         """As `Snapshot.range`."""
         written = self._written(start, end)
         page = self._pages.range(start, end, limit + len(written))
-        self._spend(len(page))
+        self.spend(sum(1 + len(value) // UNIT for _, value in page))
         merged = {**dict(page), **written}
         return [(key, value) for key, value in sorted(merged.items()) if value is not None][:limit]
 
@@ -87,16 +97,18 @@ class Ahead:
         """As `Snapshot.range_keys`."""
         written = self._written(start, end)
         page = self._pages.range_keys(start, end, limit + len(written))
-        self._spend(len(page))
+        self.spend(len(page))
         return sorted(key for key in {*page, *written} if written.get(key, b"") is not None)[:limit]
 
     def _written(self, start: bytes, end: bytes) -> dict[bytes, bytes | None]:
+        self.spend(RANGE_UNITS)
         if len(self._below) + len(self.writes) > MOST_LAYERED:
             raise TooLong
         return {key: value for key, value in {**self._below, **self.writes}.items() if start <= key < end}
 
-    def _spend(self, records: int) -> None:
-        self._left -= records
+    def spend(self, units: int) -> None:
+        """Count what is read or written. Raises TooLong: that is too much for the present job."""
+        self._left -= units
         if self._left < 0:
             raise TooLong
 
@@ -108,7 +120,6 @@ class Ahead:
 
     def command(self) -> GroupTxn:
         """As `Group.command`: the same one each time."""
-        self._left = MOST_RECORDS
         self._one.writes.clear()
         return self._one
 
@@ -130,6 +141,14 @@ class Ahead:
         """From here on, what is taken is this job's."""
         alone = len(job.writes) == 1 and isinstance(job.writes[0], Write)  # it takes once, at its end
         self._undo = None if alone else {}
+        self._left = MOST_UNITS
+
+    def add(self, job: Job) -> None:
+        """The job that has run is part of the group."""
+        self.jobs.append(job)
+        self.words += job.words
+        self.size += job.size
+        self.units += MOST_UNITS - self._left
 
     def undo(self) -> None:
         """Forget what was taken since `begin`."""
@@ -161,8 +180,12 @@ class Ahead:
 class AheadTxn(GroupTxn):
     """One command's transaction; used again by the next one."""
 
+    def __init__(self, ahead: Ahead, next_revision: Callable[[], int]) -> None:
+        """Stand on `ahead`."""
+        super().__init__(ahead, next_revision, record=False)
+        self._spend = ahead.spend
+
     def put(self, key: bytes, value: bytes) -> None:
         """As `KvTxn.put`. Raises TooLong."""
         self.writes[key] = value
-        if len(self.writes) > MOST_RECORDS:
-            raise TooLong
+        self._spend(1 + len(value) // UNIT)

@@ -4,6 +4,7 @@ Snapshots are read in the caller's thread and never wait. Whatever writes runs o
 waits for other processes, and a commit waits for the disk.
 """
 
+import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -188,9 +189,11 @@ class Group:
         command.generations.clear()
 
     def put(self, writes: dict[bytes, bytes | None], revision: int) -> None:
-        """Let writes that were made elsewhere be part of the group; `revision` is the last one among them."""
+        """Let writes that were made elsewhere be part of the group; `revision` is the last one among them. LMDB counts the
+        transaction then, even if all were deletions of what is not there."""
         apply_writes(self._txn, writes)
-        self._revision = revision
+        self._txn.put(keyspace.REVISION, encode_counter(revision))
+        self._before = self._revision = revision
 
     def commit(self) -> None:
         """Make all of it durable. Raises lmdb.Error; then nothing was written."""
@@ -244,6 +247,7 @@ class LmdbEngine:
         self.now_ms = clock
         self._env: lmdb.Environment | None = None
         self._writer = trio.CapacityLimiter(1)
+        self._writing = threading.Lock()
         self._generations: dict[bytes, int] = {}
         self._generations_of = -1  # the snapshot (LMDB's transaction number) that they belong to
 
@@ -305,16 +309,34 @@ class LmdbEngine:
             GateError: ``ERR store …`` for LMDB's own errors, then nothing was written; ``INDOUBT`` when that is unknown.
         """
         try:
-            return await trio.to_thread.run_sync(work, limiter=self._writer)
-        except lmdb.Error as error:
+            return await trio.to_thread.run_sync(self.write, work, limiter=self._writer)
+        except (lmdb.Error, BrokenStoreError) as error:
             raise self.after(error) from error
 
-    def after(self, error: lmdb.Error) -> GateError:
-        """What clients are told of an error that ended a write; a broken environment is opened anew."""
-        if self.broken():
-            self._reopen()
-            return in_doubt(f"the disk failed during a commit ({error}); check the disk of {self.path}")
-        return self.told(error)
+    def write(self, work: Callable[[], T]) -> T:
+        """Run work that writes, on the caller's thread and not beside another one's.
+
+        Raises:
+            lmdb.Error: nothing was written; `after` says what clients are told.
+            BrokenStoreError: that is unknown; so does `after`.
+        """
+        with self._writing:
+            env = self.env
+            try:
+                return work()
+            except lmdb.Error as error:
+                if self.broken(env):
+                    raise BrokenStoreError(env, error) from error
+                raise
+
+    def after(self, error: "lmdb.Error | BrokenStoreError") -> GateError:
+        """What clients are told of an error that ended a write. In trio's thread: a broken environment is opened anew."""
+        if not isinstance(error, BrokenStoreError):
+            return self.told(error)
+        if self._env is error.env:
+            with self._writing:
+                self._reopen()
+        return in_doubt(f"the disk failed during a commit ({error.error}); check the disk of {self.path}")
 
     def _reopen(self) -> None:
         with suppress(lmdb.Error):
@@ -323,17 +345,28 @@ class LmdbEngine:
         with suppress(ConfigurationError):  # then it stays closed; the backend tries again
             self.open()
 
-    def told(self, error: lmdb.Error) -> GateError:
-        """LMDB's error in words for a client: nothing was written."""
-        if isinstance(error, lmdb.MapFullError):
-            size = self.env.info()["map_size"]
-            return GateError(f"ERR store is full: its map of {size} bytes is used up; raise map_size or delete keys")
-        return GateError(f"ERR store could not write ({error}); nothing was written; check the disk of {self.path}")
-
-    def broken(self) -> bool:
+    @staticmethod
+    def broken(env: lmdb.Environment) -> bool:
         """Whether LMDB refuses everything until the file is opened anew: it could not finish, or undo, a commit."""
         try:
-            self.env.begin().abort()
+            env.begin().abort()
         except lmdb.Error:
             return True
         return False
+
+    def told(self, error: lmdb.Error) -> GateError:
+        """LMDB's error in words for a client: nothing was written."""
+        if isinstance(error, lmdb.MapFullError) and self._env is not None:
+            size = self._env.info()["map_size"]
+            return GateError(f"ERR store is full: its map of {size} bytes is used up; raise map_size or delete keys")
+        return GateError(f"ERR store could not write ({error}); nothing was written; check the disk of {self.path}")
+
+
+class BrokenStoreError(Exception):
+    """A write ended with an environment that cannot be used any more, so that nobody knows what it did."""
+
+    def __init__(self, env: lmdb.Environment, error: lmdb.Error) -> None:
+        """`env` is the one that broke, by `error`."""
+        super().__init__(str(error))
+        self.env = env
+        self.error = error

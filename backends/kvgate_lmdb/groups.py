@@ -21,8 +21,8 @@ from kvgate.errors import Conflict, GateError, in_doubt, try_again
 from kvgate.model.kv import KvTxn, TooLong, run_now
 from kvgate.model.transaction import Handler, Transaction
 from kvgate.wire.reply import NULL_ARRAY, Error, Reply
-from kvgate_lmdb.ahead import Ahead
-from kvgate_lmdb.engine import Group, LmdbEngine
+from kvgate_lmdb.ahead import UNIT, Ahead
+from kvgate_lmdb.engine import BrokenStoreError, Group, LmdbEngine
 from kvgate_lmdb.environment import nearly_full
 from kvgate_lmdb.jobs import Block, Job, Write
 
@@ -43,6 +43,8 @@ CATCH_UP: Final = 0.0005
 """Seconds that queued jobs are run ahead before the group is committed."""
 APART: Final = 0.1
 """Seconds in which nothing is run ahead after another writer was met: the next one is probably near."""
+MOST_OLD: Final = 100
+"""Milliseconds that a group may wait after it was run ahead: a key that expired for readers meanwhile must not live on."""
 GROUPS_KEPT: Final = 65_536
 """Groups whose generation is remembered."""
 
@@ -145,24 +147,27 @@ class WriteGroups:
 
     def _run_ahead(self, job: Job) -> bool:
         """Run a job's commands before their commit begins; False: that cannot be, or would take too long here."""
-        if job.words > AHEAD_WORDS or job.size > AHEAD_BYTES or job.given_up:
+        if job.too_long or job.words > AHEAD_WORDS or job.size > AHEAD_BYTES:
             return False
         ahead = self._ahead
         if ahead is None:
             ahead = self._ahead = self._begin_ahead()
-        if ahead is None or ahead.size + job.size > MOST_BYTES:
+        if ahead is None or ahead.words + job.words > MOST_WORDS or ahead.size + job.size > MOST_BYTES:
+            return False
+        if ahead.units > MOST_BYTES // UNIT:
             return False
         ahead.begin(job)
-        now = self._engine.now_ms()
         try:
+            now = self._engine.now_ms()
             for write in job.writes:
                 job.replies.append(self._command(ahead, write, now, ahead.short, MOST_SHORT))
-        except (TooLong, lmdb.Error):
+        except Exception as error:  # noqa: BLE001 - whatever it is, the thread will meet it too, and tell
             ahead.undo()
-            job.replies = []
+            job.replies, job.too_long = [], True
+            if not isinstance(error, TooLong | lmdb.Error):
+                log.warning("a command is run again on the thread: %r", error)
             return False
-        ahead.jobs.append(job)
-        ahead.size += job.size
+        ahead.add(job)
         return True
 
     def _begin_ahead(self) -> Ahead | None:
@@ -173,12 +178,22 @@ class WriteGroups:
             self._generations = {}
         engine = self._engine
         try:
-            return Ahead(engine.env, self._flying, self._generations, nearly_full(engine.env, engine.path))
+            short = nearly_full(engine.env, engine.path)
+            return Ahead(engine.env, self._flying, self._generations, short=short, now=engine.now_ms())
         except Conflict:
             self._not_before = time.monotonic() + APART
-        except (GateError, lmdb.Error):  # the store is not open, or it is broken; the thread will meet that too, and tell
+        except (GateError, lmdb.Error, OSError):  # not open, broken, its folder is away: the thread meets that too, and tells
             pass
         return None
+
+    def _catch_up(self) -> None:
+        """Run queued jobs ahead for a short time; `run` comes back when there are more that can be."""
+        until = time.monotonic() + CATCH_UP
+        while self._queue and (self._queue[0].given_up or self._run_ahead(self._queue[0])):
+            self._queue.popleft()
+            if time.monotonic() > until:
+                self._wake.set()
+                return
 
     def _fall_back(self) -> None:
         """What was run ahead stood on something that did not come true: it will be run on the thread."""
@@ -201,7 +216,9 @@ class WriteGroups:
                 while True:
                     await self._wake.wait()
                     self._wake = trio.Event()
-                    if not self._running:
+                    if self._running:
+                        self._catch_up()
+                    else:
                         self._depart()
         finally:
             self._closed = True
@@ -219,23 +236,28 @@ class WriteGroups:
             waiting = [*self._running, *(self._ahead.jobs if self._ahead is not None else ()), *self._queue]
             await trio.sleep(WATCH if waiting else QUIET_WATCH)
             now = trio.current_time()
-            late = [job for job in waiting if job.deadline < now and not job.given_up and not job.answered]
+            late = [job for job in waiting if job.deadline < now and not job.given_up]
             for job in late:
                 with self._turn:
                     job.given_up = True
                 error = in_doubt("the store did not commit in time")
                 if not job.taken:
                     error = try_again("the store did not come to it in time")
-                job.answer([error_reply(error)] * len(job.writes))
-            _flush(late)
+                self._tell(job, [error_reply(error)] * len(job.writes))
+            if late:
+                _flush(late)
+                self._queue = deque(job for job in self._queue if not job.given_up)
+
+    @staticmethod
+    def _tell(job: Job, replies: list[Reply]) -> None:
+        try:
+            job.answer(replies)
+        except Exception:
+            log.exception("a client of a group could not be told")
 
     def _next(self) -> tuple[Sequence[Job], Ahead | None]:
         """The jobs of the next group: those that were run ahead, or the first ones of the queue."""
-        until = time.monotonic() + CATCH_UP
-        while self._queue and (self._queue[0].given_up or self._run_ahead(self._queue[0])):
-            self._queue.popleft()
-            if time.monotonic() > until:
-                break
+        self._catch_up()
         ahead, self._ahead = self._ahead, None
         if ahead is not None and ahead.jobs:
             return ahead.jobs, ahead
@@ -259,39 +281,53 @@ class WriteGroups:
         jobs, ahead = self._next()
         if not jobs:
             return
-        self._running, self._flying, self._idle = jobs, ahead, trio.Event()
 
-        def deliver(result: Any) -> None:
+        def commit() -> bool:
+            return self._engine.write(lambda: self._commit(jobs, ahead))
+
+        def deliver(result: Any) -> None:  # an outcome.Outcome[bool]
             self._token.run_sync_soon(self._landed, jobs, ahead, result)
 
-        trio.lowlevel.start_thread_soon(lambda: self._commit(jobs, ahead), deliver, "kvgate-writer")
+        self._running, self._flying, self._idle = jobs, ahead, trio.Event()
+        try:
+            trio.lowlevel.start_thread_soon(commit, deliver, "kvgate-writer")
+        except Exception:
+            log.exception("no thread can be had to write")
+            refusal = error_reply(try_again("the gate can start no thread; raise its limits of processes and memory"))
+            self._done(jobs, ahead, landed=False, reply=refusal)
+        if self._queue:
+            self._wake.set()
 
     def _landed(self, jobs: Sequence[Job], ahead: Ahead | None, result: Any) -> None:
-        """The next group departs, then the clients of this one are told."""
-        self._running, self._flying = (), None
+        """The next group departs, then the clients of this one are told. Nothing may be raised here: it would end trio."""
         landed, reply = False, error_reply(in_doubt("the gate failed while it was committed; its log has the details"))
         try:
             landed = result.unwrap()
         except GateError as error:
             reply = error_reply(error)
-        except lmdb.Error as error:
+        except (lmdb.Error, BrokenStoreError) as error:
             reply = error_reply(self._engine.after(error))
         except Exception:
             log.exception("a group of writes failed")
-        if ahead is not None:
-            ahead.end()
-            if not landed:
-                self._fall_back()
-        if not self._closed and (self._ahead is not None or self._queue):
-            self._depart()
+        self._done(jobs, ahead, landed=landed, reply=reply)
+
+    def _done(self, jobs: Sequence[Job], ahead: Ahead | None, *, landed: bool, reply: Reply) -> None:
+        self._running, self._flying = (), None
+        idle = self._idle
         try:
-            for job in jobs:
-                job.answer(job.replies if job.answered else [reply] * len(job.writes))  # else not committed for certain
-            _flush(jobs)
+            if ahead is not None:
+                ahead.end()
+                if not landed:
+                    self._fall_back()
+            if not self._closed and (self._ahead is not None or self._queue):
+                self._depart()
         except Exception:
-            log.exception("telling the clients of a group failed")
-        if not self._running:
-            self._idle.set()
+            log.exception("the next group of writes could not begin")
+            self._wake.set()
+        for job in jobs:
+            self._tell(job, job.replies if job.answered else [reply] * len(job.writes))  # else not committed for certain
+        _flush(jobs)
+        idle.set()
 
     # On the writer's thread
 
@@ -306,7 +342,7 @@ class WriteGroups:
                 job.replies = []
             self._attempt([(job, job.writes) for job in taken], short)
         except lmdb.Error as error:
-            if self._engine.broken():
+            if self._engine.broken(self._engine.env):
                 raise
             log.warning("a group of %d writes failed (%s); each is tried alone", len(taken), error)
             for job in taken:
@@ -315,8 +351,9 @@ class WriteGroups:
         return False
 
     def _land(self, ahead: Ahead, taken: Sequence[Job]) -> bool:
-        """Commit what was run ahead, unless one of its clients was told meanwhile that it was not executed."""
-        if len(taken) < len(ahead.jobs):
+        """Commit what was run ahead, unless one of its clients was told meanwhile that it was not executed, or what has
+        expired since might matter."""
+        if len(taken) < len(ahead.jobs) or self._engine.now_ms() - ahead.since > MOST_OLD:
             return False
         if not ahead.land(self._engine.env):
             self._not_before = time.monotonic() + APART
@@ -354,7 +391,7 @@ class WriteGroups:
             try:
                 self._attempt([(job, [write])], short)
             except lmdb.Error as error:
-                if self._engine.broken():
+                if self._engine.broken(self._engine.env):
                     job.answered = False  # some of its commands are done, the rest never will be
                     raise
                 job.replies.append(error_reply(self._engine.told(error)))
@@ -374,8 +411,11 @@ class WriteGroups:
 
     def _command(self, group: Group | Ahead, write: Write | Block, now: int, short: str, most: int) -> Reply:
         if isinstance(write, Block):
-            if revisions(group.command(), write.watched, now) != list(write.watched.values()):
-                return NULL_ARRAY
+            try:
+                if revisions(group.command(), write.watched, now) != list(write.watched.values()):
+                    return NULL_ARRAY
+            except GateError as error:
+                return error_reply(error)
             return [self._command(group, each, now, short, 0) for each in write.writes]  # atomic, however long
         if short and write.grows:
             return error_reply(GateError(f"ERR store refuses to grow: {short}"))

@@ -54,7 +54,20 @@ class Block:
 class Job:
     """Commands of one client, in order."""
 
-    __slots__ = ("_tell", "_told", "answered", "deadline", "flush", "given_up", "replies", "size", "taken", "words", "writes")
+    __slots__ = (
+        "_tell",
+        "_told",
+        "answered",
+        "deadline",
+        "flush",
+        "given_up",
+        "replies",
+        "size",
+        "taken",
+        "too_long",
+        "words",
+        "writes",
+    )
 
     def __init__(
         self,
@@ -74,6 +87,7 @@ class Job:
         self.answered = False  # the replies are those to be sent: what they tell is committed
         self.taken = False  # its commit has begun, or a group on the thread has begun to run it
         self.given_up = False
+        self.too_long = False  # to be run ahead
         self.words = self.size = 0
         for write in writes:
             self.words += write.words

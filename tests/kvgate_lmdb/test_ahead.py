@@ -1,5 +1,6 @@
 """Commands that are run before their commit begins: what they stood on may not come true, and nobody may notice."""
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -7,11 +8,13 @@ import lmdb
 import pytest
 import trio
 
+from kvgate.errors import GateError
 from kvgate.model import keyspace
 from kvgate.model.kv import KvTxn, transact
 from kvgate.model.meta import STRING, Meta, encode
+from kvgate.wire.reply import OK, Error
 from kvgate_lmdb import ahead, engine, groups
-from tests.kvgate_lmdb.store import Store, running
+from tests.kvgate_lmdb.store import Store, command, context, running, until
 
 
 async def all_at_once(store: Store, *commands: tuple[bytes, ...]) -> list[bytes]:
@@ -161,3 +164,173 @@ async def test_no_snapshot_is_left_open(tmp_path: Path) -> None:
         readers = store.backend.engine.env.readers().splitlines()
         assert len(readers) < 10, readers
         assert all(line.split()[-1] == "-" for line in readers[1:]), readers
+
+
+class SlowDisk:
+    """Commits that wait until they are let through, one by one."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.waiting = 0
+        self._through = threading.Semaphore(0)
+        commit = engine.Group.commit
+
+        def wait(group: engine.Group) -> None:
+            self.waiting += 1
+            assert self._through.acquire(timeout=20)
+            commit(group)
+
+        monkeypatch.setattr(engine.Group, "commit", wait)
+
+    def let(self, number: int = 1) -> None:
+        self._through.release(number)
+
+    async def reached(self, number: int) -> None:
+        """Until so many commits have come here, in all."""
+        await until(lambda: self.waiting >= number)
+
+
+async def test_all_that_waits_goes_with_the_next_commit_but_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also after a command that had to go to the thread, when there is time for one queued job at each landing only."""
+    disk = SlowDisk(monkeypatch)
+    monkeypatch.setattr(groups, "CATCH_UP", 0.0)
+    async with running(tmp_path) as store, trio.open_nursery() as nursery:
+        nursery.start_soon(store.ask, b"SET", b"first", b"v")
+        await disk.reached(1)
+        nursery.start_soon(store.ask, b"SET", b"large", bytes(100_000))
+        await until(lambda: len(store.backend._groups._queue) == 1)
+        disk.let()
+        await disk.reached(2)  # the large one, on the thread
+        for number in range(300):
+            nursery.start_soon(store.ask, b"SET", b"k%d" % number, b"v")
+        await until(lambda: len(store.backend._groups._queue) == 300)
+        disk.let()
+        await disk.reached(3)  # one of them
+        await until(lambda: not store.backend._groups._queue)
+        disk.let(2)
+        await disk.reached(4)  # all the others
+        await until(lambda: store.backend._groups.commands == 302)
+        assert disk.waiting == 4
+
+
+async def test_an_unreadable_record_that_is_watched_is_told_to_its_client_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = SlowDisk(monkeypatch)
+    async with running(tmp_path) as store:
+        with store.backend.engine.env.begin(write=True) as txn:
+            txn.put(keyspace.meta_key(b"newer"), b"\xc8" + bytes(17))
+        told: list[str] = []
+
+        async def block() -> None:
+            with pytest.raises(GateError) as refused:
+                await store.backend.execute_block([command(b"SET", b"a", b"1")], {b"newer": 1}, context())
+            told.append(str(refused.value))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(store.ask, b"SET", b"first", b"v")
+            await disk.reached(1)
+            nursery.start_soon(store.ask, b"SET", b"large", bytes(100_000))
+            nursery.start_soon(block)  # behind it, in the queue
+            await until(lambda: len(store.backend._groups._queue) == 2)
+            disk.let(3)
+        assert told
+        assert "unknown to this version" in told[0]
+        disk.let(2)
+        await block()
+        assert await store.ask(b"SET", b"b", b"1") == b"+OK\r\n"
+        assert await store.ask(b"EXISTS", b"a", b"b", b"first", b"large") == b":3\r\n"
+
+
+async def test_a_folder_that_is_away_is_told_and_ends_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running(tmp_path) as store:
+        with monkeypatch.context() as patch:
+
+            def away(*_args: object) -> str:
+                raise FileNotFoundError("the folder is away")
+
+            patch.setattr(groups, "nearly_full", away)
+            assert (await store.ask(b"SET", b"a", b"1")).startswith(b"-INDOUBT")
+        assert await store.ask(b"SET", b"b", b"1") == b"+OK\r\n"
+
+
+async def test_without_a_thread_nothing_is_executed_and_that_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running(tmp_path) as store:
+        with monkeypatch.context() as patch:
+
+            def none(*_args: object) -> None:
+                raise RuntimeError("can't start new thread")
+
+            patch.setattr(trio.lowlevel, "start_thread_soon", none)
+            assert (await store.ask(b"SET", b"a", b"1")).startswith(b"-TRYAGAIN")
+        assert await store.ask(b"SET", b"b", b"1") == b"+OK\r\n"
+        assert await store.keys() == [b"b"]
+
+
+async def test_a_broken_environment_is_opened_anew_once_and_both_writers_are_in_doubt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A group of writes and the sweeper may meet it both; who comes second asks an environment that is whole again."""
+    async with running(tmp_path) as store:
+        made, errors = store.backend.engine, list[engine.BrokenStoreError]()
+
+        def fail() -> None:
+            raise lmdb.DiskError("input/output error")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(engine.LmdbEngine, "broken", staticmethod(lambda _env: True))
+            for _ in range(2):
+                with pytest.raises(engine.BrokenStoreError) as broke:
+                    made.write(fail)
+                errors.append(broke.value)
+        first = made.env
+        assert made.after(errors[0]).reply.startswith(b"-INDOUBT")
+        second = made.env
+        assert second is not first
+        assert made.after(errors[1]).reply.startswith(b"-INDOUBT")
+        assert made.env is second
+        assert await store.ask(b"SET", b"k", b"v") == b"+OK\r\n"
+
+
+async def test_long_work_is_not_done_in_the_lane_however_it_is_divided(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = landings(monkeypatch)
+    async with running(tmp_path) as store:
+        await store.ask(b"SET", b"large", bytes(3 << 20))
+        seen.clear()
+        replies = await store.pipeline([(b"GETEX", b"large")] * 5 + [(b"SETRANGE", b"large", b"1", b"x")] * 5)
+        assert [len(reply) for reply in replies] == [len(b"$3145728\r\n") + (3 << 20) + 2] * 5 + [len(b":3145728\r\n")] * 5
+        many = [word for number in range(200) for word in (b"k%d" % number, bytes(200))]
+        assert await store.pipeline([(b"MSET", *many), (b"MGET", *many[::2])] * 2) != []
+        assert not any(seen)
+
+
+async def test_who_was_told_at_the_deadline_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk = SlowDisk(monkeypatch)
+    told: list[object] = []
+    async with running(tmp_path) as store, trio.open_nursery() as nursery:
+        nursery.start_soon(store.ask, b"SET", b"first", b"v")
+        await disk.reached(1)
+        for _ in range(10):
+            enqueued = store.backend.enqueue(
+                [command(b"SET", b"large", bytes(1 << 20))], context(seconds=0.05), told.extend, lambda: None
+            )
+            assert enqueued
+        await until(lambda: len(told) == 10)
+        assert all(isinstance(reply, Error) and reply.text.startswith(b"TRYAGAIN") for reply in told)
+        assert not store.backend._groups._queue
+        disk.let()
+
+
+async def test_a_client_that_cannot_be_told_hinders_no_other(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    told: list[object] = []
+
+    def fails(replies: object) -> None:
+        raise ZeroDivisionError
+
+    async with running(tmp_path) as store:
+        for done in (fails, told.extend):
+            assert store.backend.enqueue([command(b"SET", b"k", b"v")], context(), done, lambda: None)
+        await until(lambda: told)
+    assert told == [OK]
+    assert "ZeroDivisionError" in caplog.text

@@ -218,7 +218,7 @@ async def test_a_commit_that_breaks_the_environment_is_in_doubt_and_the_store_go
                 raise lmdb.DiskError("input/output error")
 
             patch.setattr(engine.Group, "commit", fail)
-            patch.setattr(engine.LmdbEngine, "broken", lambda _self: True)
+            patch.setattr(engine.LmdbEngine, "broken", staticmethod(lambda _env: True))
             reply = await store.ask(b"SET", b"k", b"lost")
         assert reply.startswith(b"-INDOUBT")
         assert str(tmp_path).encode() in reply
@@ -237,7 +237,7 @@ async def test_a_store_that_cannot_be_opened_again_is_tried_until_it_can(
                 raise ConfigurationError(["path: the disk is away"])
 
             patch.setattr(engine, "open_environment", fail)
-            patch.setattr(engine.LmdbEngine, "broken", lambda _self: True)
+            patch.setattr(engine.LmdbEngine, "broken", staticmethod(lambda _env: True))
             patch.setattr(engine.Group, "commit", lambda _self: lmdb.open("/nowhere", create=False))
             assert (await store.ask(b"SET", b"k", b"lost")).startswith(b"-INDOUBT")
             assert (await store.ask(b"GET", b"k")).startswith(b"-TRYAGAIN")
