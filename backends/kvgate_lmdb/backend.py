@@ -18,6 +18,7 @@ from kvgate.errors import ConfigurationError, GateError, not_supported
 from kvgate.model import keyspace, listing
 from kvgate.model.handlers import HANDLERS
 from kvgate.model.kv import KvTxn, TooLong, run_now, transact
+from kvgate.model.short import Way
 from kvgate.model.sweeper import Sweeper
 from kvgate.model.transaction import Transaction
 from kvgate.policy.options import Options
@@ -30,6 +31,7 @@ from kvgate_lmdb.reads import Reads
 
 log = logging.getLogger("kvgate.lmdb")
 
+GET: Final = HANDLERS["GET"]
 MOST_IN_PLACE: Final = 128
 """Records that one read may fetch in the lane (about 0.2 ms); longer ones go to a thread."""
 SWEEP_PAUSE: Final = 0.5
@@ -103,9 +105,11 @@ class LmdbBackend:
         """As `InPlace.execute_now`; a reply that is null comes as its bytes, since None says that it was not run."""
         spec = command.spec
         handler = HANDLERS.get(spec.name)
-        if handler is None or "readonly" not in spec.flags:
+        if handler is None or not spec.readonly:
             return None
         try:
+            if handler is GET and (found := self.engine.read_short(command.args[1])) is not Way.LONG:
+                return _null(call) if found is None else found
             txn = self.engine.read(MOST_IN_PLACE)
             try:
                 work = handler(Transaction(txn, self.engine.now_ms(), MOST_IN_PLACE), command.args)
@@ -118,9 +122,7 @@ class LmdbBackend:
             return error_reply(error)
         except lmdb.Error as error:
             return Error(f"ERR store could not read ({error})".encode())
-        if reply is None:
-            return _NULL3 if call.proto == 3 else _NULL2
-        return reply
+        return _null(call) if reply is None else reply
 
     def enqueue(
         self,
@@ -324,6 +326,10 @@ def _portion(commands: Sequence[Command]) -> Sequence[Command]:
 
 _NULL2: Final = Raw(b"$-1\r\n")
 _NULL3: Final = Raw(b"_\r\n")
+
+
+def _null(call: CallContext) -> Raw:
+    return _NULL3 if call.proto == 3 else _NULL2
 
 
 def _try_lock(descriptor: int) -> bool:

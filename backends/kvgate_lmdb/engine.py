@@ -9,16 +9,17 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final, Literal, TypeVar
 
 import lmdb
 import trio
 
 from kvgate.errors import ConfigurationError, Conflict, GateError, in_doubt, try_again
-from kvgate.model import keyspace
+from kvgate.model import keyspace, short
 from kvgate.model.kv import KvTxn, TooLong
 from kvgate.model.meta import decode_counter, encode_counter
 from kvgate.model.overlay import Overlay
+from kvgate.model.short import Way
 from kvgate_lmdb.environment import open_environment
 
 T = TypeVar("T")
@@ -292,6 +293,17 @@ class LmdbEngine:
         if seen != self._generations_of or len(self._generations) > _GENERATIONS_LIMIT:
             self._generations_of, self._generations = seen, {}  # a new one: older snapshots keep theirs
         return ReadTxn(txn, self._generations, most)
+
+    def read_short(self, key: bytes) -> bytes | Literal[Way.LONG] | None:
+        """As `short.get`, on the present state. Raises lmdb.Error."""
+        env = self._env
+        if env is None:
+            return Way.LONG
+        txn = env.begin()
+        try:
+            return short.get(txn.get, self._generations, key) if txn.id() == self._generations_of else Way.LONG
+        finally:
+            txn.abort()
 
     def read_apart(self) -> ReadTxn:
         """As `read`, with a cache of its own: for other threads."""

@@ -135,6 +135,7 @@ class Lane:
         skip = key_length = quick = value_step = 0
         local: Callable[[Client, Any, list[bytes], bytes, float], None] | None = None
         spec: Any = None
+        name = b""
         while pos < size:
             if not startswith(begin, pos):
                 begin, route, plan = NOTHING, None, None
@@ -150,7 +151,7 @@ class Lane:
                         if local is None:
                             table = route.tables[line]
                         else:
-                            spec = route.specs.get(data[pos:name_end])
+                            spec, name = route.specs.get(data[pos:name_end]), data[find(b"\n", pos + 4) + 1 : name_end]
                             if spec is None and route.tables:  # one of those that are passed on
                                 local, table = None, route.tables[line]
                             elif spec is None:
@@ -189,7 +190,8 @@ class Lane:
                             self.forward(client, run_up, data[run_start:pos], now, run_count, readonly=run_readonly)
                             run_up = None
                         frame = data[pos:end]
-                        local(client, spec, split_request(frame), frame, now)
+                        args = split_request(frame) if plan >> 2 else [name, data[pos + skip : key_end]]
+                        local(client, spec, args, frame, now)
                         pos = end
                         above += 1
                         if above == MOST_ABOVE or client.stalled:

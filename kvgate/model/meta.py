@@ -96,6 +96,10 @@ class Meta:
 
 _ALONE: Final = Meta(STRING)
 
+PLAIN_STRING: Final = bytes((STRING, 0))
+"""How the record of a string begins that has no expiry and lies in it whole: behind `PLAIN_STRING_HEAD` bytes."""
+PLAIN_STRING_HEAD: Final = _HEADER.size
+
 
 class UnreadableRecordError(GateError):
     """A stored record that this program does not know; it is answered to the client and never guessed at."""
@@ -146,6 +150,11 @@ def decode(raw: bytes) -> Meta:
     if flags & ~_KNOWN:
         raise UnreadableRecordError(f"a key with the flags {flags:#x}")
     return _decode_fields(raw, kind, flags, generation, revision)
+
+
+def generation_in(raw: bytes) -> int:
+    """The generation of a meta's bytes."""
+    return int.from_bytes(raw[2:10], "big")
 
 
 def references(raw: bytes) -> Meta:
