@@ -16,6 +16,11 @@ class GateError(Exception):
         self.text = text
 
     @property
+    def code(self) -> str:
+        """The first word: ``ERR``, ``NOPERM``."""
+        return self.text.partition(" ")[0]
+
+    @property
     def reply(self) -> bytes:
         """The whole RESP error reply, with its end of line."""
         return b"-" + self.text.replace("\r", " ").replace("\n", " ").encode("utf-8", "surrogateescape") + b"\r\n"

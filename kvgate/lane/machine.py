@@ -9,6 +9,7 @@ order because a client keeps to one connection per shard, and because a command 
 """
 
 import logging
+import math
 import re
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -19,7 +20,8 @@ from kvgate.errors import GateError, ProtocolError, in_doubt, try_again, upstrea
 from kvgate.lane.client import Client
 from kvgate.lane.slots import Call, Converted, Expired, Pending, Quiet, QuietPending, Slot
 from kvgate.lane.upstream import State, Upstream
-from kvgate.policy.compiled import LOOK, NO_COLON, NOTHING, Route
+from kvgate.metrics.ledger import Account
+from kvgate.policy.compiled import LOOK, NO_COLON, NOTHING, Route, Toll
 from kvgate.wire.measure import Measurer, measure
 from kvgate.wire.request import RequestScanner, encode_request, split_request
 
@@ -43,12 +45,14 @@ ten times what a forwarded one does, and a portion may hold thousands (``PING``)
 PORTION: Final = 64 * 1024
 """Bytes to which small portions that have to wait are joined: each is looked at anew after each command that runs alone."""
 
+NEVER: Final = 1 << 62
+
 FOUR_LETTERS: Final = b"\r\n$4\r\n"
 IFEQ: Final = re.compile(rb"\r\n\$4\r\n[iI][fF][eE][qQ]\r\n")
 """What a request of a plan with LOOK is searched for; the first finds quickly that there is nothing."""
 
 _DOLLAR = 0x24
-_MINUS, _PUSH = 0x2D, 0x3E
+_MINUS, _PUSH, _NULL = 0x2D, 0x3E, 0x5F
 _ONE_LINE = (0x2B, 0x3A)  # simple strings and integers
 
 
@@ -70,6 +74,12 @@ class Gate(Protocol):
     def half_closed(self, client: Client) -> None:
         """The client will send no more: close it at once if it waits for others' doing."""
 
+    def slow(self, slot: Slot, replies: int, now: float) -> None:
+        """The last `replies` replies to a slot took longer than `Lane.slow_after`. Its `want` was not lowered yet."""
+
+    def sampled(self, client: Client, account: Account, args: list[bytes]) -> None:
+        """One command out of `Lane.sampling` is being forwarded."""
+
 
 class Lane:
     """All clients and upstreams of one process, without their sockets."""
@@ -79,6 +89,10 @@ class Lane:
         self.gate = gate
         self.budget = budget
         self.silence = silence
+        self.slow_after = math.inf  # seconds from a command's arrival to its reply's beyond which the gate is told
+        self.sampling: Callable[[], int] | None = None
+        """How many commands are passed over before the next one that the gate is shown; None: it is shown none."""
+        self.unsampled = NEVER  # commands until then
         self.touched_clients: list[Client] = []
         self.touched_upstreams: list[Upstream] = []
         self.to_connect: list[Upstream] = []
@@ -120,7 +134,9 @@ class Lane:
         pos, size = 0, len(data)
         find, startswith, lengths = data.find, data.startswith, LENGTHS
         run_up: Upstream | None = None
-        run_start = run_count = run_readonly = 0
+        run_account: Any = None
+        run_toll: Toll | None = None
+        run_start = run_count = 0
         if not client.scanner.idle:
             pos = self._slow(client, data, 0, now)
             if client.stalled:
@@ -131,14 +147,16 @@ class Lane:
         value_begin: bytes | tuple[()] = NOTHING
         plan: int | None = None
         route: Route | None = None
+        account: Any = None
+        toll: Toll | None = None
         table: Sequence[Upstream] = ()
         skip = key_length = quick = value_step = 0
-        local: Callable[[Client, Any, list[bytes], bytes, float], None] | None = None
+        local: Callable[[Client, Any, list[bytes], bytes, float, Any], None] | None = None
         spec: Any = None
         name = b""
         while pos < size:
             if not startswith(begin, pos):
-                begin, route, plan = NOTHING, None, None
+                begin, route, plan, toll = NOTHING, None, None, None
                 name_end = find(b"\r\n$", pos + 5, pos + LONGEST_HEAD)
                 key_start = find(b"\r\n", name_end + 3) + 2
                 key_length = lengths.get(data[name_end + 3 : key_start - 2], -1)
@@ -146,18 +164,25 @@ class Lane:
                     colon = find(b":", key_start, key_start + key_length)
                     route = routes.get(data[key_start:colon] if colon >= 0 else NO_COLON)
                     if route is not None and key_length <= route.max_key:
-                        plan = route.plans.get(data[pos:name_end])
+                        head = data[pos:name_end]
+                        plan = route.plans.get(head)
                         skip, quick, local = key_start - pos, route.quick, route.local
                         if local is None:
                             table = route.tables[line]
                         else:
-                            spec, name = route.specs.get(data[pos:name_end]), data[find(b"\n", pos + 4) + 1 : name_end]
+                            spec, name = route.specs.get(head), data[find(b"\n", pos + 4) + 1 : name_end]
                             if spec is None and route.tables:  # one of those that are passed on
                                 local, table = None, route.tables[line]
                             elif spec is None:
                                 plan = None  # learned by another namespace of the backend: they share plans only
-                        if colon >= 0 and plan is not None:  # a key without it says nothing of the next one
-                            begin = data[pos : colon + 1]
+                        if plan is not None and route.tolls is not None:
+                            toll = route.tolls[plan & 1]
+                            if toll is not None and (toll.commands <= 0 or toll.bytes <= 0):
+                                plan = None  # over a limit, or looked at anew: that is decided above
+                        if plan is not None:
+                            account = route.accounts[head]
+                            if colon >= 0:  # a key without it says nothing of the next one
+                                begin = data[pos : colon + 1]
             if plan is not None and route is not None:
                 more = plan >> 2
                 end = key_end = pos + skip + key_length
@@ -187,11 +212,16 @@ class Lane:
                 ):
                     if local is not None:
                         if run_up is not None:
-                            self.forward(client, run_up, data[run_start:pos], now, run_count, readonly=run_readonly)
+                            self.forward(client, run_up, data[run_start:pos], now, run_account, run_count, run_toll)
                             run_up = None
                         frame = data[pos:end]
+                        if toll is not None:
+                            toll.commands -= 1
+                            toll.bytes -= len(frame)
+                            if toll.commands <= 0 or toll.bytes <= 0:
+                                begin = NOTHING
                         args = split_request(frame) if plan >> 2 else [name, data[pos + skip : key_end]]
-                        local(client, spec, args, frame, now)
+                        local(client, spec, args, frame, now, account)
                         pos = end
                         above += 1
                         if above == MOST_ABOVE or client.stalled:
@@ -202,16 +232,19 @@ class Lane:
                     else:
                         key = data[pos + skip : key_end]
                         up = table[route.slot_of(key) if b"{" in key or not route.is_crc32 else crc32(key) % len(table)]
-                    if up is run_up and plan & 1 == run_readonly:
+                    if up is run_up and account is run_account and (toll is None or run_count < toll.commands):
                         run_count += 1
                     else:
                         if run_up is not None:
-                            self.forward(client, run_up, data[run_start:pos], now, run_count, readonly=run_readonly)
-                        run_up, run_start, run_count, run_readonly = up, pos, 1, plan & 1
+                            self.forward(client, run_up, data[run_start:pos], now, run_account, run_count, run_toll)
+                            if toll is not None and (toll.commands <= 0 or toll.bytes <= 0):
+                                begin, run_up = NOTHING, None
+                                continue
+                        run_up, run_start, run_count, run_account, run_toll = up, pos, 1, account, toll
                     pos = end
                     continue
             if run_up is not None:
-                self.forward(client, run_up, data[run_start:pos], now, run_count, readonly=run_readonly)
+                self.forward(client, run_up, data[run_start:pos], now, run_account, run_count, run_toll)
                 run_up = None
             pos = self._slow(client, data, pos, now)
             above += 1
@@ -220,7 +253,7 @@ class Lane:
             routes, line = client.routes, client.line
             begin = NOTHING
         if run_up is not None:
-            self.forward(client, run_up, data[run_start:pos], now, run_count, readonly=run_readonly)
+            self.forward(client, run_up, data[run_start:pos], now, run_account, run_count, run_toll)
 
     @staticmethod
     def _set_aside(client: Client, data: bytes, pos: int) -> int:
@@ -356,23 +389,29 @@ class Lane:
         up: Upstream,
         frames: bytes,
         now: float,
+        account: Account,
         want: int = 1,
+        toll: Toll | None = None,
         *,
-        readonly: int,
         quiet: bool = False,
         convert: Callable[[bytes], bytes] | None = None,
     ) -> None:
-        """Send commands of a client on; their replies find their way back by themselves, that of a single one `convert`ed."""
+        """Send `want` commands of one kind, counted in `account` and paid for from `toll`, on; their replies find their way
+        back by themselves, that of a single one `convert`ed."""
+        if toll is not None:
+            toll.commands -= want
+            toll.bytes -= len(frames)
         if up.state is not State.UP:
             if up.state is State.DOWN:
+                account.note_untimed(want, want, len(frames), len(up.refusal) * want)
                 self.reply(client, b"" if quiet else up.refusal * want)
                 return
             self._want_connection(up)
         slot: Slot
         if convert is not None and not quiet:
-            slot = Converted(client, frames, now, convert, readonly=readonly)
+            slot = Converted(client, frames, now, convert, account)
         else:
-            slot = (Quiet if quiet else Slot)(client, want, frames, now, readonly=readonly)
+            slot = (Quiet if quiet else Slot)(client, want, frames, now, readonly=account.readonly, account=account)
         client.queue.append(slot)
         client.inflight += want
         client.inflight_bytes += len(frames)
@@ -381,9 +420,24 @@ class Lane:
         up.fifo.append(slot)
         up.out.append(frames)
         self.commands += want
+        self.unsampled -= want
+        if self.unsampled < 0:
+            self._sample(client, frames, want, account)
         if not up.touched:
             up.touched = True
             self.touched_upstreams.append(up)
+
+    def _sample(self, client: Client, frames: bytes, want: int, account: Account) -> None:
+        """Show the gate the request of a run that the count fell on."""
+        if self.sampling is None:
+            self.unsampled = NEVER
+            return
+        scanner, pos = RequestScanner(), 0
+        for _ in range(want + self.unsampled + 1):
+            pos = scanner.feed(frames, pos)
+        if scanner.args:
+            self.gate.sampled(client, account, scanner.args)
+        self.unsampled = self.sampling()
 
     def ask(self, up: Upstream, call: Call) -> None:
         """Send a request that is no client's; its `answer` gets the raw reply, or the gate's own error."""
@@ -418,12 +472,21 @@ class Lane:
             if pos < 0:
                 return
         fifo, find, lengths, touched = up.fifo, data.find, LENGTHS, self.touched_clients
+        account: Account | None = None  # of the replies that are counted in the five numbers
+        began, slow = now, False
+        calls = errors = misses = taken = given = 0
         while pos < size:
             if not fifo:
                 pos = self._unasked(up, data, pos)
                 continue
             slot = fifo[0]
             start, want = pos, slot.want
+            if slot.account is not account or slot.started != began:
+                if account is not None and calls:
+                    account.note(calls, now - began, errors, misses, taken, given)
+                account, began = slot.account, slot.started
+                slow = now - began > self.slow_after
+                calls = errors = misses = taken = given = 0
             most = want - 1 if slot.special else 0  # special slots get one reply at a time
             while want > most and pos < size:
                 kind = data[pos]
@@ -434,10 +497,14 @@ class Lane:
                     length = lengths.get(data[pos + 1 : at - 1])
                     if length is None:
                         length = int(data[pos + 1 : at - 1])
-                    end = at + 3 + length if length >= 0 else at + 1
-                    if end > size:
-                        break
-                    pos = end
+                    if length >= 0:
+                        end = at + 3 + length
+                        if end > size:
+                            break
+                        pos = end
+                    else:
+                        misses += 1
+                        pos = at + 1
                 elif kind in _ONE_LINE:
                     at = find(b"\n", pos)
                     if at < 0:
@@ -449,11 +516,21 @@ class Lane:
                     end = measure(data, pos)
                     if end < 0:
                         break
+                    if kind == _MINUS:
+                        errors += 1
+                    elif kind == _NULL:
+                        misses += 1
                     pos = end
                 want -= 1
             if pos > start:
                 replies = slot.want - want
                 client = slot.client
+                calls += replies
+                given += pos - start
+                if not want:
+                    taken += len(slot.frames)
+                if slow:
+                    self.gate.slow(slot, replies, now)
                 if slot.special:
                     self._special(up, slot, data[start:pos], replies)
                 elif client is None:  # it left, or its time ran out
@@ -489,6 +566,8 @@ class Lane:
                             client.inflight_bytes -= len(slot.frames)
             if want and pos < size and want > most:
                 pos = self._unusual(up, data, pos, now)
+        if account is not None and calls:
+            account.note(calls, now - began, errors, misses, taken, given)
         if up.held and not (fifo and up.is_sent(fifo[0])):
             self.to_drop.append((up, f"store {up.name} is a replica now, or lost its master"))
 
@@ -540,6 +619,7 @@ class Lane:
         slot = up.fifo[0]
         client = slot.client
         streamed = _streams(slot)
+        _count(slot, b"" if streamed else piece, up.last_read)
         self._deliver(up, slot, piece, 1)
         if streamed and client is not None:
             client.streaming = False
@@ -603,10 +683,12 @@ class Lane:
         """A store's word to the gate: that it refuses the gate's user, or that it is not the master any more."""
         slot = up.fifo[0]
         if raw.startswith((b"-NOAUTH", b"-NOPERM")):
+            _count(slot, raw, now)
             self._deliver(up, slot, upstream_refused(raw[1:-2].decode("utf-8", "replace")).reply, 1)
             return
         up.held = True  # send nothing more to it; when what was sent is answered, connect anew and resolve the name again
         if _runs_script(slot):
+            _count(slot, raw, now)
             self._deliver(up, slot, raw, 1)  # the script may have said so itself, and have written before: never twice
         elif _is_last(slot) and now - slot.started < self.budget:
             up.fifo.popleft()
@@ -614,6 +696,7 @@ class Lane:
             up.put(slot)
             self.retries += 1
         else:
+            _count(slot, raw, now)
             self._deliver(up, slot, try_again(f"store {up.name} is a replica now, or lost its master").reply, 1)
 
     def _tell(self, slot: Slot, piece: bytes, replies: int) -> None:
@@ -692,6 +775,8 @@ class Lane:
     def _give_up(self, slot: Slot, error: bytes) -> None:
         """Answer what is unanswered of a slot that stands in no FIFO any more."""
         client, want = slot.client, slot.want
+        if slot.account is not None and want:
+            slot.account.note_untimed(want, want, len(slot.frames), len(error) * want)
         if slot.special:
             for _ in range(want):
                 self._tell(slot, error, 1)
@@ -802,6 +887,12 @@ class Lane:
         self.gate.half_closed(client)
         if not client.queue and not client.busy and not client.closed:
             self._later(client)
+
+
+def _count(slot: Slot, raw: bytes, now: float) -> None:
+    """Count a reply that did not come whole, or not as the client gets it."""
+    if slot.account is not None:
+        slot.account.note_reply(raw, now - slot.started, len(slot.frames) if slot.want == 1 else 0)
 
 
 def _put_off(client: Client, data: bytes) -> None:

@@ -11,25 +11,37 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from kvgate.lane.client import Client
+    from kvgate.metrics.ledger import Account
 
 
 class Slot:
     """A run of commands: `want` replies are still to come, `parts` holds what came while earlier slots were unanswered."""
 
-    __slots__ = ("client", "frames", "offset", "parts", "readonly", "retried", "started", "want")
+    __slots__ = ("account", "client", "frames", "offset", "parts", "readonly", "retried", "started", "want")
     special = False
     emits = True
     """Whether its parts are written to the client."""
     patience = 0.0
     """Seconds that it may take beyond the lane's budget."""
 
-    def __init__(self, client: "Client | None", want: int, frames: bytes, started: float, *, readonly: int) -> None:
-        """`frames` are the commands' bytes; `started` is when they were read, in seconds of the lane's clock."""
+    def __init__(
+        self,
+        client: "Client | None",
+        want: int,
+        frames: bytes,
+        started: float,
+        *,
+        readonly: int,
+        account: "Account | None" = None,
+    ) -> None:
+        """`frames` are the commands' bytes; `started` is when they were read, in seconds of the lane's clock; `account` is
+        where the replies are counted, None: nowhere."""
         self.client = client  # None once nobody waits for the replies: they are counted and dropped
         self.want = want
         self.frames = frames
         self.started = started
         self.readonly = readonly
+        self.account = account
         self.parts: list[bytes] = []
         self.offset = 0  # of its first byte in all that was ever queued on its upstream's present connection
         self.retried = False
@@ -59,10 +71,15 @@ class Converted(Slot):
     special = True
 
     def __init__(
-        self, client: "Client", frames: bytes, started: float, convert: Callable[[bytes], bytes], *, readonly: int
+        self,
+        client: "Client",
+        frames: bytes,
+        started: float,
+        convert: Callable[[bytes], bytes],
+        account: "Account",
     ) -> None:
         """`convert` gets the store's reply, or the gate's error, and must not raise."""
-        super().__init__(client, 1, frames, started, readonly=readonly)
+        super().__init__(client, 1, frames, started, readonly=account.readonly, account=account)
         self.convert = convert
 
     def receive(self, piece: bytes, replies: int) -> None:
@@ -130,10 +147,11 @@ class Call(Slot):
         want: int = 1,
         owner: "Client | None" = None,
         patience: float = 0.0,
+        account: "Account | None" = None,
     ) -> None:
         """`answer` is called once for each reply, with its bytes; it must not raise. `owner` is whose order it belongs to;
         `patience` is below 0 for a task that has less time than a client's command."""
-        super().__init__(None, want, frames, started, readonly=readonly)
+        super().__init__(None, want, frames, started, readonly=readonly, account=account)
         self.answer = answer
         self.owner = owner
         self.single = want == 1

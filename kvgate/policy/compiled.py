@@ -3,7 +3,7 @@
 It is made off the lane when a command is seen for the first time, and thrown away whole when the configuration changes.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 NO_COLON = b":"
@@ -19,6 +19,18 @@ HEADS_LIMIT = 4096
 """Spellings kept per user and backend: 240 commands in a few cases and lengths; beyond that the memory starts anew."""
 
 
+class Toll:
+    """Commands and bytes that a user's commands of one class in one namespace may take before the gate is asked again. The
+    lane takes from it, run by run, also a little more than there is; what is missing is owed."""
+
+    __slots__ = ("bytes", "commands")
+
+    def __init__(self, commands: int = 0, size: int = 0) -> None:
+        """`size` in bytes."""
+        self.commands = commands
+        self.bytes = size
+
+
 class Route:
     """What a user's commands on keys of one namespace meet: limits, commands, and the way from a key to its shard.
 
@@ -27,32 +39,49 @@ class Route:
     argument; so that one lookup answers every question about them.
     """
 
-    __slots__ = ("is_crc32", "local", "max_key", "namespace", "plans", "quick", "slot_of", "specs", "tables")
+    __slots__ = (
+        "accounts",
+        "is_crc32",
+        "local",
+        "max_key",
+        "namespace",
+        "plans",
+        "quick",
+        "slot_of",
+        "specs",
+        "tables",
+        "tolls",
+    )
 
     def __init__(
         self,
         namespace: Any,
         plans: dict[bytes, int],
+        accounts: Mapping[bytes, Any],
         *,
         max_key: int,
         max_value: int,
         tables: Sequence[Sequence[Any]],
         slot_of: Callable[[bytes], int],
         is_crc32: bool = False,
-        local: Callable[[Any, Any, list[bytes], bytes, float], None] | None = None,
+        local: Callable[[Any, Any, list[bytes], bytes, float, Any], None] | None = None,
     ) -> None:
-        """`tables` give the upstream of each slot, one table for each line (kvgate.lane.client.Client.line); a table of one
-        needs no hash. `slot_of` takes a whole key; `is_crc32` says that it is zlib's, modulo the table's length, for keys
-        without a tag. `local` serves commands whose bytes are not passed on:
-        ``local(client, spec, args, frame, now)``; a backend that executes them all has no tables. Sizes are in bytes."""
+        """`accounts` has the kvgate.metrics.ledger.Account of every request's beginning. `tables` give the upstream of each
+        slot, one table for each line (kvgate.lane.client.Client.line); a table of one needs no hash. `slot_of` takes a whole
+        key; `is_crc32` says that it is zlib's, modulo the table's length, for keys without a tag. `local` serves commands
+        whose bytes are not passed on: ``local(client, spec, args, frame, now, account)``; a backend that executes them all
+        has no tables. Sizes are in bytes."""
         self.namespace = namespace
         self.plans = plans
+        self.accounts = accounts
         self.max_key = max_key
         self.quick = max_value  # a whole request up to this length has no value over the limit
         self.tables = tables
         self.slot_of = slot_of
         self.is_crc32 = is_crc32
         self.local = local
+        self.tolls: tuple[Toll | None, Toll | None] | None = None
+        """What writes and reads are paid from; None: nothing limits them."""
         self.specs: dict[bytes, Any] = {}  # of `local`: how a request begins → its command; another namespace has its own
 
     def learn(self, head: bytes, more: int, *, readonly: bool, spec: Any = None, look: bool = False) -> None:

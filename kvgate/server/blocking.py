@@ -53,7 +53,8 @@ def block(
     place = found[0][1]
     if any(other.backend is not place.backend or other.shard is not place.shard for _, other in found):
         raise cross_slot()
-    gate.tasks.alone(client, _pop, gate, client, place, spec, args, frame, blocked=True)
+    account = gate.places.account(place, spec)
+    gate.tasks.alone(client, _pop, gate, client, place, spec, args, frame, blocked=True, account=account)
 
 
 async def _pop(

@@ -19,6 +19,8 @@ from kvgate.errors import NO_AUTH, GateError, no_perm_command, refused
 from kvgate.lane.client import NO_ROUTES, Client
 from kvgate.lane.driver import Driver, Listener, Transport
 from kvgate.lane.machine import Lane
+from kvgate.lane.slots import Slot
+from kvgate.metrics.ledger import NO_NAMESPACE, Account, Ledger
 from kvgate.policy.users import User
 from kvgate.routing.configuration import Configuration
 from kvgate.server import (
@@ -79,7 +81,8 @@ class Dispatcher:
         self.configuration = configuration
         self.backends = backends
         self.lane = Lane(self, budget=gate.command_timeout, silence=gate.upstream_silence)
-        self.places = Places(configuration, backends)
+        self.ledger = Ledger()
+        self.places = Places(configuration, backends, self.ledger)
         self.tasks = Tasks(self)
         self.execution = Execution(self)
         self.pauses = Pauses(self)
@@ -200,7 +203,14 @@ class Dispatcher:
         except GateError as error:
             if spec is None and args[0].upper() == b"EXEC":
                 spec = lookup(args)  # of wrong arity
+            self.ledger.refused(NO_NAMESPACE, error.code)
             self.reply(client, transactions.fail(self, client, spec, error))
+
+    def slow(self, slot: Slot, replies: int, now: float) -> None:
+        """A store was slow to reply (kvgate.lane.machine.Gate)."""
+
+    def sampled(self, client: Client, account: Account, args: list[bytes]) -> None:
+        """One command of many (kvgate.lane.machine.Gate)."""
 
     def _known(self, client: Client, args: list[bytes]) -> CommandSpec | None:
         """The command's row; None when the connection has to end without a word, as in Redis."""
@@ -223,6 +233,8 @@ class Dispatcher:
             answering.in_turn(self, client, spec, args, now)
         elif spec.action is Action.GATE:
             reply = answering.answer(self, spec, client, args, now)
+            account = self.ledger.account(NO_NAMESPACE, spec.lower, readonly=spec.readonly)
+            account.note(1, time.monotonic() - now, bytes_in=len(frame))
             if reply is not None:
                 self.reply(client, reply)
         elif spec.action is Action.OWN and needs_own_connection(spec, args):

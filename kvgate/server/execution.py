@@ -6,6 +6,7 @@ answered, unless the backend keeps their order itself (kvgate.backend.Queueing).
 
 import logging
 import math
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -15,6 +16,7 @@ from kvgate.backend import Backend, CallContext, Command
 from kvgate.commands.spec import CommandSpec
 from kvgate.errors import GateError
 from kvgate.lane.client import Client
+from kvgate.metrics.ledger import Account
 from kvgate.policy.users import User
 from kvgate.server.locate import largest_of
 from kvgate.server.places import Place
@@ -43,7 +45,9 @@ class Execution:
         """Let the lane hand such requests to the backend without asking anything again."""
         gate, backend, lane = self._gate, place.backend, self._gate.lane
 
-        def local(client: Client, spec: CommandSpec, args: list[bytes], frame: bytes, now: float) -> None:
+        def local(
+            client: Client, spec: CommandSpec, args: list[bytes], frame: bytes, now: float, account: Account
+        ) -> None:
             session: Session = client.session
             session.commands += 1
             gate.commands += 1
@@ -52,9 +56,11 @@ class Execution:
             command = Command(args, spec, FIRST, frame)
             reply = self._now(client, session, backend, command) if spec.readonly else None
             if reply is None:
-                self._later(client, backend, command, now)
+                self._later(client, backend, command, now, account)
             else:
-                lane.reply(client, reply if isinstance(reply, Raw) else encode(reply, session.proto))
+                raw = reply if isinstance(reply, Raw) else encode(reply, session.proto)
+                account.note_reply(raw, time.monotonic() - now, len(frame))
+                lane.reply(client, raw)
 
         head = frame[: frame.find(b"\r\n$", 5)]
         most = largest_of(gate.places, place.namespace)
@@ -70,14 +76,17 @@ class Execution:
         frame: bytes,
         keys: tuple[int, ...],
         now: float,
+        account: Account,
     ) -> None:
         """Have an adapter execute the command: at once where it can, else together with all that came with it."""
         command = Command(args, spec, keys, frame)
         reply = self._now(client, client.session, backend, command)
         if reply is None:
-            self._later(client, backend, command, now)
+            self._later(client, backend, command, now, account)
         else:
-            self._gate.reply(client, reply)
+            raw = reply if isinstance(reply, Raw) else encode(reply, client.session.proto)
+            account.note_reply(raw, time.monotonic() - now, len(frame))
+            self._gate.reply(client, Raw(raw))
 
     def _now(self, client: Client, session: Session, backend: Backend, command: Command) -> Raw | Reply | None:
         """The reply, where it can be had at once and nothing of the client is before it; else None."""
@@ -86,10 +95,10 @@ class Execution:
         in_place = self._gate.places.in_place.get(backend.name)
         return None if in_place is None else in_place.execute_now(command, _AT_ONCE[session.proto])
 
-    def _later(self, client: Client, backend: Backend, command: Command, now: float) -> None:
+    def _later(self, client: Client, backend: Backend, command: Command, now: float, account: Account) -> None:
         """Run the command together with all that came with it."""
         slot = self._gate.lane.pending(client, now, len(command.frame), quiet=client.session.quiet)
-        client.batch.append(Emulated(backend, command, slot))
+        client.batch.append(Emulated(backend, command, slot, account, now))
 
     def run_batch(self, client: Client) -> None:
         """Run what the present portion of the client's bytes has collected, behind what runs already."""
@@ -138,8 +147,9 @@ class Execution:
                 session.in_batch = backend
                 replies = await self.execute(backend, [each.command for each in batch], session)
                 session.in_batch = None
+                now = time.monotonic()
                 for each, reply in zip(batch, replies, strict=True):
-                    each.slot.fill(reply)
+                    each.fill(reply, now)
                 gate.lane.settle(client)
                 gate.driver.kick()
         finally:
@@ -181,6 +191,7 @@ class _Portion:
     def done(self, replies: Sequence[Raw | Reply]) -> None:
         client, session, proto = self._client, self._client.session, self._proto
         session.enqueued -= 1
+        now = time.monotonic()
         for each, reply in zip(self._batch, replies, strict=True):
-            each.slot.fill(reply if isinstance(reply, Raw) else encode(reply, proto))
+            each.fill(reply if isinstance(reply, Raw) else encode(reply, proto), now)
         self._execution.settled(client)

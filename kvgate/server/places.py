@@ -12,6 +12,7 @@ from kvgate.commands.spec import CommandSpec
 from kvgate.errors import no_namespace, no_perm_key
 from kvgate.lane.client import Client
 from kvgate.lane.upstream import Shard, Upstream
+from kvgate.metrics.ledger import Account, Accounts, Ledger
 from kvgate.policy.compiled import NO_COLON, Route
 from kvgate.policy.users import User
 from kvgate.routing.configuration import Configuration
@@ -26,8 +27,8 @@ MOST_ROUTES: Final = 65_536
 LONGEST_KEY: Final = 512 * 1024 * 1024
 
 
-Local = Callable[[Client, CommandSpec, list[bytes], bytes, float], None]
-"""Serves a checked command of a backend that executes it: ``local(client, spec, args, frame, now)``."""
+Local = Callable[[Client, CommandSpec, list[bytes], bytes, float, Account], None]
+"""Serves a checked command of a backend that executes it: ``local(client, spec, args, frame, now, account)``."""
 
 
 @attrs.frozen(slots=True)
@@ -70,12 +71,17 @@ class Places:
     """The routing of one configuration over running backends."""
 
     def __init__(
-        self, configuration: Configuration, backends: Mapping[str, Backend], before: "Places | None" = None
+        self,
+        configuration: Configuration,
+        backends: Mapping[str, Backend],
+        ledger: Ledger,
+        before: "Places | None" = None,
     ) -> None:
         """Make the lane's shards of every pass-through backend; nothing connects yet. Backends that were served `before`
         keep theirs, with their connections."""
         self.namespaces = configuration.namespaces
         self.backends = backends
+        self.ledger = ledger
         self.topologies: dict[str, Topology] = {}
         self.shards: dict[str, tuple[Shard, ...]] = {}
         self._slot_of_key: dict[str, Callable[[bytes], int]] = {}
@@ -124,6 +130,10 @@ class Places:
             return Place(namespace, self.backends[name], shards[0])
         return Place(namespace, self.backends[name], shards[self.topologies[name].slots[self._slot_of_key[name](key)]])
 
+    def account(self, place: Place, spec: CommandSpec) -> Account:
+        """Where a command on the place's keys is counted."""
+        return self.ledger.account(place.namespace.name, spec.lower, readonly=spec.readonly)
+
     def renamed(self, place: Place, spec: CommandSpec, args: list[bytes], frame: bytes) -> bytes:
         """The request as the place's store knows it."""
         topology = self.topologies.get(place.backend.name)
@@ -166,6 +176,7 @@ class Places:
             route = compiled.by_namespace[namespace.name] = Route(
                 namespace,
                 {} if own else compiled.plans.setdefault(name, {}),
+                Accounts(self.ledger, namespace.name),
                 max_key=LONGEST_KEY if namespace.max_key is None else namespace.max_key,
                 max_value=most,
                 tables=self._tables_of(name) if name in self.shards else (),

@@ -122,7 +122,7 @@ class Process:
                 raise GateError(f"ERR backends.{name}: this store is open under another name; that needs a restart")
             backends[name] = backend
             fresh.append(name)
-        places = Places(configuration, backends, now.places)
+        places = Places(configuration, backends, now.ledger, now.places)
         moving = await beside_the_lane(lambda: Moving(now.places, places))
         now.attach(places, fresh)
         self._prepared = _Prepared(configuration, backends, places, moving, tuple(fresh))

@@ -16,6 +16,7 @@ from kvgate.commands.resp3 import in_resp3
 from kvgate.commands.spec import CommandSpec
 from kvgate.errors import GateError, not_versioned, try_again
 from kvgate.lane.client import Client
+from kvgate.metrics.ledger import Account
 from kvgate.policy.users import User
 from kvgate.server.locate import largest_of
 from kvgate.server.places import Place, Places
@@ -111,6 +112,7 @@ def _send(
     place: Place,
     rewritten: Rewritten | None,
     now: float,
+    account: Account | None = None,
 ) -> None:
     """Send what is to be sent, on the connection that the client's commands take, or reply what is known."""
     session: Session = client.session
@@ -127,7 +129,8 @@ def _send(
         frame, convert = rewritten.frame, rewritten.convert
         if session.proto == 3:
             convert = partial(told, place, 3, spec, args, rewritten)
-    gate.lane.forward(client, up, frame, now, readonly=spec.readonly, quiet=session.quiet, convert=convert)
+    account = account or gate.places.account(place, spec)
+    gate.lane.forward(client, up, frame, now, account, quiet=session.quiet, convert=convert)
 
 
 def _never_passes(places: Places, place: Place, spec: CommandSpec) -> bool:
@@ -144,7 +147,9 @@ def _learn(
     rewrite = places.rewriting[place.backend.name].rewrite
     only = place if len(places.shards[place.backend.name]) == 1 else None
 
-    def local(client: Client, spec: CommandSpec, args: list[bytes], frame: bytes, now: float) -> None:
+    def local(
+        client: Client, spec: CommandSpec, args: list[bytes], frame: bytes, now: float, account: Account
+    ) -> None:
         session: Session = client.session
         session.commands += 1
         gate.commands += 1
@@ -157,7 +162,7 @@ def _learn(
         except NotKnownYet:
             gate.tasks.alone(client, _later, gate, client, spec, args, frame, [(1, place)], silent=True)
             return
-        _send(gate, client, spec, args, frame, place, rewritten, now)
+        _send(gate, client, spec, args, frame, place, rewritten, now, account)
 
     head = frame[: frame.find(b"\r\n$", 5)]
     most = largest_of(places, namespace)

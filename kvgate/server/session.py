@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from kvgate.backend import Backend, Command, Rewritten
     from kvgate.commands.spec import CommandSpec
     from kvgate.lane.slots import Pending
+    from kvgate.metrics.ledger import Account
     from kvgate.policy.users import User
     from kvgate.server.places import Place, Places
     from kvgate.server.subscriptions import Subscriptions
@@ -37,6 +38,14 @@ class Emulated:
     backend: "Backend"
     command: "Command"
     slot: "Pending | Answer"
+    account: "Account"
+    began: float
+    """When it arrived, on the lane's clock."""
+
+    def fill(self, raw: bytes, now: float) -> None:
+        """Answer it, and count that."""
+        self.account.note_reply(raw, now - self.began, len(self.command.frame))
+        self.slot.fill(raw)
 
 
 @attrs.define(slots=True)

@@ -12,7 +12,6 @@ from kvgate.commands.spec import Action, CommandSpec
 from kvgate.errors import cross_slot, refused
 from kvgate.lane.client import Client
 from kvgate.lane.slots import Call
-from kvgate.lane.upstream import Upstream
 from kvgate.policy.users import User
 from kvgate.server import rewriting, scripts, watch
 from kvgate.server.locate import largest_of, located
@@ -52,7 +51,8 @@ def to_stores(
         keys = tuple(index for index, _ in found)
         if keys == (1,) and not session.quiet and is_plain(spec, args):
             gate.execution.learn(client, user, spec, args, frame, first)
-        gate.execution.run(client, first.backend, served_as(spec, args), args, frame, keys, now)
+        account = gate.places.account(first, spec)
+        gate.execution.run(client, first.backend, served_as(spec, args), args, frame, keys, now, account)
     elif spec.action is Action.SPLIT:
         _split(gate, client, spec, args, frame, found, now)
     else:
@@ -75,26 +75,29 @@ def _forward(
     up = place.shard.lines[client.line]
     sent = gate.places.renamed(place, spec, args, frame)
     if not place.speaks(session.proto):
-        _forward_converted(gate, client, up, spec, args, sent, now)
+        _forward_converted(gate, client, place, spec, args, sent, now)
         return
     if sent is frame and not session.quiet and is_plain(spec, args):
         head = frame[: frame.find(b"\r\n$", 5)]
         most, look = largest_of(gate.places, place.namespace), rewriting.looks_for_ifeq(gate.places, place, spec, args)
         gate.places.learn(user, session.proto, place, args[1], head, len(args) - 2, spec=spec, most=most, look=look)
-    gate.lane.forward(client, up, sent, now, readonly=spec.readonly, quiet=session.quiet)
+    gate.lane.forward(client, up, sent, now, gate.places.account(place, spec), quiet=session.quiet)
 
 
 def _forward_converted(
-    gate: "Dispatcher", client: Client, up: Upstream, spec: CommandSpec, args: list[bytes], frame: bytes, now: float
+    gate: "Dispatcher", client: Client, place: Place, spec: CommandSpec, args: list[bytes], frame: bytes, now: float
 ) -> None:
     """Send on what a store without RESP3 will answer, and turn its reply into RESP3."""
+    assert place.shard is not None  # noqa: S101 - the caller asked
     slot = gate.lane.pending(client, now, len(frame), quiet=client.session.quiet)
 
     def answer(raw: bytes) -> None:
         slot.fill(in_resp3(spec, args, raw))
         gate.lane.settle(client)
 
-    gate.lane.ask(up, Call(frame, now, answer, readonly=spec.readonly, owner=client))
+    account = gate.places.account(place, spec)
+    call = Call(frame, now, answer, readonly=spec.readonly, owner=client, account=account)
+    gate.lane.ask(place.shard.lines[client.line], call)
 
 
 def _split(
@@ -125,15 +128,16 @@ def _split(
 
     for at, indices in groups.items():
         place, chosen, take = places[at], part(args, indices, step), partial(answer, indices)
+        account = gate.places.account(place, spec)
         if place.shard is None:
             keys = tuple(range(1, len(chosen), step))
             command = Command(chosen, spec, keys, encode_request(chosen))
-            client.batch.append(Emulated(place.backend, command, Answer(take)))
+            client.batch.append(Emulated(place.backend, command, Answer(take), account, now))
         else:
             request = gate.places.renamed(place, spec, chosen, encode_request(chosen))
             if not place.speaks(client.session.proto):
                 take = partial(_converted, take, spec, chosen)
-            call = Call(request, now, take, readonly=spec.readonly, owner=client)
+            call = Call(request, now, take, readonly=spec.readonly, owner=client, account=account)
             gate.lane.ask(place.shard.lines[client.line], call)
 
 

@@ -9,6 +9,7 @@ import trio
 
 from kvgate.errors import GateError
 from kvgate.lane.client import Client
+from kvgate.metrics.ledger import NO_NAMESPACE, Account
 from kvgate.server import blocking
 from kvgate.wire.reply import Error, Raw, Reply, encode
 
@@ -45,14 +46,18 @@ class Tasks:
         *args: Any,
         blocked: bool = False,
         silent: bool = False,
+        account: Account | None = None,
     ) -> None:
         """Run `function` for the client's present command once everything before is answered; nothing of the client's
         starts before its reply. A client that leaves cancels it. `blocked`: it waits for others' doing. `silent`: its
-        result is no reply, it has replied itself."""
-        quiet = client.session.quiet
+        result is no reply, it has replied itself. `account` is where it is counted; None: at no namespace."""
+        session = client.session
+        quiet, began = session.quiet, time.monotonic()
+        if account is None and not silent:
+            account = self._gate.ledger.account(NO_NAMESPACE, session.last_command, readonly=False)
 
         def start() -> None:
-            self.spawn(self._alone, client, function, args, blocked, silent or quiet)
+            self.spawn(self._alone, client, function, args, blocked, silent or quiet, account, began)
 
         self._gate.lane.alone(client, start)
 
@@ -63,6 +68,8 @@ class Tasks:
         args: tuple[Any, ...],
         blocked: bool,  # noqa: FBT001 - start_soon takes no keywords
         silent: bool,  # noqa: FBT001
+        account: Account | None,
+        began: float,
     ) -> None:
         gate, session = self._gate, client.session
         reply: Raw | Reply
@@ -84,6 +91,10 @@ class Tasks:
                 return
             reply = blocking.unblocked(session)
         raw = b"" if silent else reply if isinstance(reply, Raw) else encode(reply, session.proto)
+        if account is not None and blocked:
+            account.note_untimed(1, raw[:1] == b"-", bytes_out=len(raw))
+        elif account is not None:
+            account.note_reply(raw, time.monotonic() - began)
         gate.lane.done(client, raw)
         gate.driver.kick()
 

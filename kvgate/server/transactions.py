@@ -15,6 +15,7 @@ from kvgate.commands.spec import Action, CommandSpec
 from kvgate.errors import GateError, cross_slot, no_perm_command, not_supported, refused
 from kvgate.lane.client import Client
 from kvgate.lane.slots import Call
+from kvgate.metrics.ledger import NO_NAMESPACE
 from kvgate.policy.users import User
 from kvgate.server import answering, rewriting, scripts
 from kvgate.server.locate import located
@@ -184,7 +185,9 @@ def _exec(gate: "Dispatcher", client: Client, spec: CommandSpec, args: list[byte
         def answer(raw: bytes) -> None:
             replies.append(raw)
             if len(replies) == want:
-                slot.fill(answer_of(client, target, multi, replies))
+                raw = answer_of(client, target, multi, replies)
+                count(gate, multi, raw, time.monotonic() - now)
+                slot.fill(raw)
                 gate.lane.settle(client)
 
         call = Call(block(multi), now, answer, readonly=False, want=want, owner=client)
@@ -198,6 +201,7 @@ async def run_block(
     session: Session = client.session
     if watched is None:
         return NULL_ARRAY
+    began = time.monotonic()
     own = {at for at, queued in enumerate(multi.commands) if queued.spec.name in HARMLESS}
     theirs = [queued for at, queued in enumerate(multi.commands) if at not in own]
     commands = [Command(each.args, served_as(each.spec, each.args), each.keys, each.frame) for each in theirs]
@@ -209,7 +213,20 @@ async def run_block(
     for at, queued in enumerate(multi.commands):
         reply = _answer(gate, client, queued, time.monotonic()) if at in own else next(rest)
         parts.append(reply if isinstance(reply, Raw) else encode(reply, session.proto))
-    return Raw(b"".join(parts))
+    raw = Raw(b"".join(parts))
+    count(gate, multi, raw, time.monotonic() - began)
+    return raw
+
+
+def count(gate: "Dispatcher", multi: Multi, raw: bytes, seconds: float) -> None:
+    """Count the commands of a block that was answered with `raw`, each in its namespace."""
+    if raw[:1] != b"*" or raw == b"*-1\r\n":
+        return
+    for queued, reply in zip(multi.commands, elements(raw), strict=True):
+        namespace = gate.places.namespaces.of(queued.args[queued.keys[0]]) if queued.keys else None
+        name = NO_NAMESPACE if namespace is None else namespace.name
+        account = gate.ledger.account(name, queued.spec.lower, readonly=queued.spec.readonly)
+        account.note_reply(reply, seconds, len(queued.frame))
 
 
 def block(multi: Multi) -> bytes:

@@ -3,6 +3,7 @@
 On a backend that is no store of its own protocol the gate remembers the keys' revisions instead, and EXEC compares them.
 """
 
+import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
@@ -119,6 +120,7 @@ class Connected(Watch):
         if self.broken or not self.connection.still_good():
             self.close()
             return NULL_ARRAY
+        began = time.monotonic()
         try:
             # The block goes out whole: until its last byte is there the store has executed nothing.
             with trio.fail_after(self.budget):
@@ -133,7 +135,9 @@ class Connected(Watch):
         if any(reply.startswith(blocking.NOT_THE_MASTER) for reply in replies):
             self.close()
         await self.connection.give_back()
-        return Raw(transactions.answer_of(client, self.place, multi, replies))
+        raw = Raw(transactions.answer_of(client, self.place, multi, replies))
+        transactions.count(gate, multi, raw, time.monotonic() - began)
+        return raw
 
 
 def _ended(error: BrokenUpstream | trio.TooSlowError, budget: float) -> str:
@@ -155,7 +159,8 @@ def takes(
             return False
         keys = tuple(at for at, _ in found)
         command = Command(args, served_as(spec, args), keys, frame)
-        gate.tasks.alone(client, _still_missing, gate, client, watch, missing, command)
+        account = gate.places.account(found[0][1], spec)
+        gate.tasks.alone(client, _still_missing, gate, client, watch, missing, command, account=account)
         return True
     if not isinstance(watch, Connected):
         return False
@@ -166,7 +171,8 @@ def takes(
         if spec.action is Action.SPLIT:
             return False  # what is watched is watched from any connection, and all before this is answered
         raise cross_slot()
-    gate.tasks.alone(client, _ask, gate, client, watch, spec, args, frame, found)
+    account = gate.places.account(found[0][1], spec)
+    gate.tasks.alone(client, _ask, gate, client, watch, spec, args, frame, found, account=account)
     return True
 
 

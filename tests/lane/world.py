@@ -12,6 +12,7 @@ from kvgate.lane.client import NO_ROUTES, Client
 from kvgate.lane.machine import Lane
 from kvgate.lane.slots import Call, Expired, Pending, Quiet, Slot
 from kvgate.lane.upstream import Shard, State, Upstream
+from kvgate.metrics.ledger import Account, Accounts, Ledger
 from kvgate.policy.compiled import NO_COLON, Route
 from kvgate.wire.request import RequestScanner, encode_request
 
@@ -96,11 +97,14 @@ class World:
     def __init__(self, shards: int = 1, *, learn: bool = True, max_key: int = 4096, quick: int = 8192) -> None:
         """Connections exist from the beginning."""
         self.lane = Lane(self)
+        self.ledger = Ledger()
+        self.reads = self.ledger.account("T.x", "get", readonly=True)
+        self.writes = self.ledger.account("T.x", "set", readonly=False)
         self.learn = learn
         self.shards = [Shard("s", index, Endpoint(url="redis://store")) for index in range(shards)]
         self.slot_of: Callable[[bytes], int] = lambda key: crc32(_hashed(key)) % shards
         self.route = Route(
-            None, {}, max_key=max_key, max_value=quick,
+            None, {}, Accounts(self.ledger, "T.x"), max_key=max_key, max_value=quick,
             tables=[[shard.lines[line] for shard in self.shards] for line in range(4)], slot_of=self.slot_of, is_crc32=True,
         )
         self.max_key = max_key
@@ -120,6 +124,7 @@ class World:
         self.now = 100.0
         self.connecting: list[Upstream] = []
         self.left_clients: list[Client] = []
+        self.samples: list[tuple[int, Account, list[bytes]]] = []
 
     def client(self) -> Client:
         """A new one."""
@@ -148,7 +153,8 @@ class World:
                 self.route.learn(frame[: frame.find(b"\r\n$", 5)], len(args) - 2, readonly=readonly)
                 head, colon, _ = args[1].partition(b":")
                 self.routes[head if colon else NO_COLON] = self.route
-            lane.forward(client, self.shard_of(args[1]).lines[client.line], frame, now, readonly=readonly, quiet=quiet)
+            up = self.shard_of(args[1]).lines[client.line]
+            lane.forward(client, up, frame, now, self.reads if readonly else self.writes, quiet=quiet)
         elif name == b"MGET" and len(args) > 1:
             self._split(client, args[1:], now)
         elif name == b"SLOW":
@@ -204,6 +210,13 @@ class World:
 
     def half_closed(self, client: Client) -> None:
         """Nobody blocks here."""
+
+    def slow(self, slot: Slot, replies: int, now: float) -> None:
+        """Nothing is slow here."""
+
+    def sampled(self, client: Client, account: Account, args: list[bytes]) -> None:
+        """Remember what was shown."""
+        self.samples.append((client.id, account, args))
 
     # ------------------------------------------------------------------ the driver
 

@@ -1,0 +1,129 @@
+"""Accounts: what every command of every namespace came to, counted where the replies pass by.
+
+The lane adds to an `Account` once for all replies that came together, so that counting costs a share of a reply. Everything
+that is shown (INFO, LATENCY, /metrics, GATE TOP) is summed from accounts when somebody asks.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Final
+
+from kvgate.commands.table import TABLE
+
+MOST_NAMESPACES: Final = 16_384
+"""Namespaces with accounts of their own: names under ``App.*`` are the clients' choice. What comes later is `OTHER`."""
+OTHER: Final = "other"
+"""Stands for the namespaces beyond the limit; no namespace is called so: names have a dot, or are ``default``."""
+NO_NAMESPACE: Final = ""
+"""Of commands that are about no key: PING, INFO, SCAN."""
+MOST_HEADS: Final = 4096
+"""Spellings of requests that are remembered for one namespace."""
+BUCKETS: Final = 26
+"""Of a latency histogram: the number n counts what took less than 2^n microseconds, the last one everything above 16 s."""
+
+
+class Account:
+    """One command in one namespace, over all clients of this process."""
+
+    __slots__ = (
+        "buckets",
+        "bytes_in",
+        "bytes_out",
+        "calls",
+        "command",
+        "errors",
+        "misses",
+        "namespace",
+        "readonly",
+        "seconds",
+    )
+
+    def __init__(self, namespace: str, command: str, *, readonly: bool) -> None:
+        """`command` as clients read it: ``get``, ``client|list``."""
+        self.namespace = namespace
+        self.command = command
+        self.readonly = readonly
+        self.calls = 0  # answered, errors and misses among them
+        self.errors = 0
+        self.misses = 0  # nil replies
+        self.bytes_in = 0
+        self.bytes_out = 0
+        self.seconds = 0.0  # from the command's arrival to its reply's, summed
+        self.buckets = [0] * BUCKETS
+
+    def note(
+        self, calls: int, seconds: float, errors: int = 0, misses: int = 0, bytes_in: int = 0, bytes_out: int = 0
+    ) -> None:
+        """Add `calls` answered commands that took `seconds` each."""
+        self.calls += calls
+        self.errors += errors
+        self.misses += misses
+        self.bytes_in += bytes_in
+        self.bytes_out += bytes_out
+        self.seconds += calls * seconds
+        self.buckets[min(int(seconds * 1_000_000).bit_length(), BUCKETS - 1)] += calls
+
+    def note_untimed(self, calls: int, errors: int, bytes_in: int = 0, bytes_out: int = 0) -> None:
+        """Add commands whose time says nothing: they waited for others' doing, or for a store that did not answer."""
+        self.calls += calls
+        self.errors += errors
+        self.bytes_in += bytes_in
+        self.bytes_out += bytes_out
+
+    def note_reply(self, raw: bytes, seconds: float, bytes_in: int = 0) -> None:
+        """Add one command that was answered with `raw`."""
+        self.note(1, seconds, raw[:1] == b"-", raw in _NIL, bytes_in, len(raw))
+
+
+_NIL: Final = (b"$-1\r\n", b"_\r\n", b"*-1\r\n")
+
+
+class Accounts(dict[bytes, Account]):
+    """Of one namespace: how a request begins → the command's account; opened when it is first looked for."""
+
+    def __init__(self, ledger: "Ledger", namespace: str) -> None:
+        """Of `namespace` in `ledger`."""
+        super().__init__()
+        self._ledger = ledger
+        self._namespace = namespace
+
+    def __missing__(self, head: bytes) -> Account:
+        """Of a request that begins with `head` (``*3\\r\\n$3\\r\\nSET``), a command of the table."""
+        if len(self) >= MOST_HEADS:
+            self.clear()
+        spec = TABLE[head[head.rfind(b"\n") + 1 :].upper()]
+        account = self[head] = self._ledger.account(self._namespace, spec.lower, readonly=spec.readonly)
+        return account
+
+
+class Ledger:
+    """All accounts of this process, and what was refused."""
+
+    def __init__(self) -> None:
+        """Nothing is counted yet."""
+        self._accounts: dict[str, dict[str, Account]] = {}
+        self.refusals: Counter[tuple[str, str]] = Counter()
+        """(namespace, the error's first word) → commands that the gate refused before anything was sent."""
+
+    def account(self, namespace: str, command: str, *, readonly: bool) -> Account:
+        """The command's account in the namespace, opened if there is none."""
+        commands = self._accounts.get(namespace)
+        if commands is None:
+            if len(self._accounts) >= MOST_NAMESPACES:
+                namespace = OTHER
+            commands = self._accounts.setdefault(namespace, {})
+        found = commands.get(command)
+        if found is None:
+            found = commands[command] = Account(namespace, command, readonly=readonly)
+        return found
+
+    def refused(self, namespace: str, code: str) -> None:
+        """Count a refusal: ``NOPERM``, ``THROTTLED``."""
+        if namespace not in self._accounts and len(self._accounts) >= MOST_NAMESPACES:
+            namespace = OTHER
+        self.refusals[namespace, code] += 1
+
+    def __iter__(self) -> Iterator[Account]:
+        """Every account."""
+        for commands in self._accounts.values():
+            yield from commands.values()
