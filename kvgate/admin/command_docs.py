@@ -9,7 +9,7 @@ from typing import Final
 
 from kvgate.commands.keys import keys_with_flags
 from kvgate.commands.spec import CommandSpec, Keys
-from kvgate.commands.table import CATEGORIES, TABLE, by_full_name, every_command, lookup
+from kvgate.commands.table import OWN_CATEGORIES, REDIS_CATEGORIES, TABLE, by_full_name, every_command, lookup
 from kvgate.errors import SYNTAX, GateError
 from kvgate.wire.glob import glob_matcher
 from kvgate.wire.reply import Error, Map, Reply, SetOf, Simple
@@ -104,7 +104,7 @@ def _info(spec: CommandSpec, allowed: Allowed) -> Reply:
         first,
         last,
         step,
-        _words(spec.categories, CATEGORIES),
+        _words(spec.categories.difference(OWN_CATEGORIES), REDIS_CATEGORIES),  # the gate's own are told by ACL CAT
         SetOf([]),
         SetOf([_key_spec(keys) for keys in spec.keys]),
         subs if spec.subcommands else SetOf([]),  # in Redis an array with them, an empty set without

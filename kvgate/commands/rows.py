@@ -4,7 +4,9 @@ A row is a plain tuple, so that the table can be aligned and read as a table:
 
     (name, arity, flags, categories, keys, action, capability, since, summary, why)
 
-- `flags` are Redis' own words. Categories that follow from flags are not written (`implied_categories`).
+- `flags` are Redis' own words. Categories that follow from flags are not written (`implied_categories`). What administers
+  the gate or shows what is not the user's own has the flag ``admin``, which makes it ``@admin`` and ``@dangerous``: it has to
+  be granted. What changes or shows what all users of a store share, without a key, is written ``shared``.
 - `keys` holds key specifications separated by ``;``, each a place and then Redis' flags for it:
     ``1 RO access``              argument 1
     ``1..-1 RM delete``          argument 1 up to the last; ``1..-1/2``: every second; ``1..1``: up to one behind the first

@@ -65,7 +65,7 @@ CAPABILITIES: Final[Mapping[str, str]] = MappingProxyType(
 )
 """Every capability word and what it stands for: mostly the type of the data. A backend may also claim single commands."""
 
-CATEGORIES: Final[tuple[str, ...]] = (
+REDIS_CATEGORIES: Final[tuple[str, ...]] = (
     "@keyspace",
     "@read",
     "@write",
@@ -89,6 +89,10 @@ CATEGORIES: Final[tuple[str, ...]] = (
     "@scripting",
 )
 """The ACL categories of Redis 7.0, in the order of its ACL CAT."""
+OWN_CATEGORIES: Final[tuple[str, ...]] = ("@shared",)
+"""Those that only the gate has. ``@shared``: commands without a key that change or show what all users of a store share
+(loaded scripts and functions); they are refused where a namespace that the user lacks lies on the same store."""
+CATEGORIES: Final = REDIS_CATEGORIES + OWN_CATEGORIES
 
 _BY_NAME: Final[dict[bytes, CommandSpec]] = {form: spec for name, spec in TABLE.items() for form in (name, name.lower())}
 _SUBCOMMANDS: Final[dict[bytes, Mapping[bytes, CommandSpec]]] = {

@@ -5,7 +5,7 @@ store, scripts are refused, unless the store itself holds the user to its keys (
 those that are known to touch only the keys they name.
 """
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from kvgate.backend import Backend, Command
 from kvgate.commands.scripts import KNOWN_SCRIPTS, claim, script_sha, sha_of
@@ -20,19 +20,6 @@ from kvgate.wire.request import encode_request
 
 if TYPE_CHECKING:
     from kvgate.server.dispatch import Dispatcher, Way
-
-HURTS_NEIGHBOURS: Final = frozenset(
-    {
-        "SCRIPT|FLUSH",
-        "FUNCTION|LOAD",
-        "FUNCTION|DELETE",
-        "FUNCTION|FLUSH",
-        "FUNCTION|RESTORE",
-        "FUNCTION|LIST",  # these three show the neighbours' code, and what they run
-        "FUNCTION|DUMP",
-        "FUNCTION|STATS",
-    }
-)
 
 
 def place(gate: "Dispatcher", user: User, spec: CommandSpec, args: list[bytes], places: list[Place]) -> Place:
@@ -90,7 +77,7 @@ def _everywhere(gate: "Dispatcher", client: Client, spec: CommandSpec, args: lis
     if not backends:
         gate.reply(client, _without_lua(gate.places.visible(user), spec, args))
         return
-    if spec.name in HURTS_NEIGHBOURS and any(gate.places.shared(user, backend) for backend in backends):
+    if "@shared" in spec.categories and any(gate.places.shared(user, backend) for backend in backends):
         raise refused(spec.lower, "other applications use the same store")
     gate.tasks.alone(client, _ask_all, gate, client, backends, Command(args, spec, (), frame))
 

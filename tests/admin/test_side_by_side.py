@@ -100,7 +100,6 @@ SAME: dict[str, Script] = {
     ],
     "acl": [
         ["ACL", "WHOAMI"],
-        ["ACL", "CAT"],
         ["ACL", "CAT", "@read"],
         ["ACL", "CAT", "x\r\ny"],
         ["ACL", "CAT", LONG],

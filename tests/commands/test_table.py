@@ -10,7 +10,18 @@ from kvgate import errors
 from kvgate.admin.command_docs import legacy_range
 from kvgate.commands.rows import build, parse_keys
 from kvgate.commands.spec import Action, CommandSpec, Merge
-from kvgate.commands.table import CAPABILITIES, CATEGORIES, TABLE, by_full_name, every_command, lookup, resolve, supports
+from kvgate.commands.table import (
+    CAPABILITIES,
+    CATEGORIES,
+    OWN_CATEGORIES,
+    REDIS_CATEGORIES,
+    TABLE,
+    by_full_name,
+    every_command,
+    lookup,
+    resolve,
+    supports,
+)
 from kvgate.errors import GateError
 from kvgate.wire.reply import Simple, decode
 from tests.support.additions import NOT_IN_REDIS
@@ -82,7 +93,7 @@ def facts_of_table(spec: CommandSpec) -> dict[str, Any]:
         "arity": spec.arity,
         "flags": set(spec.flags),
         "range": legacy_range(spec.keys),
-        "categories": set(spec.categories),
+        "categories": set(spec.categories.difference(OWN_CATEGORIES)),
         "keys": keys,
     }
 
@@ -114,7 +125,30 @@ def test_group_and_since_are_what_redis_says(module_redis: RedisServer) -> None:
 
 
 def test_categories_are_those_of_redis(module_redis: RedisServer) -> None:
-    assert ["@" + name.decode() for name in ask(module_redis, "ACL", "CAT")] == list(CATEGORIES)
+    assert ["@" + name.decode() for name in ask(module_redis, "ACL", "CAT")] == list(REDIS_CATEGORIES)
+
+
+FOR_EVERYBODY = {"GATE", "GATE|EXTEND", "GATE|HELP", "GATE|LOCK", "GATE|ROUTE", "GATE|UNLOCK"}
+"""The gate's own commands that the default rules grant: locks on the user's keys, and what tells of the user alone."""
+
+
+def test_administration_of_the_gate_has_to_be_granted() -> None:
+    own = {spec.name for spec in every_command() if spec.group == "gate"}
+    administration = {name for name in own if (spec := by_full_name(name.encode())) and "@admin" in spec.categories}
+    assert own - administration == FOR_EVERYBODY, "give its row the flag admin, or list it here"
+    for name in administration:
+        spec = by_full_name(name.encode())
+        assert spec is not None
+        assert "@dangerous" in spec.categories, name
+    assert "GATE|RELOAD" in administration
+
+
+def test_what_users_of_a_store_share_has_a_category() -> None:
+    shared = {spec.name for spec in every_command() if "@shared" in spec.categories}
+    assert shared == {
+        "SCRIPT|DEBUG", "SCRIPT|FLUSH", "SCRIPT|KILL", "FUNCTION|DELETE", "FUNCTION|DUMP", "FUNCTION|FLUSH", "FUNCTION|KILL",
+        "FUNCTION|LIST", "FUNCTION|LOAD", "FUNCTION|RESTORE", "FUNCTION|STATS",
+    }  # fmt: skip
 
 
 def test_rows_that_redis_lacks_say_why() -> None:
