@@ -192,3 +192,13 @@ def no_perm_key() -> GateError:
 def no_perm_channel() -> GateError:
     """Redis 7.0's text for a channel outside of the user's patterns."""
     return GateError("NOPERM this user has no permissions to access one of the channels used as arguments")
+
+
+def blocked(what: str, name: bytes, until: str) -> GateError:
+    """GATE BLOCK: `what` is ``namespace``, ``user`` or ``key``, or ``writes to …``; `until` a time for people."""
+    return GateError(f"BLOCKED {what} '{_shown(name, 64)}': an operator has blocked it until {until}; nothing was sent")
+
+
+def cannot_block(why: str) -> GateError:
+    """GATE BLOCK or UNBLOCK that names nothing, too much, or was not confirmed by all workers."""
+    return GateError(f"ERR not blocked: {why}")

@@ -45,6 +45,7 @@ TRIO = {
     "kvgate.server.execution": "tells adapters a deadline",
     "kvgate.server.pauses": "waits for the end of a pause",
     "kvgate.server.shared": "a backend waits for the lane's reply",
+    "kvgate.server.blocks": "waits for the end of a block",
     "kvgate.server.blocking": "a blocked command ends with its client",
     "kvgate.server.watch": "what is watched is asked within a command's budget",
     "kvgate.server.session": "names a task's cancel scope",

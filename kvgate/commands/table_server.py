@@ -159,10 +159,13 @@ CLUSTER: Final[tuple[Row, ...]] = (
 OWN_COMMANDS: Final[tuple[Row, ...]] = (
     # name         arity flags                           categories    keys           action   capability since    summary                                                            why
     ("GATE",          -2, "",                             "",           "",            GATE,    "gate",    "0.1.0", "What only the gate can tell and do",                              "kvgate's own, not in Redis"),
+    ("GATE|BLOCK",    -6, "admin noscript loading stale", "",           "",            GATE,    "gate",    "0.1.0", "Refuses commands of a namespace, a user or a key for a while",    "kvgate's own, not in Redis"),
+    ("GATE|BLOCKED",   2, "admin noscript loading stale", "",           "",            GATE,    "gate",    "0.1.0", "What is blocked, and until when",                                 "kvgate's own, not in Redis"),
     ("GATE|EXTEND",    6, "write denyoom fast",           "string",     "2 RW update", FORWARD, "lock",    "0.1.0", "Lets the holder keep a lock for longer",                          "kvgate's own, not in Redis"),
     ("GATE|HELP",      2, "loading stale",                "connection", "",            GATE,    "gate",    "0.1.0", "Lists the subcommands",                                           "kvgate's own, not in Redis"),
     ("GATE|LOCK",      6, "write denyoom fast",           "string",     "2 RW insert", FORWARD, "lock",    "0.1.0", "Takes a lock for a while; answers a number that only grows",      "kvgate's own, not in Redis"),
     ("GATE|RELOAD",   -2, "admin noscript loading stale", "",           "",            GATE,    "gate",    "0.1.0", "Reads the configuration again; DRYRUN only shows the difference", "kvgate's own, not in Redis"),
     ("GATE|ROUTE",    -3, "noscript loading stale",       "connection", "",            GATE,    "gate",    "0.1.0", "Where a key lies, and why a command would be refused",            "kvgate's own, not in Redis"),
+    ("GATE|UNBLOCK",   4, "admin noscript loading stale", "",           "",            GATE,    "gate",    "0.1.0", "Ends a block before its time",                                    "kvgate's own, not in Redis"),
     ("GATE|UNLOCK",    4, "write fast",                   "string",     "2 RW delete", FORWARD, "lock",    "0.1.0", "Gives a lock back",                                               "kvgate's own, not in Redis"),
 )

@@ -64,6 +64,9 @@ EXEMPT: Final[Mapping[str, str]] = {
 """Commands that no category takes away, each with the reason; every ``… HELP`` is one, too, being answered from the command
 table. A rule that names one (``-info``) still takes it away."""
 
+OWN_CONNECTION: Final = frozenset(name for name, why in EXEMPT.items() if why is _OWN)
+"""Those that touch this client's own connection only."""
+
 FILTERED_WRITES: Final = frozenset({"FLUSHDB", "FLUSHALL"})
 """They delete what the user may see and nothing else, so ``-@dangerous`` does not take them away; every other rule does: a
 user with ``+@read`` cannot empty its namespaces."""

@@ -17,7 +17,7 @@ from kvgate.lane.client import Client
 from kvgate.lane.slots import Call
 from kvgate.lane.upstream import Shard
 from kvgate.server.locate import located
-from kvgate.server.session import MOVED
+from kvgate.server.session import BLOCKED, MOVED
 from kvgate.wire.reply import NULL_ARRAY, Error, Raw, Reply
 from kvgate.wire.request import encode_request
 
@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 PING = encode_request([b"PING"])
 WHO_AM_I = encode_request([b"CLIENT", b"ID"])
 """Sent before each blocking command, so that CLIENT UNBLOCK can name its connection to the store."""
-HOW = {"TIMEOUT": b"TIMEOUT", "ERROR": b"ERROR", MOVED: b"ERROR"}
+HOW = {"TIMEOUT": b"TIMEOUT", "ERROR": b"ERROR", MOVED: b"ERROR", BLOCKED: b"ERROR"}
 """`Session.unblocked_by` → CLIENT UNBLOCK's word to the store."""
+_BLOCKED_MEANWHILE = "an operator blocked it while the command was waiting"
 _MOVED_AWAY = "the namespace was moved to another store while the command was waiting"
 UNBLOCK_PAUSE = 0.01
 """Seconds before a store is asked again to unblock what it does not know as blocked."""
@@ -60,8 +61,13 @@ def block(
 async def _pop(
     gate: "Dispatcher", client: Client, place: "Place", spec: CommandSpec, args: list[bytes], frame: bytes
 ) -> Raw:
+    session: Session = client.session
+    session.waits_for = spec, args
+    if gate.places.blocks.active and session.user is not None:  # since its gates were passed
+        gate.keeper.refuse(session, session.user, spec, args)
+        located(gate.places, session.user, spec, args)
     raw = await _wait_on(gate, client, place, gate.places.renamed(place, spec, args, frame))
-    return place.in_protocol(client.session.proto, spec, args, raw)
+    return place.in_protocol(session.proto, spec, args, raw)
 
 
 class NotTheMaster(GateError):  # noqa: N818 - what the store said, not what failed
@@ -117,6 +123,8 @@ async def _wait_once(gate: "Dispatcher", client: Client, place: "Place", frame: 
         raw = released
         if session.unblocked_by == MOVED and raw.startswith(b"-UNBLOCKED"):
             raw = Raw(try_again(_MOVED_AWAY).reply)
+        elif session.unblocked_by == BLOCKED and raw.startswith(b"-UNBLOCKED") and session.refusal is not None:
+            raw = Raw(session.refusal.reply)
     except BrokenUpstream as error:
         connection.close()
         if watch is not None:
@@ -185,6 +193,9 @@ def unblocked(session: "Session") -> Raw | Reply:
     if session.unblocked_by == MOVED:
         error = try_again if session.last_command == "xread" else in_doubt
         return Error(error(_MOVED_AWAY).reply[1:-2])
+    if session.unblocked_by == BLOCKED and session.refusal is not None:
+        harmless = session.last_command in ("xread", "wait")
+        return Raw((session.refusal if harmless else in_doubt(_BLOCKED_MEANWHILE)).reply)
     if session.last_command == "wait":
         return 0
     return NULL_ARRAY  # whatever the command's own timeout answers: Redis does not look at it here
@@ -192,7 +203,7 @@ def unblocked(session: "Session") -> Raw | Reply:
 
 def _wait(gate: "Dispatcher", client: Client, spec: CommandSpec, args: list[bytes], frame: bytes, now: float) -> None:
     """WAIT: the smallest number of replicas that confirmed, over the shards on which the user's namespaces lie."""
-    del spec, now
+    del now
     session: Session = client.session
     if session.user is None:
         return
@@ -203,11 +214,14 @@ def _wait(gate: "Dispatcher", client: Client, spec: CommandSpec, args: list[byte
         raise GateError("ERR timeout is not an integer or out of range")
     if timeout < 0:
         raise GateError("ERR timeout is negative")
-    gate.tasks.alone(client, _wait_for_replicas, gate, client, frame, blocked=True)
+    gate.tasks.alone(client, _wait_for_replicas, gate, client, spec, args, frame, blocked=True)
 
 
-async def _wait_for_replicas(gate: "Dispatcher", client: Client, frame: bytes) -> Reply:
+async def _wait_for_replicas(
+    gate: "Dispatcher", client: Client, spec: CommandSpec, args: list[bytes], frame: bytes
+) -> Reply:
     session: Session = client.session
+    session.waits_for = spec, args
     user = session.user
     if user is None:
         return 0

@@ -26,6 +26,7 @@ from kvgate.routing.configuration import Configuration
 from kvgate.server import (
     answering,
     blocking,
+    blocks,
     listing,
     reloading,
     scripts,
@@ -35,6 +36,7 @@ from kvgate.server import (
     transactions,
     watch,
 )
+from kvgate.server.blocks import Keeper
 from kvgate.server.difference import Difference
 from kvgate.server.execution import Execution
 from kvgate.server.fleet import FOR_ALL, Fleet
@@ -68,6 +70,7 @@ WAYS: Final[Mapping[str, Way]] = {
     **watch.WAYS,
     **blocking.WAYS,
     **reloading.WAYS,
+    **blocks.WAYS,
 }
 """Commands with a way of their own, by row name; each module says which."""
 
@@ -86,6 +89,7 @@ class Dispatcher:
         self.tasks = Tasks(self)
         self.execution = Execution(self)
         self.pauses = Pauses(self)
+        self.keeper = Keeper(self)
         self.started = time.time()
         self.run_id = secrets.token_hex(20)
         self.find_largest_value()
@@ -194,6 +198,8 @@ class Dispatcher:
             if not user.allows(spec):
                 raise no_perm_command(spec.lower, user.name)
             _possible_now(session, spec, args)
+            if self.places.blocks.active:
+                self.keeper.refuse(session, user, spec, args)
             if self.pauses.possible and self.pauses.hold_back(session, spec, args):
                 self.pauses.later(client, args, frame)
             elif session.multi is not None and spec.name not in NEVER_QUEUED:

@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from kvgate.admin.info import human
-from kvgate.errors import GateError
+from kvgate.errors import GateError, cannot_block
+from kvgate.policy.blocks import Block
 from kvgate.server.control import Channel, Gone
 from kvgate.server.difference import Difference
 from kvgate.wire.reply import Error, Reply, Verbatim
@@ -39,6 +40,15 @@ class Behind:
         except (Gone, GateError):  # the parent is ending
             return []
         return found
+
+    async def share(self, block: Block | None, kind: str, name: bytes) -> tuple[bool, int]:
+        """Have the parent bring a change of what is blocked to all workers (kvgate.server.blocks.Share)."""
+        dump = None if block is None else block.dump()
+        try:
+            found, unconfirmed = await self._channel.call("block", dump, kind, name.decode("latin-1"))
+        except Gone:
+            raise cannot_block("the parent process did not answer; it may be in force yet") from None
+        return found, unconfirmed
 
     async def reload(self, dry_run: bool) -> Difference:  # noqa: FBT001 - the form of Dispatcher.reload
         """Have the parent do it for all workers."""

@@ -42,6 +42,13 @@ def _user(client: Client) -> User:
     return user
 
 
+def _not_blocked(gate: "Dispatcher", client: Client, pattern: bytes | None = None, *, writes: bool = False) -> None:
+    """Whether what the user sees may be listed. Raises GateError."""
+    if gate.places.blocks.active:
+        only = None if pattern is None else gate.places.namespaces.of_pattern(pattern)
+        gate.places.refuse_listing(_user(client), only, writes=writes)
+
+
 def _backends(gate: "Dispatcher", user: User) -> list[tuple[Backend, Listing]]:
     return [(backend, backend) for backend in gate.places.visible(user) if isinstance(backend, Listing)]
 
@@ -128,7 +135,9 @@ def _parse_scan(args: list[bytes]) -> _Scan:
 
 def _scan(gate: "Dispatcher", client: Client, spec: CommandSpec, args: list[bytes], frame: bytes, now: float) -> None:
     del spec, frame, now
-    gate.tasks.alone(client, _scan_page, gate, client, _parse_scan(args))
+    wanted = _parse_scan(args)
+    _not_blocked(gate, client, wanted.match)
+    gate.tasks.alone(client, _scan_page, gate, client, wanted)
 
 
 async def _scan_page(gate: "Dispatcher", client: Client, wanted: _Scan) -> Reply:
@@ -160,6 +169,7 @@ async def _scan_page(gate: "Dispatcher", client: Client, wanted: _Scan) -> Reply
 
 def _keys(gate: "Dispatcher", client: Client, spec: CommandSpec, args: list[bytes], frame: bytes, now: float) -> None:
     del spec, frame, now
+    _not_blocked(gate, client, args[1])
     gate.tasks.alone(client, _all_keys, gate, client, args[1])
 
 
@@ -183,6 +193,7 @@ async def _all_keys(gate: "Dispatcher", client: Client, pattern: bytes) -> Reply
 
 def _dbsize(gate: "Dispatcher", client: Client, spec: CommandSpec, args: list[bytes], frame: bytes, now: float) -> None:
     del spec, args, frame, now
+    _not_blocked(gate, client)
     gate.tasks.alone(client, _count, gate, client)
 
 
@@ -193,6 +204,7 @@ async def _count(gate: "Dispatcher", client: Client) -> Reply:
 
 def _randomkey(gate: "Dispatcher", client: Client, spec: CommandSpec, args: list[bytes], frame: bytes, now: float) -> None:
     del spec, args, frame, now
+    _not_blocked(gate, client)
     gate.tasks.alone(client, _any_key, gate, client)
 
 
@@ -211,6 +223,7 @@ def _flush(gate: "Dispatcher", client: Client, spec: CommandSpec, args: list[byt
     del spec, frame, now
     if len(args) > 2 or (len(args) == 2 and args[1].upper() not in (b"ASYNC", b"SYNC")):
         raise syntax_error()
+    _not_blocked(gate, client, writes=True)
     gate.tasks.alone(client, _flush_all, gate, client)
 
 

@@ -7,7 +7,7 @@ from kvgate.commands.spec import CommandSpec
 from kvgate.commands.table import supports
 from kvgate.errors import cross_slot, no_namespace, no_perm_channel, no_perm_key, not_supported, too_large
 from kvgate.policy.users import User
-from kvgate.routing.namespaces import Namespace, notification
+from kvgate.routing.namespaces import LONGEST_NAME, Namespace, notification
 from kvgate.routing.slots import hash_text
 from kvgate.server.places import Place, Places
 
@@ -34,6 +34,8 @@ def located(places: Places, user: User, spec: CommandSpec, args: list[bytes]) ->
             raise too_large("key", len(args[index]), limit, place.namespace.name)
     if found:
         _fits(places, args, found)
+        if places.blocks.active:
+            _not_blocked(places, user, spec, args, found)
     return found
 
 
@@ -55,6 +57,18 @@ def _channel(places: Places, user: User, channel: bytes) -> Place:
     if not user.sees(namespace) or not namespace.backend:
         raise no_perm_channel()
     return channel_place(places, namespace, channel)
+
+
+def _not_blocked(places: Places, user: User, spec: CommandSpec, args: list[bytes], found: list[tuple[int, Place]]) -> None:
+    """Last of all, so that who may not use a key learns nothing of blocks."""
+    places.blocks.refuse_keys(spec, args, [(index, place.namespace) for index, place in found])
+    for index in hidden_patterns(spec, args):
+        literal = args[index].partition(b"*")[0]
+        only = places.namespaces.of(literal) if b":" in literal[: LONGEST_NAME + 1] else None
+        places.refuse_listing(user, only, writes=False)
+        for block in places.blocks.of_keys():
+            if not block.writes_only and block.name.startswith(literal):
+                raise block.error
 
 
 def _pattern_stays(places: Places, user: User, pattern: bytes, found: list[tuple[int, Place]]) -> None:

@@ -10,6 +10,7 @@ import trio
 
 from kvgate.commands.spec import CommandSpec
 from kvgate.lane.client import Client
+from kvgate.policy.blocks import may_write
 from kvgate.server.switching import Hold, Moving
 
 if TYPE_CHECKING:
@@ -21,11 +22,10 @@ log = logging.getLogger("kvgate.gate")
 PORTION: Final = 64
 """Commands that were held back and that are looked at in a row, before the lane has its turn."""
 _DURING_PAUSE: Final = frozenset(
-    {"CLIENT|UNPAUSE", "CLIENT|PAUSE", "CLIENT|KILL", "CLIENT|LIST", "QUIT", "RESET", "AUTH", "HELLO"}
+    {"CLIENT|UNPAUSE", "CLIENT|PAUSE", "CLIENT|KILL", "CLIENT|LIST", "QUIT", "RESET", "AUTH", "HELLO",
+     "GATE|BLOCK", "GATE|UNBLOCK", "GATE|BLOCKED"}
 )
 """What a paused gate still answers: the ways out of the pause."""
-_MAY_WRITE: Final = frozenset({"EVAL", "EVALSHA", "FCALL", "PFCOUNT", "PUBLISH", "SPUBLISH", "SCRIPT|LOAD", "SCRIPT|FLUSH"})
-"""Beside the writes, what CLIENT PAUSE WRITE holds back, as in Redis."""
 
 
 @attrs.frozen(slots=True, eq=False)
@@ -101,7 +101,7 @@ class Pauses:
             return True
         if not self.until:
             return False
-        return (not self._writes_only or _may_write(session, spec)) and spec.name not in _DURING_PAUSE
+        return (not self._writes_only or writes(session, spec)) and spec.name not in _DURING_PAUSE
 
     def later(self, client: Client, args: list[bytes], frame: bytes) -> None:
         """Look at the client's present command again when it need not wait any more."""
@@ -147,8 +147,8 @@ class Pauses:
             gate.lane.done(client)
 
 
-def _may_write(session: "Session", spec: CommandSpec) -> bool:
+def writes(session: "Session", spec: CommandSpec) -> bool:
     """Whether CLIENT PAUSE WRITE holds it back: writes, and what may write or reach replicas, as in Redis."""
     if spec.name == "EXEC":
-        return session.multi is not None and any(_may_write(session, queued.spec) for queued in session.multi.commands)
-    return spec.write or spec.name in _MAY_WRITE
+        return session.multi is not None and any(may_write(queued.spec) for queued in session.multi.commands)
+    return may_write(spec)

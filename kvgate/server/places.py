@@ -13,6 +13,7 @@ from kvgate.errors import no_namespace, no_perm_key
 from kvgate.lane.client import Client
 from kvgate.lane.upstream import Shard, Upstream
 from kvgate.metrics.ledger import Account, Accounts, Ledger
+from kvgate.policy.blocks import KEY, USER, Block, Blocks, Called
 from kvgate.policy.compiled import NO_COLON, Route
 from kvgate.policy.users import User
 from kvgate.routing.configuration import Configuration
@@ -82,6 +83,7 @@ class Places:
         self.namespaces = configuration.namespaces
         self.backends = backends
         self.ledger = ledger
+        self.blocks: Blocks = Blocks() if before is None else before.blocks
         self.topologies: dict[str, Topology] = {}
         self.shards: dict[str, tuple[Shard, ...]] = {}
         self._slot_of_key: dict[str, Callable[[bytes], int]] = {}
@@ -165,8 +167,10 @@ class Places:
     ) -> None:
         """Let the lane take such requests of this user by itself from now on; `most` is the largest value in bytes. `local`
         serves them where their bytes are not passed on; `look`: not those with the word IFEQ."""
-        compiled = self.compiled(user, proto)
         namespace = place.namespace
+        if self.blocks.active and (self.blocks.of_user(user.name) is not None or self._has_blocked(namespace)):
+            return
+        compiled = self.compiled(user, proto)
         route = compiled.by_namespace.get(namespace.name)
         if route is None:
             name = namespace.backend
@@ -210,6 +214,74 @@ class Places:
                     del compiled.routes[text]
                     compiled.by_namespace.pop(route.namespace.name, None)
 
+    # ------------------------------------------------------------------ what an operator has blocked
+
+    def knows(self, name: str) -> bool:
+        """Whether a namespace of that name, or any of an application (``Ads.*``), may have keys."""
+        app, _, table = name.partition(".")
+        if table == "*" and any(rule.name.startswith(f"{app}.") for rule in self.namespaces.rules):
+            return True
+        return self.namespaces.of_name(name) is not None
+
+    def _has_blocked(self, namespace: Namespace) -> bool:
+        """Whether the namespace or a key of it is blocked."""
+        if next(self.blocks.of_namespace(namespace), None) is not None:
+            return True
+        return any(_is(self.namespaces.of(block.name), namespace) for block in self.blocks.of_keys())
+
+    def unlearn_blocked(self) -> None:
+        """Forget the routes of what is blocked now."""
+
+        def gone(beginning: bytes) -> bool:
+            namespace = self.namespaces.of(beginning)
+            return namespace is not None and self._has_blocked(namespace)
+
+        if any(block.kind != USER for block in self.blocks):
+            self.unlearn(gone)
+        for user, compiled in (*self._compiled.items(), *self._compiled3.items()):
+            if self.blocks.of_user(user.name) is not None:
+                compiled.routes.clear()
+                compiled.by_namespace.clear()
+
+    def refuse_listing(self, user: User, only: Namespace | None, *, writes: bool) -> None:
+        """Refuse what lists, or with `writes` deletes, all that the user sees, or of that `only` one namespace, where any of
+        it is blocked: left out in silence, keys would seem to be gone. Names of blocked keys may be listed. Raises
+        GateError."""
+        if only is not None:
+            for block in self.blocks.of_namespace(only):
+                if writes or not block.writes_only:
+                    raise block.error
+            return
+        for block in self.blocks:
+            if block.kind == USER or (not writes and (block.writes_only or block.kind == KEY)):
+                continue
+            text = block.name.decode("utf-8", "surrogateescape")
+            found = self.namespaces.of(block.name) if block.kind == KEY else Called(text)
+            if found is not None and user.sees_some(found):
+                raise block.error
+
+    def refuse_beside(self, place: Place, *, writes: bool) -> None:
+        """Refuse a script, which may reach any key of its store, where anything there is blocked. Raises GateError."""
+        stores = {_store(shard) for shard in self.shards.get(place.backend.name, ())}
+        for block in self.blocks:
+            if block.kind != USER and (writes or not block.writes_only):
+                for name in self._backends_of(block):
+                    here = {_store(shard) for shard in self.shards.get(name, ())}
+                    if name == place.backend.name or not stores.isdisjoint(here):
+                        raise block.error
+
+    def _backends_of(self, block: Block) -> set[str]:
+        """Where the keys of a blocked namespace or key lie."""
+        if block.kind == KEY:
+            found = self.namespaces.of(block.name)
+        else:
+            text = block.name.decode("utf-8", "surrogateescape")
+            app, _, table = text.partition(".")
+            if table == "*":
+                return {rule.backend for rule in self.namespaces.rules if rule.name.startswith(f"{app}.")}
+            found = self.namespaces.of_name(text)
+        return set() if found is None else {found.backend}
+
     def visible(self, user: User) -> list[Backend]:
         """The backends that hold a namespace of which the user may see at least a part, in the configuration's order."""
         names = {rule.backend for rule in self.namespaces.rules if user.sees_some(rule)}
@@ -235,6 +307,10 @@ class Places:
         rules = self.namespaces.rules
         mine = [rule for rule in rules if rule.backend == backend.name]
         return len(mine) == len(rules) and all(user.sees(rule) for rule in rules) and self.namespaces.default is not None
+
+
+def _is(one: Namespace | None, other: Namespace) -> bool:
+    return one is not None and one.name == other.name
 
 
 def _store(shard: Shard) -> tuple[str, int, str]:

@@ -44,6 +44,8 @@ def place(gate: "Dispatcher", user: User, spec: CommandSpec, args: list[bytes], 
             "other applications' keys lie on the same store, and a script could reach them;"
             " add its SHA-1 to allowed_scripts in [gate] if it touches only the keys it names",
         )
+    if gate.places.blocks.active and not _known(gate, spec, args):
+        gate.places.refuse_beside(first, writes=not spec.readonly)
     return first
 
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from kvgate.backend import Backend, Command, Rewritten
     from kvgate.commands.spec import CommandSpec
+    from kvgate.errors import GateError
     from kvgate.lane.slots import Pending
     from kvgate.metrics.ledger import Account
     from kvgate.policy.users import User
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 MOVED: Final = "MOVED"
 """In `Session.unblocked_by`: what the client waits for will not come where it waits."""
+BLOCKED: Final = "BLOCKED"
+"""In `Session.unblocked_by`: an operator has blocked what the client waits for."""
 
 
 @attrs.frozen(slots=True)
@@ -102,12 +105,14 @@ class Session:
         "places",
         "proto",
         "quiet",
+        "refusal",
         "running",
         "silent",
         "skip_next",
         "subscriptions",
         "unblocked_by",
         "user",
+        "waits_for",
         "waits_on",
         "watch",
     )
@@ -141,8 +146,10 @@ class Session:
         self.blocked_since = 0.0
         self.in_batch: Backend | None = None  # where the commands are now that the task runs
         self.waits_on: Place | None = None  # where the command that runs alone has a connection for itself
+        self.waits_for: tuple[CommandSpec, list[bytes]] | None = None  # that command, while it waits for others' doing
+        self.refusal: GateError | None = None  # why it was ended, when an operator has blocked it
         self.places: Places | None = None  # the routing that all of this belongs to
-        self.unblocked_by = ""  # CLIENT UNBLOCK's word: TIMEOUT or ERROR
+        self.unblocked_by = ""  # CLIENT UNBLOCK's word: TIMEOUT or ERROR; MOVED or BLOCKED
         self.paused = False  # its command waits for the end of a pause or a reload
 
     @property

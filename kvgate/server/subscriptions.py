@@ -203,6 +203,9 @@ class Subscriptions:
         namespace = self.gate.places.namespaces.of_channel(channel)
         if namespace is None or not user.sees(namespace):
             return False
+        blocks = self.gate.places.blocks
+        if blocks.active and any(not block.writes_only for block in blocks.of_namespace(namespace)):
+            return False
         return namespace is KEY_EVENTS or channel_place(self.gate.places, namespace, channel).shard is feed.place.shard
 
     def close(self) -> None:
@@ -230,6 +233,10 @@ def _places(gate: "Dispatcher", user: User, spec: CommandSpec, name: bytes, *, p
         raise no_perm_channel()
     if namespace is None and not pattern:
         raise no_namespace(name)
+    if gate.places.blocks.active and namespace is not None:
+        for block in gate.places.blocks.of_namespace(namespace):
+            if not block.writes_only:
+                raise block.error
     if namespace is not None and namespace is not KEY_EVENTS:
         backend = gate.backends[namespace.backend]
         if "pubsub" not in backend.capabilities:

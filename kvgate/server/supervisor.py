@@ -26,7 +26,9 @@ import trio
 from kvgate.backend import Backend
 from kvgate.errors import ConfigurationError, GateError
 from kvgate.lane.driver import HANDED
+from kvgate.policy.blocks import load
 from kvgate.routing.configuration import Configuration
+from kvgate.server.blocks import Master
 from kvgate.server.control import Channel, Gone
 from kvgate.server.listeners import Bound, close
 from kvgate.server.reload import Build, Reloader
@@ -174,6 +176,7 @@ class Supervisor:
         self._nursery: trio.Nursery
         self._run_id = secrets.token_hex(20)
         self._started = time.time()
+        self._blocks = Master()
         self._reloader = Reloader(build, text, configuration, backends, self._serving)
 
     def _serving(self) -> list[Worker]:
@@ -332,7 +335,7 @@ class Supervisor:
             theirs.close()
             os.close(memory)
         stream = trio.SocketStream(trio.socket.from_stdlib_socket(ours))
-        channel = Channel(stream, {"others": self._others, "reload": self._reload})
+        channel = Channel(stream, {"others": self._others, "reload": self._reload, "block": self._block})
         return Worker(next(self._numbers), process, channel, (handing, handed), ended)
 
     async def _keep_in_touch(self, worker: Worker) -> None:
@@ -356,6 +359,7 @@ class Supervisor:
             "run_id": self._run_id,
             "started": self._started,
             "error": reloader.error,
+            "blocks": (blocks := self._blocks.dump()),
         }
         try:
             await worker.channel.call("start", start, patience=START)
@@ -363,6 +367,9 @@ class Supervisor:
                 if reloader.text is not text:  # a reload came between
                     await worker.channel.call("prepare", reloader.text.decode("utf-8", "surrogateescape"), patience=PREPARE)
                     await worker.channel.call("switch", patience=SWITCH)
+                while blocks[0] != self._blocks.version:  # one came between
+                    blocks = self._blocks.dump()
+                    await worker.channel.call("blocks", blocks, patience=SWITCH)
                 worker.serves = worker.has_served = True
         except Gone:
             if not worker.channel.gone.is_set():
@@ -391,6 +398,26 @@ class Supervisor:
                 if worker.process.pid != asking:
                     nursery.start_soon(ask, worker)
         return answers
+
+    async def _block(self, dump: list[Any] | None, kind: str, name: str) -> tuple[bool, int]:
+        """Change what is blocked, and tell all workers; how many have not confirmed it. Raises GateError."""
+        found = self._blocks.change(None if dump is None else load(dump), kind, name.encode("latin-1"))
+        blocks, unconfirmed = self._blocks.dump(), 0
+
+        async def tell(worker: Worker) -> None:
+            nonlocal unconfirmed
+            try:
+                await worker.channel.call("blocks", blocks, patience=ANSWER)
+            except (Gone, GateError) as error:
+                if not worker.channel.gone.is_set():
+                    unconfirmed += 1
+                    facts = {"worker": worker.number, "error": str(error), "do": "send GATE BLOCK again"}
+                    log.warning("block_not_confirmed", extra=facts)
+
+        async with trio.open_nursery() as nursery:
+            for worker in self._serving():
+                nursery.start_soon(tell, worker)
+        return found, unconfirmed
 
     # ------------------------------------------------------------------ reload, end
 

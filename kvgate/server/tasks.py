@@ -85,7 +85,7 @@ class Tasks:
                 gate.driver.kick()
                 return
             reply = await _outcome(session, function, args)
-        session.running, session.blocked, session.waits_on = None, False, None
+        session.running, session.blocked, session.waits_on, session.waits_for = None, False, None, None
         if scope.cancelled_caught:
             if client.closed:
                 return

@@ -58,6 +58,7 @@ class _Work:
             "switch": self._switch,
             "discard": self._discard,
             "failed": self._failed,
+            "blocks": self._blocks,
             "drain": self._drain,
         }
         self._channel = Channel(stream, handlers)
@@ -95,8 +96,10 @@ class _Work:
         dispatcher = process.dispatcher
         dispatcher.fleet = fleet = Behind(self._channel, start["workers"], os.getpid())
         dispatcher.reload = fleet.reload
+        dispatcher.keeper.share = fleet.share
         dispatcher.run_id, dispatcher.started, dispatcher.reload_error = start["run_id"], start["started"], start["error"]
         await self._run(process)
+        dispatcher.keeper.take(start["blocks"])
         process.driver.take_over(self._handoff, listeners, self._count_ended)
         self._process = process
         spare_the_collector()
@@ -142,6 +145,9 @@ class _Work:
 
     async def _failed(self, why: str) -> None:
         await self.process.failed(why)
+
+    async def _blocks(self, dump: list[Any]) -> None:
+        self.process.dispatcher.keeper.take(dump)
 
     async def _drain(self, seconds: float) -> None:
         await self.process.drain(seconds)
