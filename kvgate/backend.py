@@ -3,7 +3,7 @@
 An adapter is a package with an entry point in the group ``kvgate.backends``; the entry point names an `Adapter`. Every
 adapter can `execute` commands. It may also offer more, each in a Protocol of its own that the gate looks for:
 `PassThrough` (clients' bytes may be forwarded by the lane), `Rewriting` (other requests for commands that stores lack),
-`InPlace` (reads that never wait), `Listing` (SCAN and its kin).
+`InPlace` (reads that never wait), `Listing` (SCAN and its kin), `Weighing` (how much there is of what).
 An adapter whose stores are files may have `StoreTools` for them.
 """
 
@@ -121,6 +121,10 @@ class SharedConnections(Protocol):
         Raises:
             GateError: ``TRYAGAIN`` when it was not executed, ``INDOUBT`` when that is unknown (never for `readonly`).
         """
+
+    async def ask_all(self, shard: int, frames: Sequence[bytes], *, deadline: float) -> list[bytes]:
+        """As `ask`, for several requests in RESP2 that read, sent in one piece: their raw replies. The gate's own errors
+        may stand among them."""
 
     def generation(self, shard: int) -> int:
         """Another number after a connection to the shard was made anew: the process there may be another one."""
@@ -312,6 +316,38 @@ class Listing(Protocol):
 
     async def flush(self, view: View, call: CallContext) -> None:
         """Delete every key of the view."""
+
+
+class Scale(Protocol):
+    """What a `Weighing` backend tells of one source while it weighs it; from one thread at a time, any."""
+
+    expected: int
+    """Keys that the source has, about; 0 while that is unknown. For sources of which a part is looked at."""
+    partly: bool
+    """Set when not every key was looked at, or not every one was asked for its size."""
+
+    def found(self, key: bytes) -> bool:
+        """A key is there; False when it is none of the gate's namespaces here, and is not to be weighed."""
+
+    def weighed(self, key: bytes, kind: bytes, elements: int, size: int) -> None:
+        """What a key weighs that was `found`: its type as TYPE answers, its elements (of a string 1), its bytes as they are
+        stored, what belongs to the store itself left aside."""
+
+
+@runtime_checkable
+class Weighing(Protocol):
+    """A backend that can tell how many keys and bytes there are, key by key, in the background."""
+
+    sources: int
+    """As `Listing.sources`."""
+
+    async def weigh(self, source: int, scale: Scale) -> None:
+        """Look through a source, with pauses, so that nobody who is served meanwhile notices. What is written meanwhile may
+        be seen or not. May take minutes; cancelled when nobody wants it any more.
+
+        Raises:
+            GateError: the store does not answer.
+        """
 
 
 Progress = Callable[[str, int, int], None]

@@ -49,15 +49,18 @@ TRIO = {
     "kvgate.server.blocking": "a blocked command ends with its client",
     "kvgate.server.watch": "what is watched is asked within a command's budget",
     "kvgate.server.session": "names a task's cancel scope",
+    "kvgate.server.weighing": "waits a moment for a run that has begun",
     "kvgate_lmdb.backend": "owns the sweeper's task",
     "kvgate_lmdb.engine": "commits on a thread",
     "kvgate_lmdb.groups": "gathers writes of several tasks",
     "kvgate_lmdb.reads": "long reads on threads, few at a time",
+    "kvgate_lmdb.weighing": "pauses between portions on a thread",
     "kvgate_redis.backend": "owns the tasks of a backend",
     "kvgate_redis.health": "asks stores at intervals",
     "kvgate_redis.listing": "paces listings",
     "kvgate_redis.spread": "asks shards side by side",
     "kvgate_redis.sweep": "sweeps at intervals",
+    "kvgate_redis.weighing": "pauses between pages",
     "kvgate_tikv.backend": "owns the tasks of a backend",
     "kvgate_tikv.bridge": "deadlines of native calls, commits that no cancellation interrupts",
     "kvgate_tikv.calls": "waits for native futures",
@@ -68,6 +71,7 @@ TRIO = {
     "kvgate_tikv.retry": "pauses between tries",
     "kvgate_tikv.run": "two calls side by side",
     "kvgate_tikv.upkeep": "renews a lease, sweeps, at intervals",
+    "kvgate_tikv.weighing": "pauses between pages",
 }
 """Who may import trio, and what for. Everything else is decided without waiting, and tested without an event loop."""
 

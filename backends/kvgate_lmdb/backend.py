@@ -13,7 +13,7 @@ import attrs
 import lmdb
 import trio
 
-from kvgate.backend import BackendStatistics, CallContext, Command, View
+from kvgate.backend import BackendStatistics, CallContext, Command, Scale, View
 from kvgate.errors import ConfigurationError, GateError, not_supported
 from kvgate.model import keyspace, listing
 from kvgate.model.handlers import HANDLERS
@@ -28,6 +28,7 @@ from kvgate_lmdb.engine import LmdbEngine
 from kvgate_lmdb.groups import MOST_WORDS, WriteGroups, error_reply, revisions
 from kvgate_lmdb.jobs import Block, Write
 from kvgate_lmdb.reads import Reads
+from kvgate_lmdb.weighing import weigh
 
 log = logging.getLogger("kvgate.lmdb")
 
@@ -44,7 +45,7 @@ CAPABILITIES: Final = frozenset({*HANDLERS, "exstring", "exhash", "conditional",
 
 
 class LmdbBackend:
-    """`kvgate.backend.Backend`, `InPlace` and `Listing`."""
+    """`kvgate.backend.Backend`, `InPlace`, `Listing` and `Weighing`."""
 
     type = "lmdb"
     capabilities = CAPABILITIES
@@ -228,6 +229,13 @@ class LmdbBackend:
         (reply,) = await self._groups.submit([Write(handler, [b"FLUSHDB"], grows=False)], call.deadline)
         if isinstance(reply, Error):
             raise GateError(reply.text.decode("utf-8", "surrogateescape"))
+
+    # Weighing
+
+    async def weigh(self, source: int, scale: Scale) -> None:
+        """As `Weighing.weigh`."""
+        del source
+        await weigh(self.engine, scale)
 
     # Operation
 

@@ -12,6 +12,7 @@ from kvgate.backend import (
     Command,
     OwnConnection,
     Rewritten,
+    Scale,
     SharedConnections,
     Topology,
     View,
@@ -33,13 +34,14 @@ from kvgate_redis.lua import Script, store_name
 from kvgate_redis.rewriting import ASKED, Rewriter
 from kvgate_redis.spread import merged, on_shards, parts_of
 from kvgate_redis.sweep import Sweeper
+from kvgate_redis.weighing import ANSWER_SECONDS, KeyWeighing
 
 MAX_VALUE: Final = 64 * 1024 * 1024
 """Bytes; a client's copying cost, not a limit of Redis."""
 
 
 class RedisBackend:
-    """`Backend`, `PassThrough`, `Listing` and `Rewriting` (see kvgate.backend)."""
+    """`Backend`, `PassThrough`, `Listing`, `Rewriting` and `Weighing` (see kvgate.backend)."""
 
     def __init__(self, name: str, topology: Topology, dialect: Dialect, *, own_connections: int = LIMIT) -> None:
         """`name` from the configuration; at most `own_connections` that clients have for themselves."""
@@ -55,6 +57,7 @@ class RedisBackend:
         self._rewriter = Rewriter(self.sources, topology.rename)
         types = Script(TYPES, topology.rename).text
         self._listing = KeyListing(self.sources, dialect, self._ask_listing, VersionedKeys(types, self._rewriter.encodes))
+        self._weighing = KeyWeighing(self._ask_many, counts=dialect.counts)
         self._sweeper = Sweeper(self.sources, topology.rename, self._sweep)
 
     def __repr__(self) -> str:
@@ -133,6 +136,10 @@ class RedisBackend:
     async def flush(self, view: View, call: CallContext) -> None:
         """See `Listing.flush`."""
         await self._listing.flush(view, call)
+
+    async def weigh(self, source: int, scale: Scale) -> None:
+        """See `Weighing.weigh`."""
+        await self._weighing.weigh(source, scale)
 
     # ------------------------------------------------------------------ Rewriting
 
@@ -222,16 +229,17 @@ class RedisBackend:
 
     async def _ask(self, shard: int, args: Sequence[bytes], proto: int, deadline: float, *, readonly: bool) -> bytes:
         """The raw reply, in RESP2 where the store knows no other. Raises GateError."""
-        if self.topology.rename:
-            renamed = self.topology.rename.get(args[0].decode("latin-1").upper())
-            if renamed is not None:
-                args = [renamed.encode("utf-8", "surrogateescape"), *args[1:]]
+        args = self._renamed(args)
         if not self.topology.shards[shard].resp3:
             proto = 2
         raw = await self._reach.ask(shard, encode_request(args), proto=proto, deadline=deadline, readonly=readonly)
         if raw.startswith((b"-NOAUTH", b"-NOPERM")):  # these tell the gate off, not the client
             raise upstream_refused(raw[1:-2].decode("utf-8", "replace"))
         return raw
+
+    def _renamed(self, args: Sequence[bytes]) -> Sequence[bytes]:
+        renamed = self.topology.rename.get(args[0].decode("latin-1").upper()) if self.topology.rename else None
+        return args if renamed is None else [renamed.encode("utf-8", "surrogateescape"), *args[1:]]
 
     @property
     def _reach(self) -> SharedConnections:
@@ -240,3 +248,11 @@ class RedisBackend:
 
     async def _ask_listing(self, shard: int, args: Sequence[bytes], *, deadline: float, readonly: bool) -> Reply:
         return decode(await self._ask(shard, args, 2, deadline, readonly=readonly))
+
+    async def _ask_many(self, shard: int, requests: Sequence[Sequence[bytes]]) -> Sequence[Reply]:
+        frames = [encode_request(self._renamed(request)) for request in requests]
+        raws = await self._reach.ask_all(shard, frames, deadline=trio.current_time() + ANSWER_SECONDS)
+        for raw in raws:
+            if raw.startswith((b"-TRYAGAIN", b"-INDOUBT")):
+                raise GateError(raw[1:-2].decode("utf-8", "surrogateescape"))
+        return [decode(raw) for raw in raws]

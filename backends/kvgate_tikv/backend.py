@@ -7,7 +7,7 @@ from typing import Any, Final, TypeVar
 import attrs
 import trio
 
-from kvgate.backend import BackendStatistics, CallContext, Command, View
+from kvgate.backend import BackendStatistics, CallContext, Command, Scale, View
 from kvgate.errors import ConfigurationError, GateError, not_supported, try_again
 from kvgate.model import listing
 from kvgate.model.handlers import HANDLERS
@@ -23,6 +23,7 @@ from kvgate_tikv.reads import ReadBatches
 from kvgate_tikv.retry import Retries
 from kvgate_tikv.run import error_reply
 from kvgate_tikv.upkeep import Upkeep
+from kvgate_tikv.weighing import weigh
 
 T = TypeVar("T")
 
@@ -37,7 +38,7 @@ CAPABILITIES: Final = frozenset({*HANDLERS, "exstring", "exhash", "conditional",
 
 
 class TikvBackend:
-    """`kvgate.backend.Backend`, `Queueing`, `Listing` and `Transactional`."""
+    """`kvgate.backend.Backend`, `Queueing`, `Listing`, `Transactional` and `Weighing`."""
 
     type = "tikv"
     capabilities = CAPABILITIES
@@ -192,6 +193,14 @@ class TikvBackend:
                     if not await retries.again():
                         raise try_again(str(error)) from error
         raise try_again("the store did not answer in time")
+
+    # Weighing
+
+    async def weigh(self, source: int, scale: Scale) -> None:
+        """As `Weighing.weigh`."""
+        del source
+        self._must_be_there()
+        await weigh(self.engine, scale)
 
     # Operation
 

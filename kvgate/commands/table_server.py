@@ -159,6 +159,7 @@ CLUSTER: Final[tuple[Row, ...]] = (
 OWN_COMMANDS: Final[tuple[Row, ...]] = (
     # name         arity flags                           categories    keys           action   capability since    summary                                                            why
     ("GATE",          -2, "",                             "",           "",            GATE,    "gate",    "0.1.0", "What only the gate can tell and do",                              "kvgate's own, not in Redis"),
+    ("GATE|BIGKEYS",  -2, "noscript loading stale",       "connection", "",            GATE,    "gate",    "0.1.0", "The heaviest keys, by bytes and by elements",                     "kvgate's own, not in Redis"),
     ("GATE|BLOCK",    -6, "admin noscript loading stale", "",           "",            GATE,    "gate",    "0.1.0", "Refuses commands of a namespace, a user or a key for a while",    "kvgate's own, not in Redis"),
     ("GATE|BLOCKED",   2, "admin noscript loading stale", "",           "",            GATE,    "gate",    "0.1.0", "What is blocked, and until when",                                 "kvgate's own, not in Redis"),
     ("GATE|EXTEND",    6, "write denyoom fast",           "string",     "2 RW update", FORWARD, "lock",    "0.1.0", "Lets the holder keep a lock for longer",                          "kvgate's own, not in Redis"),
@@ -168,4 +169,5 @@ OWN_COMMANDS: Final[tuple[Row, ...]] = (
     ("GATE|ROUTE",    -3, "noscript loading stale",       "connection", "",            GATE,    "gate",    "0.1.0", "Where a key lies, and why a command would be refused",            "kvgate's own, not in Redis"),
     ("GATE|UNBLOCK",   4, "admin noscript loading stale", "",           "",            GATE,    "gate",    "0.1.0", "Ends a block before its time",                                    "kvgate's own, not in Redis"),
     ("GATE|UNLOCK",    4, "write fast",                   "string",     "2 RW delete", FORWARD, "lock",    "0.1.0", "Gives a lock back",                                               "kvgate's own, not in Redis"),
+    ("GATE|USAGE",    -2, "noscript loading stale",       "connection", "",            GATE,    "gate",    "0.1.0", "Keys and bytes of each namespace",                                "kvgate's own, not in Redis"),
 )

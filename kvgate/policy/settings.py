@@ -145,5 +145,8 @@ class GateSettings:
     drain_finish: float = _time(20.0, "then commands in flight finish; with the 5 s before inside an orchestrator's 30 s")
     slowlog_time: float = _time(0.01, "a command that takes longer is noted, as Redis")
     slowlog_entries: int = _count(1024, "how many are kept", low=0)
+    usage_age: float = _time(
+        60.0, "what GATE USAGE and BIGKEYS found is shown again until it is so old, and ten times as old as it took to find"
+    )
     wrong_password_first: float = _time(0.1, "wait after a wrong password, per address and user, doubling")
     wrong_password_longest: float = _time(5.0, "what that wait grows to: safe behind NAT")

@@ -35,6 +35,7 @@ from kvgate.server import (
     switching,
     transactions,
     watch,
+    weighing,
 )
 from kvgate.server.blocks import Keeper
 from kvgate.server.difference import Difference
@@ -71,6 +72,7 @@ WAYS: Final[Mapping[str, Way]] = {
     **blocking.WAYS,
     **reloading.WAYS,
     **blocks.WAYS,
+    **weighing.WAYS,
 }
 """Commands with a way of their own, by row name; each module says which."""
 
@@ -90,6 +92,7 @@ class Dispatcher:
         self.execution = Execution(self)
         self.pauses = Pauses(self)
         self.keeper = Keeper(self)
+        self.weighings = weighing.Weighings(self)
         self.started = time.time()
         self.run_id = secrets.token_hex(20)
         self.find_largest_value()

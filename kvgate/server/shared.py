@@ -47,6 +47,25 @@ class Shared:
             raise GateError(raw[1:-2].decode("utf-8", "surrogateescape"))
         return raw
 
+    async def ask_all(self, shard: int, frames: Sequence[bytes], *, deadline: float) -> list[bytes]:
+        """See `kvgate.backend.SharedConnections`."""
+        lane = self._gate.lane
+        answered = trio.Event()
+        replies: list[bytes] = []
+
+        def answer(raw: bytes) -> None:
+            replies.append(raw)
+            if len(replies) == len(frames):
+                answered.set()
+
+        patience = deadline - trio.current_time() - lane.budget
+        whole = b"".join(frames)
+        call = Call(whole, time.monotonic(), answer, readonly=True, want=len(frames), patience=patience)
+        lane.ask(self._shards[shard].lines[0], call)
+        self._gate.driver.kick()
+        await answered.wait()
+        return replies
+
     def generation(self, shard: int) -> int:
         """See `kvgate.backend.SharedConnections`."""
         return self._shards[shard].made[0]

@@ -11,7 +11,7 @@ import attrs
 import trio
 
 from kvgate.errors import ConfigurationError, GateError
-from kvgate.server import answering, logs
+from kvgate.server import answering, logs, weighing
 from kvgate.server.control import Channel, Handler
 from kvgate.server.fleet import Behind
 from kvgate.server.listeners import doors
@@ -53,6 +53,7 @@ class _Work:
             "start": self._start,
             "introduction": self._introduction,
             "answer": self._answer,
+            "weigh": self._weigh,
             "prepare": self._prepare,
             "hold": self._hold,
             "switch": self._switch,
@@ -130,6 +131,9 @@ class _Work:
 
     async def _answer(self, words: list[str], user: str, ident: int, proto: int) -> str:
         return await answering.for_other(self.process.dispatcher, words, user, ident, proto)
+
+    async def _weigh(self, leader: int, what: str, user: str, only: str, count: int) -> list[weighing.Row] | int | None:
+        return await weighing.for_other(self.process.dispatcher, leader, what, user, only, count)
 
     async def _prepare(self, text: str) -> None:
         await self.process.prepare_text(text.encode("utf-8", "surrogateescape"))

@@ -128,7 +128,9 @@ def test_categories_are_those_of_redis(module_redis: RedisServer) -> None:
     assert ["@" + name.decode() for name in ask(module_redis, "ACL", "CAT")] == list(REDIS_CATEGORIES)
 
 
-FOR_EVERYBODY = {"GATE", "GATE|EXTEND", "GATE|HELP", "GATE|LOCK", "GATE|ROUTE", "GATE|UNLOCK"}
+FOR_EVERYBODY = {
+    "GATE", "GATE|BIGKEYS", "GATE|EXTEND", "GATE|HELP", "GATE|LOCK", "GATE|ROUTE", "GATE|UNLOCK", "GATE|USAGE",
+}  # fmt: skip
 """The gate's own commands that the default rules grant: locks on the user's keys, and what tells of the user alone."""
 
 

@@ -1,5 +1,7 @@
 """A stand-in for the lane's shared connections, for testing pass-through adapters without a lane."""
 
+from collections.abc import Sequence
+
 import trio
 
 from kvgate.backend import BrokenUpstream, Topology
@@ -35,6 +37,10 @@ class StandInShared:
                     own.close()
                     raise
         raise (in_doubt if sent and not readonly else try_again)("no answer in time")
+
+    async def ask_all(self, shard: int, frames: Sequence[bytes], *, deadline: float) -> list[bytes]:
+        """See `SharedConnections.ask_all`."""
+        return [await self.ask(shard, frame, proto=2, deadline=deadline, readonly=True) for frame in frames]
 
     def generation(self, shard: int) -> int:
         """See `SharedConnections.generation`: here the processes stay the same."""

@@ -7,9 +7,10 @@ import pytest
 
 from kvgate_lmdb import adapter
 from tests.contract.backend import BackendContract, InPlaceContract, ListingContract, Served, serving
+from tests.contract.weighing import WeighingContract
 
 
-class TestLmdb(BackendContract, InPlaceContract, ListingContract):
+class TestLmdb(BackendContract, InPlaceContract, ListingContract, WeighingContract):
     @pytest.fixture
     async def served(self, tmp_path: Path) -> AsyncIterator[Served]:
         async with serving(adapter.prepare("local", {"path": "data"}, tmp_path)) as served:

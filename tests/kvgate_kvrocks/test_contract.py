@@ -12,12 +12,13 @@ import pytest
 
 from kvgate_kvrocks import adapter
 from tests.contract.backend import EVERYTHING, BackendContract, ListingContract, Served, call, serving
+from tests.contract.weighing import WeighingContract
 from tests.support.servers import RedisServer
 
 KVROCKS_URL = os.environ.get("KVROCKS_URL", "")
 
 
-class TestOverRedis(BackendContract, ListingContract):
+class TestOverRedis(BackendContract, ListingContract, WeighingContract):
     @pytest.fixture(params=[1, 2], ids=["one shard", "two shards"])
     async def served(
         self, request: pytest.FixtureRequest, redis_servers: "Callable[..., RedisServer]"
@@ -29,7 +30,7 @@ class TestOverRedis(BackendContract, ListingContract):
 
 
 @pytest.mark.skipif(not KVROCKS_URL, reason="no KvRocks: set KVROCKS_URL to test against a real one")
-class TestKvRocks(BackendContract, ListingContract):
+class TestKvRocks(BackendContract, ListingContract, WeighingContract):
     @pytest.fixture
     async def served(self) -> AsyncIterator[Served]:
         async with serving(adapter.prepare("rocks", {"url": KVROCKS_URL}, Path())) as served:

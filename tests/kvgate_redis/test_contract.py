@@ -8,6 +8,7 @@ import pytest
 
 from kvgate_redis import adapter
 from tests.contract.backend import BackendContract, ListingContract, Served, serving
+from tests.contract.weighing import WeighingContract
 from tests.support.servers import RedisServer
 
 NAMED_APART = ["--rename-command", "FLUSHDB", "fl", "--rename-command", "SCAN", "sc", "--rename-command", "SET", "st"]
@@ -29,7 +30,7 @@ def without_resp3(servers: "Callable[..., RedisServer]") -> dict[str, Any]:
     return {"url": servers(unix=True).url + "?db=3", "resp3": False}
 
 
-class TestRedis(BackendContract, ListingContract):
+class TestRedis(BackendContract, ListingContract, WeighingContract):
     @pytest.fixture(params=[one, two, renamed, without_resp3], ids=lambda make: make.__name__)
     async def served(
         self, request: pytest.FixtureRequest, redis_servers: "Callable[..., RedisServer]"
