@@ -77,8 +77,9 @@ class Gate(Protocol):
     def slow(self, slot: Slot, replies: int, now: float) -> None:
         """The last `replies` replies to a slot took longer than `Lane.slow_after`. Its `want` was not lowered yet."""
 
-    def sampled(self, client: Client, account: Account, args: list[bytes]) -> None:
-        """One command out of `Lane.sampling` is being forwarded."""
+    def sampled(self, client: Client, account: Account, args: list[bytes]) -> Account | None:
+        """One command out of `Lane.sampling` is being forwarded. With an account it becomes a slot of its own, counted there
+        instead."""
 
 
 class Lane:
@@ -411,6 +412,10 @@ class Lane:
         if convert is not None and not quiet:
             slot = Converted(client, frames, now, convert, account)
         else:
+            self.unsampled -= want
+            if self.unsampled < 0:
+                self._sample(client, up, frames, now, account, want, quiet=quiet)
+                return
             slot = (Quiet if quiet else Slot)(client, want, frames, now, readonly=account.readonly, account=account)
         client.queue.append(slot)
         client.inflight += want
@@ -420,24 +425,35 @@ class Lane:
         up.fifo.append(slot)
         up.out.append(frames)
         self.commands += want
-        self.unsampled -= want
-        if self.unsampled < 0:
-            self._sample(client, frames, want, account)
         if not up.touched:
             up.touched = True
             self.touched_upstreams.append(up)
 
-    def _sample(self, client: Client, frames: bytes, want: int, account: Account) -> None:
-        """Show the gate the request of a run that the count fell on."""
-        if self.sampling is None:
-            self.unsampled = NEVER
+    def _sample(
+        self, client: Client, up: Upstream, frames: bytes, now: float, account: Account, want: int, *, quiet: bool
+    ) -> None:
+        """Forward a run, and show the gate the requests of it that the count falls on."""
+        left, sampling = want + self.unsampled, self.sampling
+        self.unsampled = NEVER
+        if sampling is None:
+            self.forward(client, up, frames, now, account, want, quiet=quiet)
             return
-        scanner, pos = RequestScanner(), 0
-        for _ in range(want + self.unsampled + 1):
-            pos = scanner.feed(frames, pos)
-        if scanner.args:
-            self.gate.sampled(client, account, scanner.args)
-        self.unsampled = self.sampling()
+        scanner, pos, begin, first = RequestScanner(), 0, 0, 0
+        for number in range(want):
+            start, pos = pos, scanner.feed(frames, pos)
+            left -= 1
+            if left >= 0:
+                continue
+            instead = self.gate.sampled(client, account, scanner.args or [])
+            left = sampling()
+            if instead is not None:
+                if number > first:
+                    self.forward(client, up, frames[begin:start], now, account, number - first, quiet=quiet)
+                self.forward(client, up, frames[start:pos], now, instead, quiet=quiet)
+                begin, first = pos, number + 1
+        if first < want:
+            self.forward(client, up, frames[begin:], now, account, want - first, quiet=quiet)
+        self.unsampled = left
 
     def ask(self, up: Upstream, call: Call) -> None:
         """Send a request that is no client's; its `answer` gets the raw reply, or the gate's own error."""

@@ -5,7 +5,7 @@ that is shown (INFO, LATENCY, /metrics, GATE TOP) is summed from accounts when s
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from kvgate.commands.table import TABLE
@@ -104,6 +104,8 @@ class Ledger:
         self._accounts: dict[str, dict[str, Account]] = {}
         self.refusals: Counter[tuple[str, str]] = Counter()
         """(namespace, the error's first word) → commands that the gate refused before anything was sent."""
+        self.wrapping: Callable[[Account], Account] | None = None
+        """Set while one command that is followed goes its way: what its accounts are told is told to somebody else, too."""
 
     def account(self, namespace: str, command: str, *, readonly: bool) -> Account:
         """The command's account in the namespace, opened if there is none."""
@@ -115,7 +117,7 @@ class Ledger:
         found = commands.get(command)
         if found is None:
             found = commands[command] = Account(namespace, command, readonly=readonly)
-        return found
+        return found if self.wrapping is None else self.wrapping(found)
 
     def refused(self, namespace: str, code: str) -> None:
         """Count a refusal: ``NOPERM``, ``THROTTLED``."""

@@ -9,6 +9,7 @@ import logging
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from functools import partial
 from typing import Final
 
 from kvgate.backend import Backend, PassThrough
@@ -44,6 +45,7 @@ from kvgate.server.fleet import FOR_ALL, Fleet
 from kvgate.server.locate import largest_of
 from kvgate.server.pauses import Pauses
 from kvgate.server.places import Places
+from kvgate.server.samples import Samples
 from kvgate.server.session import Session
 from kvgate.server.shared import Shared
 from kvgate.server.switching import Moving
@@ -87,6 +89,7 @@ class Dispatcher:
         self.backends = backends
         self.lane = Lane(self, budget=gate.command_timeout, silence=gate.upstream_silence)
         self.ledger = Ledger()
+        self.samples = Samples(self.lane, self.ledger)
         self.places = Places(configuration, backends, self.ledger)
         self.tasks = Tasks(self)
         self.execution = Execution(self)
@@ -207,6 +210,10 @@ class Dispatcher:
                 self.pauses.later(client, args, frame)
             elif session.multi is not None and spec.name not in NEVER_QUEUED:
                 transactions.queue(self, client, user, spec, args, frame)
+                if self.samples.active:
+                    self.samples.above(client, spec, args)
+            elif self.samples.active:
+                self.samples.above(client, spec, args, partial(self._go, client, user, spec, args, frame, now))
             else:
                 self._go(client, user, spec, args, frame, now)
         except GateError as error:
@@ -218,8 +225,9 @@ class Dispatcher:
     def slow(self, slot: Slot, replies: int, now: float) -> None:
         """A store was slow to reply (kvgate.lane.machine.Gate)."""
 
-    def sampled(self, client: Client, account: Account, args: list[bytes]) -> None:
+    def sampled(self, client: Client, account: Account, args: list[bytes]) -> Account | None:
         """One command of many (kvgate.lane.machine.Gate)."""
+        return self.samples.show(client, account, args)
 
     def _known(self, client: Client, args: list[bytes]) -> CommandSpec | None:
         """The command's row; None when the connection has to end without a word, as in Redis."""

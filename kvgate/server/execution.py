@@ -43,7 +43,7 @@ class Execution:
 
     def learn(self, client: Client, user: User, spec: CommandSpec, args: list[bytes], frame: bytes, place: Place) -> None:
         """Let the lane hand such requests to the backend without asking anything again."""
-        gate, backend, lane = self._gate, place.backend, self._gate.lane
+        gate, backend, lane, samples = self._gate, place.backend, self._gate.lane, self._gate.samples
 
         def local(
             client: Client, spec: CommandSpec, args: list[bytes], frame: bytes, now: float, account: Account
@@ -53,6 +53,8 @@ class Execution:
             gate.commands += 1
             session.quiet = False
             session.last_command = spec.lower
+            if samples.active:
+                account = samples.count(client, spec, args, account)
             command = Command(args, spec, FIRST, frame)
             reply = self._now(client, session, backend, command) if spec.readonly else None
             if reply is None:

@@ -162,7 +162,11 @@ def _learn(
         except NotKnownYet:
             gate.tasks.alone(client, _later, gate, client, spec, args, frame, [(1, place)], silent=True)
             return
-        _send(gate, client, spec, args, frame, place, rewritten, now, account)
+        if gate.samples.active:
+            send = partial(_send, gate, client, spec, args, frame, place, rewritten, now)
+            gate.samples.through(client, spec, args, account, send)
+        else:
+            _send(gate, client, spec, args, frame, place, rewritten, now, account)
 
     head = frame[: frame.find(b"\r\n$", 5)]
     most = largest_of(places, namespace)

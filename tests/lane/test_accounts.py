@@ -1,6 +1,7 @@
 """What the lane counts of the runs that it passes on, and whom it shows samples."""
 
 from kvgate.lane.machine import NEVER
+from kvgate.metrics.ledger import Account
 from kvgate.policy.compiled import Toll
 from kvgate.wire.request import encode_request
 from tests.lane.world import World
@@ -54,6 +55,24 @@ def test_a_sample_is_exactly_the_command_that_the_count_falls_on() -> None:
     world.feed(client, get() * 10)
     assert world.lane.unsampled > NEVER - 20
     world.run_to_the_end()
+    world.check_rest()
+
+
+def test_a_command_that_is_followed_is_a_slot_of_its_own() -> None:
+    world = World(1)
+    client = world.client()
+    world.feed(client, get())
+    world.run_to_the_end()
+    before = world.reads.calls
+    followed = Account("T.x", "get", readonly=True)
+    world.follow = followed
+    world.lane.sampling, world.lane.unsampled = (lambda: 3), 3
+    world.feed(client, b"".join(get(b"T.x:%d" % number) for number in range(10)))
+    assert [slot.want for slot in client.queue] == [3, 1, 3, 1, 2]
+    assert [slot.frames for slot in client.queue if slot.account is followed] == [get(b"T.x:3"), get(b"T.x:7")]
+    assert world.lane.unsampled == 1
+    world.run_to_the_end()
+    assert (followed.calls, world.reads.calls) == (2, before + 8)
     world.check_rest()
 
 

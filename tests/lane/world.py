@@ -124,6 +124,7 @@ class World:
         self.now = 100.0
         self.connecting: list[Upstream] = []
         self.left_clients: list[Client] = []
+        self.follow: Account | None = None
         self.samples: list[tuple[int, Account, list[bytes]]] = []
 
     def client(self) -> Client:
@@ -214,9 +215,10 @@ class World:
     def slow(self, slot: Slot, replies: int, now: float) -> None:
         """Nothing is slow here."""
 
-    def sampled(self, client: Client, account: Account, args: list[bytes]) -> None:
+    def sampled(self, client: Client, account: Account, args: list[bytes]) -> Account | None:
         """Remember what was shown."""
         self.samples.append((client.id, account, args))
+        return self.follow
 
     # ------------------------------------------------------------------ the driver
 
