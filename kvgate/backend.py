@@ -43,6 +43,22 @@ class CallContext:
 
 
 @attrs.frozen(slots=True)
+class Measure:
+    """A figure of a backend as /metrics shows it, with a label for the backend's name."""
+
+    name: str
+    """With its unit, without a prefix, of a counter without ``_total``: ``lmdb_file_bytes``."""
+    help: str
+    """One sentence."""
+    value: float | Sequence[float]
+    """A number; of a histogram `kvgate.metrics.times.Times.vector`."""
+    kind: str = "counter"
+    """``counter``, ``gauge`` or ``histogram``."""
+    merge: str = "sum"
+    """What the gate's workers make of theirs: ``sum``, or ``max`` for what they all see of the same store."""
+
+
+@attrs.frozen(slots=True)
 class BackendStatistics:
     """What INFO, metrics and /health show of a backend."""
 
@@ -50,6 +66,7 @@ class BackendStatistics:
     why_down: str = ""
     """What to tell an operator; empty when up."""
     figures: Mapping[str, int | float | str] = attrs.field(factory=dict)
+    measures: Sequence[Measure] = ()
 
 
 class Backend(Protocol):

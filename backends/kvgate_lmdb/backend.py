@@ -27,6 +27,7 @@ from kvgate_lmdb import tools
 from kvgate_lmdb.engine import LmdbEngine
 from kvgate_lmdb.groups import MOST_WORDS, WriteGroups, error_reply, revisions
 from kvgate_lmdb.jobs import Block, Write
+from kvgate_lmdb.measures import measures
 from kvgate_lmdb.reads import Reads
 from kvgate_lmdb.weighing import weigh
 
@@ -256,6 +257,7 @@ class LmdbBackend:
                 "swept_records": self.swept,
                 "sweeping": int(self.sweeping),
             },
+            measures=measures(self, self._groups),
         )
 
     async def banner(self) -> str:

@@ -18,6 +18,7 @@ import lmdb
 import trio
 
 from kvgate.errors import Conflict, GateError, in_doubt, try_again
+from kvgate.metrics.times import Times
 from kvgate.model.kv import KvTxn, TooLong, run_now
 from kvgate.model.transaction import Handler, Transaction
 from kvgate.wire.reply import NULL_ARRAY, Error, Reply
@@ -102,6 +103,8 @@ class WriteGroups:
         self._closed = False
         self.groups = 0
         self.commands = 0
+        self.times = Times()
+        """Of groups on the writer's thread: running what was not run ahead, and the commit, which waits for the disk."""
 
     async def submit(self, writes: Sequence[Write | Block], deadline: float) -> list[Reply]:
         """Run the commands in order, in one group; their replies once they are committed. When there are fewer replies than
@@ -283,7 +286,11 @@ class WriteGroups:
             return
 
         def commit() -> bool:
-            return self._engine.write(lambda: self._commit(jobs, ahead))
+            begun = time.monotonic()
+            try:
+                return self._engine.write(lambda: self._commit(jobs, ahead))
+            finally:
+                self.times.note(time.monotonic() - begun)
 
         def deliver(result: Any) -> None:  # an outcome.Outcome[bool]
             self._token.run_sync_soon(self._landed, jobs, ahead, result)

@@ -4,12 +4,14 @@ import contextlib
 from collections.abc import Sequence
 from typing import Final
 
+import attrs
 import trio
 
 from kvgate.backend import (
     BackendStatistics,
     CallContext,
     Command,
+    Measure,
     OwnConnection,
     Rewritten,
     Scale,
@@ -104,7 +106,15 @@ class RedisBackend:
 
     def statistics(self) -> BackendStatistics:
         """See `Backend.statistics`."""
-        return self._health.statistics(own_connections=self._pool.size, own_connections_idle=self._pool.idle)
+        size, idle = self._pool.size, self._pool.idle
+        found = self._health.statistics(own_connections=size, own_connections_idle=idle)
+        measures = (
+            Measure("own_connections", "Connections that clients have for themselves (BLPOP, WATCH …).", size - idle, "gauge"),
+            Measure("own_connections_idle", "Such connections that wait for the next one who needs it.", idle, "gauge"),
+            Measure("store_shards", "Store processes of the backend.", self.sources, "gauge", "max"),
+            Measure("store_shards_down", "Of those, the ones that do not answer.", self._health.down, "gauge", "max"),
+        )
+        return attrs.evolve(found, measures=measures)
 
     # ------------------------------------------------------------------ PassThrough
 

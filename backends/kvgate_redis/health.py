@@ -25,6 +25,11 @@ class Health:
         self._shards = shards
         self._down: dict[int, str] = {}
 
+    @property
+    def down(self) -> int:
+        """How many shards are."""
+        return len(self._down)
+
     async def watch(self, shared: SharedConnections, found_up: Callable[[int], Awaitable[None]]) -> None:
         """Look until cancelled; `found_up` is called for a shard after each look at which it was up."""
         async with trio.open_nursery() as nursery:

@@ -19,6 +19,7 @@ from kvgate_tikv.engine import TikvEngine
 from kvgate_tikv.group import Block, Write, revisions
 from kvgate_tikv.groups import WriteGroups
 from kvgate_tikv.link import Link
+from kvgate_tikv.measures import measures
 from kvgate_tikv.reads import ReadBatches
 from kvgate_tikv.retry import Retries
 from kvgate_tikv.run import error_reply
@@ -219,7 +220,8 @@ class TikvBackend:
             "gc_runs": self._upkeep.gc_runs,
         }
         complaint = self._link.complaint
-        return BackendStatistics(up=not complaint, why_down=complaint, figures=figures)
+        shown = measures(self._link, self._groups, self._reads, self._upkeep)
+        return BackendStatistics(up=not complaint, why_down=complaint, figures=figures, measures=shown)
 
 
 def _write(command: Command) -> Write:

@@ -5,6 +5,7 @@ commit of unknown outcome did is decided by the record that each group leaves in
 """
 
 import logging
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -13,6 +14,7 @@ import attrs
 import trio
 
 from kvgate.errors import Conflict, GateError, in_doubt, try_again
+from kvgate.metrics.times import Times
 from kvgate.model import keyspace
 from kvgate.wire.reply import Error, Reply
 from kvgate_tikv.bridge import OutcomeUnknown, Txn, Unavailable, milliseconds
@@ -96,6 +98,8 @@ class WriteGroups:
         self._nursery: trio.Nursery | None = None
         self._waiting: Waiting[Reply] = Waiting(_late)
         self.counts = GroupCounts()
+        self.times = Times()
+        """Of transactions, failed ones too."""
 
     async def run(self) -> None:
         """Let groups run until cancelled; commits that are under way are waited for, what has not begun is refused."""
@@ -232,6 +236,7 @@ class WriteGroups:
             Conflict: nothing was written, another writer was faster.
             Unavailable: nothing was written, the store did not do it.
         """
+        begun = time.monotonic()
         native = await self._engine.client.begin()
         try:
             group, now, taken, replies = await self._prepare(native, jobs, patience)
@@ -242,6 +247,7 @@ class WriteGroups:
                 wrong = await self._commit(native, group, now, taken)
         finally:
             await native.rollback()
+            self.times.note(time.monotonic() - begun)
         self.counts.groups += 1
         for job, own in zip(taken, replies, strict=True):
             self.counts.commands += len(own)

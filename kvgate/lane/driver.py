@@ -12,7 +12,7 @@ import select
 import socket
 import struct
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -26,6 +26,8 @@ from kvgate.lane.machine import Lane
 from kvgate.lane.proxy_protocol import BadProxyHeader, parse
 from kvgate.lane.tls import TlsError, TlsTransform
 from kvgate.lane.upstream import State, Upstream
+from kvgate.metrics.ledger import BUCKETS
+from kvgate.metrics.times import Times
 
 log = logging.getLogger("kvgate.lane")
 
@@ -91,6 +93,7 @@ class Transport:
         "fd",
         "host",
         "ident",
+        "listener",
         "on_readable",
         "owner",
         "paused",
@@ -109,6 +112,7 @@ class Transport:
         self.tls: TlsTransform | None = None
         self.ident = 0  # the client's id, where the parent gave it
         self.address = ""
+        self.listener = ""  # its name, once it carries a client
         self.host = ""  # of the balancer, while its header is awaited
         self.ended = False  # the other side sends no more
         self.behind: deque[memoryview] = deque()  # what the kernel did not take yet (clients only)
@@ -144,9 +148,18 @@ class Driver:
         self.slow_tasks = 0  # while any runs, a turn is one round
         self.failures = 0  # exceptions that closed a socket: each is a bug, or the kernel's
         self.refused = 0
+        self.accepted: Counter[str] = Counter()  # by listener, as the next two
+        self.present: Counter[str] = Counter()
+        self.refused_at: Counter[str] = Counter()
+        self.above: Callable[[], int] = lambda: 0  # commands that were not forwarded but served above the lane
         self.ready = True  # False while draining
         self.turn_max = 0.0
         self.turns = 0
+        self.turn_times = Times()
+        self.command_times = Times()
+        """As often as there were commands, the time of the turn in which each was read, or its task was begun: what the gate
+        alone takes on the way in, at most. The way out is a turn, too."""
+        self._commands = 0
         self._ready: deque[tuple[int, int]] = deque()  # sockets that epoll named and the last turn had no time for
         self._shaking: deque[Transport] = deque()  # of those in TLS handshakes, the ones that wait for a turn
         self._handshakes = HANDSHAKES  # steps left in this turn
@@ -194,6 +207,15 @@ class Driver:
         took = time.monotonic() - begun
         if took > self.turn_max:
             self.turn_max = took
+        times, at = self.turn_times, min(int(took * 1_000_000).bit_length(), BUCKETS - 1)
+        times.buckets[at] += 1
+        times.seconds += took
+        commands = self.lane.commands + self.above()
+        if commands != self._commands:
+            times, fresh = self.command_times, commands - self._commands
+            self._commands = commands
+            times.buckets[at] += fresh
+            times.seconds += fresh * took
 
     def _round(self, until: float) -> bool:
         """Serve the sockets that are ready, then send everything; whether there was anything. The time is looked at after
@@ -445,8 +467,12 @@ class Driver:
         if isinstance(refusal, Client):
             transport.owner = self.clients[refusal.id] = refusal
             transport.on_readable = self._client_readable if transport.tls is None else self._shake
+            transport.listener = listener.name
+            self.accepted[listener.name] += 1
+            self.present[listener.name] += 1
             return True
         self.refused += 1
+        self.refused_at[listener.name] += 1
         with contextlib.suppress(OSError):
             if transport.tls is None:
                 transport.sock.send(refusal)
@@ -748,6 +774,7 @@ class Driver:
             return
         transport: Transport = client.transport
         self.clients.pop(client.id, None)
+        self.present[transport.listener] -= 1
         self._heavy.discard(client)
         self._paused.discard(transport)
         try:
@@ -843,7 +870,11 @@ class Driver:
                 if transport.tls is not None:
                     data = transport.tls.receive(data)
                 if data:
-                    self.lane.fed_by(up, data, time.monotonic())
+                    now = time.monotonic()
+                    self.lane.fed_by(up, data, now)
+                    if up.timed is not None and not up.timed.want:
+                        up.trips.times.note(now - up.timed_at)
+                        up.timed = None
                 return
         except (ProtocolError, TlsError) as problem:
             log.error("store_out_of_step", extra={"store": up.name, "error": str(problem)})
@@ -881,6 +912,8 @@ class Driver:
                 self._watch(transport)
                 return
             up.unsent = b""
+            if up.timed is None and up.fifo and not up.out:
+                up.timed, up.timed_at = up.fifo[-1], time.monotonic()
 
     def retire(self, up: Upstream) -> None:
         """End a shared connection that is served no more: nothing is unanswered on it. Whoever asks it all the same is told
@@ -899,6 +932,7 @@ class Driver:
         if transport is None:
             return
         held = up.held
+        up.trips.lost += 1
         self._forget(transport)
         log.warning("store_connection_lost", extra={"store": up.name, "why": why, "unanswered": len(up.fifo)})
         up.in_a_hurry = not held and time.monotonic() - up.since > self.limits.reconnect_longest  # else it would be a storm

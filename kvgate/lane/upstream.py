@@ -5,6 +5,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from kvgate.lane.slots import Slot
+from kvgate.metrics.times import Times
 from kvgate.wire.measure import Measurer
 
 if TYPE_CHECKING:
@@ -19,6 +20,19 @@ class State(enum.Enum):
     UP = "up"
     DOWN = "down"
     """The last connect failed: commands are refused at once until one succeeds."""
+
+
+class Trips:
+    """What is counted of the shared connections to one shard."""
+
+    __slots__ = ("lost", "times")
+
+    def __init__(self) -> None:
+        """Nothing yet."""
+        self.lost = 0  # connections that ended while the shard was served
+        self.times = Times()
+        """From the moment when a run of commands was sent to its last reply's. Of each connection one run is timed at a time,
+        the last one that was sent together with others: a sample, which costs the lane next to nothing."""
 
 
 class Upstream:
@@ -44,15 +58,20 @@ class Upstream:
         "sent",
         "since",
         "state",
+        "timed",
+        "timed_at",
         "touched",
         "transport",
+        "trips",
         "unasked",
         "unsent",
         "why_down",
     )
 
-    def __init__(self, name: str, endpoint: "Endpoint", proto: int, made: list[int] | None = None) -> None:
-        """`name` is for logs and INFO: backend, shard, protocol, number. `made` is `Shard.made`."""
+    def __init__(
+        self, name: str, endpoint: "Endpoint", proto: int, made: list[int] | None = None, trips: Trips | None = None
+    ) -> None:
+        """`name` is for logs and INFO: backend, shard, protocol, number. `made` and `trips` are the `Shard`'s."""
         self.name = name
         self.endpoint = endpoint
         self.proto = proto
@@ -74,6 +93,9 @@ class Upstream:
         self.last_read = 0.0
         self.since = 0.0  # when the present connection was made
         self.made = [0] if made is None else made
+        self.trips = trips or Trips()
+        self.timed: Slot | None = None  # whose time is taken, since `timed_at`
+        self.timed_at = 0.0
         self.touched = False
         self.retired = False  # of a configuration that is served no more
         self.held = False  # a store that refuses writes is left: nothing more is sent before the reconnect
@@ -96,6 +118,7 @@ class Upstream:
     def start_over(self, slots: list[Slot]) -> None:
         """Forget the connection; `slots` are to be sent on the next one, in this order."""
         self.transport = None
+        self.timed = None
         self.measurer = None
         self.partial.clear()
         self.partial_size = 0
@@ -129,7 +152,7 @@ class Upstream:
 class Shard:
     """One store process of a backend with its shared connections; `lines[client.line]` is the one of a client."""
 
-    __slots__ = ("endpoint", "index", "lines", "made", "name")
+    __slots__ = ("endpoint", "index", "lines", "made", "name", "trips")
 
     def __init__(self, name: str, index: int, endpoint: "Endpoint", per_protocol: int = 2) -> None:
         """`per_protocol` connections for RESP2 clients, as many for RESP3 clients; opened when first needed."""
@@ -138,8 +161,9 @@ class Shard:
         self.endpoint = endpoint
         self.made = [0]
         """How many connections its lines have made in all."""
+        self.trips = Trips()
         self.lines = tuple(
-            Upstream(f"{name}/{index}/resp{proto}/{number}", endpoint, proto, self.made)
+            Upstream(f"{name}/{index}/resp{proto}/{number}", endpoint, proto, self.made, self.trips)
             for proto in (2, 3)
             for number in range(per_protocol)
         )

@@ -125,6 +125,14 @@ class Ledger:
             namespace = OTHER
         self.refusals[namespace, code] += 1
 
+    def namespaces(self) -> list[str]:
+        """Every namespace with accounts, `OTHER` and `NO_NAMESPACE` among them."""
+        return list(self._accounts)
+
+    def of(self, namespace: str) -> list[Account]:
+        """A namespace's accounts."""
+        return list(self._accounts.get(namespace, {}).values())
+
     def __iter__(self) -> Iterator[Account]:
         """Every account."""
         for commands in self._accounts.values():

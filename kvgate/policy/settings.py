@@ -109,6 +109,10 @@ class GateSettings:
         1, 'processes; one is enough until its core is full; "auto": what the machine or container allows', high=256
     )
 
+    metrics_namespaces: int = _count(
+        200, "namespaces with a label of their own in /metrics, those with the most calls; the rest is `other`", high=10_000
+    )
+
     command_timeout: float = _time(
         1.5, "whole time of a command, blocking ones aside: clients give up and send again after 2 s", low=0.01
     )

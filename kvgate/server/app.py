@@ -2,13 +2,17 @@
 
 import logging
 import signal
+import socket
 from collections.abc import Awaitable, Callable, Sequence
 
 import trio
 
 from kvgate.errors import ConfigurationError
 from kvgate.server import logs
-from kvgate.server.listeners import Bound, bind, close, doors, remove_files
+from kvgate.server.figures import Figures
+from kvgate.server.http import HttpServer, told
+from kvgate.server.listeners import Bound, bind, bind_metrics, close, doors, remove_files
+from kvgate.server.monitor import Here, Monitor, Watched
 from kvgate.server.process import Process, mistakes
 from kvgate.server.reload import Build, Reloader
 from kvgate.server.supervisor import Supervisor
@@ -28,16 +32,18 @@ def serve(build: Build, worker: Sequence[str]) -> int:
     logs.start(gate.log_level)
     for warning in configuration.warnings:
         log.warning("configuration", extra={"mistake": warning})
-    if gate.metrics is not None:
-        log.warning("metrics_not_served", extra={"metrics": gate.metrics, "do": "this version has no /metrics; see INFO"})
     raise_file_limit(gate.max_clients)
     bound = bind(gate)
+    metrics: list[socket.socket] = []
     try:
+        metrics = bind_metrics(gate)
         if gate.workers > 1:
-            return run(Supervisor(build, text, configuration, backends, bound, worker).serve)
-        return run(_serve_alone, build, text, Process(build, configuration, backends), bound)
+            return run(Supervisor(build, text, configuration, backends, bound, worker, metrics).serve)
+        return run(_serve_alone, build, text, Process(build, configuration, backends), bound, metrics)
     finally:
         close(bound)
+        for sock in metrics:
+            sock.close()
         remove_files(bound)
 
 
@@ -52,10 +58,14 @@ def run(main: Callable[..., Awaitable[int]], *args: object) -> int:
         raise ConfigurationError(mistakes(group)) from None
 
 
-async def _serve_alone(build: Build, text: bytes, process: Process, bound: Sequence[Bound]) -> int:
+async def _serve_alone(
+    build: Build, text: bytes, process: Process, bound: Sequence[Bound], metrics: Sequence[socket.socket]
+) -> int:
     dispatcher, driver, ending = process.dispatcher, process.driver, Ending()
     reloader = Reloader(build, text, dispatcher.configuration, dispatcher.backends, lambda: [process])
     dispatcher.reload = reloader.reload
+    here = Here(Figures(dispatcher))
+    watched = Watched(reloader, ending, lambda: [here])
 
     async def drain() -> None:
         await leave_rotation(dispatcher.configuration.gate, ending.number)
@@ -65,11 +75,13 @@ async def _serve_alone(build: Build, text: bytes, process: Process, bound: Seque
         async with trio.open_nursery() as nursery:
             await nursery.start(reloader.run)
             nursery.start_soon(ending.listen, signals, reloader.quietly)
+            nursery.start_soon(HttpServer(Monitor(watched).answer).serve, metrics)
             await nursery.start(process.run)
             names = [(each.name, each.listen.kind) for each in bound]
             for each, door in zip(bound, doors(dispatcher.configuration.gate, names), strict=True):
                 driver.listen(each.sock, door)
-            write_banner(dispatcher.configuration, bound, await process.introduction())
+            watched.serving = True
+            write_banner(dispatcher.configuration, bound, [*await process.introduction(), *told(metrics)])
             spare_the_collector()
             await ending.asked.wait()
             await ending.unless_hurried(drain)

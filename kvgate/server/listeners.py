@@ -57,6 +57,20 @@ def bind(gate: GateSettings) -> list[Bound]:
     return bound
 
 
+def bind_metrics(gate: GateSettings) -> list[socket.socket]:
+    """Bind ``gate.metrics``; nothing where there is none.
+
+    Raises:
+        ConfigurationError: the address is taken, or not this machine's.
+    """
+    if gate.metrics is None:
+        return []
+    try:
+        return _tcp(gate.metrics)
+    except OSError as error:
+        raise ConfigurationError([f'gate.metrics: "{gate.metrics}" cannot be bound: {error.strerror or error}']) from None
+
+
 def close(bound: Sequence[Bound]) -> None:
     """Stop listening."""
     for each in bound:

@@ -56,6 +56,7 @@ class Process:
         self.driver = self.dispatcher.driver = Driver(
             self.dispatcher.lane, self.dispatcher.welcome, limits=limits(configuration.gate), name="kvgate"
         )
+        self.driver.above = lambda: self.dispatcher.commands
         self._scopes: dict[Backend, trio.CancelScope] = {}
         self._prepared: _Prepared | None = None
         self._nursery: trio.Nursery

@@ -29,6 +29,8 @@ NEED_RESTART: Final = ("listen", "tls", "workers", "metrics", "proxy_protocol", 
 
 SWITCH_INTERVAL: Final = 0.0005
 """Seconds; see `beside_the_lane`."""
+_beside: list[float] = []
+"""Of `beside_the_lane`: the usual interval, and one more for each work that is under way."""
 T = TypeVar("T")
 
 
@@ -43,12 +45,16 @@ async def beside_the_lane(work: Callable[[], T]) -> T:
     Python lets a thread that computes go on for 5 ms whenever another one has waited for it, and the lane gives way at every
     system call. A tenth of that keeps its replies a third as late while 10,000 namespaces are read, which takes no longer.
     """
-    usual = sys.getswitchinterval()
+    if not _beside:
+        _beside.append(sys.getswitchinterval())
+    _beside.append(SWITCH_INTERVAL)
     sys.setswitchinterval(SWITCH_INTERVAL)
     try:
         return await trio.to_thread.run_sync(work)
     finally:
-        sys.setswitchinterval(usual)
+        _beside.pop()
+        if len(_beside) == 1:  # the last of those that run
+            sys.setswitchinterval(_beside.pop())
 
 
 class Target(Protocol):

@@ -30,7 +30,9 @@ from kvgate.policy.blocks import load
 from kvgate.routing.configuration import Configuration
 from kvgate.server.blocks import Master
 from kvgate.server.control import Channel, Gone
+from kvgate.server.http import HttpServer, told
 from kvgate.server.listeners import Bound, close
+from kvgate.server.monitor import Monitor, OfWorker, Watched
 from kvgate.server.reload import Build, Reloader
 from kvgate.server.surroundings import Ending, leave_rotation, write_banner
 
@@ -163,8 +165,10 @@ class Supervisor:
         backends: Mapping[str, Backend],
         bound: Sequence[Bound],
         command: Sequence[str],
+        metrics: Sequence[socket.socket] = (),
     ) -> None:
-        """`text` is the configuration that is served; `command` starts a worker, its descriptors' numbers follow."""
+        """`text` is the configuration that is served; `command` starts a worker, its descriptors' numbers follow. /metrics and
+        /health are served on the sockets `metrics`."""
         self._bound = bound
         self._command = command
         self._size = configuration.gate.workers
@@ -178,9 +182,14 @@ class Supervisor:
         self._started = time.time()
         self._blocks = Master()
         self._reloader = Reloader(build, text, configuration, backends, self._serving)
+        self._metrics = metrics
+        self._watched = Watched(self._reloader, self._ending, self._sources, parent=True)
 
     def _serving(self) -> list[Worker]:
         return [each for each in self._workers if each.serves]
+
+    def _sources(self) -> list[OfWorker]:
+        return [OfWorker(each.number, each.channel) for each in self._serving()]
 
     async def serve(self) -> int:
         """Until SIGTERM or SIGINT; the exit code.
@@ -193,12 +202,15 @@ class Supervisor:
                 self._nursery = nursery
                 await nursery.start(self._reloader.run)
                 nursery.start_soon(self._ending.listen, signals, self._reloader.quietly)
+                nursery.start_soon(HttpServer(Monitor(self._watched).answer).serve, self._metrics)
                 async with trio.open_nursery() as accepting:
                     accepting.start_soon(self._until_asked, accepting.cancel_scope)
                     async with trio.open_nursery() as starting:
                         for _ in range(self._size):
                             starting.start_soon(nursery.start, self._keep_one)
-                    write_banner(self._reloader.configuration, self._bound, await self._introduction())
+                    self._watched.serving = True
+                    introduction = [*await self._introduction(), *told(self._metrics)]
+                    write_banner(self._reloader.configuration, self._bound, introduction)
                     for index, bound in enumerate(self._bound):
                         accepting.start_soon(self._accept, index, bound.sock)
                 await self._ending.unless_hurried(self._drain)
@@ -281,6 +293,7 @@ class Supervisor:
                 code = worker.process.returncode
                 why = worker.failure or f"a worker ended with {code} before it served; what it wrote is above"
                 raise ConfigurationError([why.removeprefix("ERR ")])
+            self._watched.restarts += 1
             if worker.failure:
                 log.error("worker_not_started", extra={"worker": worker.number, "why": worker.failure})
             early_deaths = early_deaths + 1 if trio.current_time() - begun < STEADY else 0

@@ -13,6 +13,7 @@ import trio
 from kvgate.errors import ConfigurationError, GateError
 from kvgate.server import answering, logs, weighing
 from kvgate.server.control import Channel, Handler
+from kvgate.server.figures import Figures
 from kvgate.server.fleet import Behind
 from kvgate.server.listeners import doors
 from kvgate.server.process import Process, mistakes
@@ -43,6 +44,7 @@ class _Work:
         os.close(ended)
         self._ended = 0
         self._process: Process | None = None
+        self._figures: Figures | None = None
         self._over = trio.Event()
         self._nursery: trio.Nursery
         self._channel: Channel
@@ -61,6 +63,9 @@ class _Work:
             "failed": self._failed,
             "blocks": self._blocks,
             "drain": self._drain,
+            "busiest": self._busiest,
+            "figures": self._show,
+            "health": self._health,
         }
         self._channel = Channel(stream, handlers)
         async with trio.open_nursery() as nursery:
@@ -103,6 +108,7 @@ class _Work:
         dispatcher.keeper.take(start["blocks"])
         process.driver.take_over(self._handoff, listeners, self._count_ended)
         self._process = process
+        self._figures = Figures(dispatcher)
         spare_the_collector()
 
     async def _run(self, process: Process) -> None:
@@ -152,6 +158,21 @@ class _Work:
 
     async def _blocks(self, dump: list[Any]) -> None:
         self.process.dispatcher.keeper.take(dump)
+
+    @property
+    def figures(self) -> Figures:
+        if self._figures is None:
+            raise GateError("ERR this worker has not started")
+        return self._figures
+
+    async def _busiest(self, most: int, named: list[str]) -> list[tuple[str, int]]:
+        return await self.figures.busiest(most, named)
+
+    async def _show(self, process: str, named: list[str]) -> str:
+        return await self.figures.as_text(process, named)
+
+    async def _health(self) -> list[dict[str, Any]]:
+        return await self.figures.health()
 
     async def _drain(self, seconds: float) -> None:
         await self.process.drain(seconds)
