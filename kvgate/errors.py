@@ -202,3 +202,10 @@ def blocked(what: str, name: bytes, until: str) -> GateError:
 def cannot_block(why: str) -> GateError:
     """GATE BLOCK or UNBLOCK that names nothing, too much, or was not confirmed by all workers."""
     return GateError(f"ERR not blocked: {why}")
+
+
+def no_perm_script() -> GateError:
+    """A script or function that may write, where the user may only read some of the namespaces on the store."""
+    return GateError(
+        "NOPERM a script could write to namespaces that this user may only read: use EVAL_RO, EVALSHA_RO or FCALL_RO"
+    )

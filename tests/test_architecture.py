@@ -42,6 +42,7 @@ TRIO = {
     "kvgate.server.surroundings": "waits until balancers look away",
     "kvgate.server.switching": "waits for what is under way, adopts clients in portions",
     "kvgate.server.worker": "one worker from start to end",
+    "kvgate.server.logins": "passwords are hashed on threads, a few at a time",
     "kvgate.server.listing": "pages of several stores side by side, within a deadline",
     "kvgate.server.subscriptions": "a task for each feed",
     "kvgate.server.tasks": "starts tasks for slow commands",

@@ -8,7 +8,7 @@ from kvgate.admin.common import REDIS_VERSION, is_subscribed, printable, session
 from kvgate.commands.keys import integer
 from kvgate.errors import NO_PROTO, NOT_AN_INTEGER, GateError, syntax_error, wrong_arity
 from kvgate.lane.client import Client
-from kvgate.policy.users import WrongPasswordError
+from kvgate.policy.users import DEFAULT_USER, WrongPasswordError
 from kvgate.server.site import Answer, Site
 from kvgate.wire.reply import OK, Map, Raw, Reply, Simple, encode
 
@@ -69,18 +69,22 @@ def _log_in(site: Site, client: Client, name: bytes | None, password: bytes, now
     """Make the client the user that it says it is.
 
     Raises:
-        GateError: as `Users.authenticate`; the client stays who it was.
+        GateError: as `Users.authenticate`; the client stays who it was. And so NeedsHashing.
     """
-    users, session = site.configuration.users, session_of(client)
+    session = session_of(client)
     try:
-        user = users.authenticate(name, password, session.host, now)
+        user = site.configuration.users.authenticate(name, password, session.host, now)
     except WrongPasswordError as error:
-        known = users.get("default" if name is None else name.decode("utf-8", "surrogateescape"))
-        # An unknown name is not logged: it may be a password in the wrong place.
-        who = known.name if known else ""
-        log.info("wrong_password", extra={"client": client.id, "peer": session.address, "user": who, "why": error.why})
+        log_wrong_password(site, client, DEFAULT_USER if name is None else name.decode("utf-8", "surrogateescape"), error)
         raise
     site.become(client, user)
+
+
+def log_wrong_password(site: Site, client: Client, name: str, error: WrongPasswordError) -> None:
+    """Note a failed AUTH. An unknown name is not logged: it may be a password in the wrong place."""
+    session = session_of(client)
+    who = name if site.configuration.users.get(name) is not None else ""
+    log.info("wrong_password", extra={"client": client.id, "peer": session.address, "user": who, "why": error.why})
 
 
 def _auth(site: Site, client: Client, args: list[bytes], now: float) -> Reply:

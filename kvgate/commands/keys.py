@@ -86,6 +86,29 @@ def keys_with_flags(spec: CommandSpec, args: Sequence[bytes]) -> tuple[Found, ..
     return found if varying is None else tuple((index, varying(args)) for index, _ in found)
 
 
+def written_keys(spec: CommandSpec, args: Sequence[bytes]) -> frozenset[int]:
+    """The indices of the keys that this request may change, by Redis' flags for each key: the target of SINTERSTORE, not its
+    sources. All keys of a write whose row flags none as changed (XREADGROUP moves a group on).
+
+    Raises:
+        GateError: as `key_indices`.
+    """
+    if spec.write and not any(_CHANGES & place.flags for place in spec.keys):
+        return frozenset(key_indices(spec, args))
+    return frozenset(index for index, flags in keys_with_flags(spec, args) if _CHANGES & flags)
+
+
+def only_writes(spec: CommandSpec) -> bool:
+    """Whether every request of the command may change each of its keys; SINTERSTORE only reads some, BITFIELD may read."""
+    changes = [bool(_CHANGES & place.flags) for place in spec.keys]
+    if not any(changes):
+        return spec.write and bool(spec.keys)
+    return all(changes) and spec.name != "BITFIELD"
+
+
+_CHANGES: Final = frozenset({"insert", "update", "delete"})
+
+
 def hidden_patterns(spec: CommandSpec, args: Sequence[bytes]) -> tuple[int, ...]:
     """The indices of SORT's BY and GET patterns that name keys: each ``*`` there is filled with an element of the list.
 
@@ -138,6 +161,11 @@ def integer(text: bytes) -> int | None:
     return number if -(2**63) <= number < 2**63 else None
 
 
+def _word(arg: bytes) -> bytes:
+    """An option's word in upper case as Redis compares it: up to the first NUL."""
+    return arg.partition(b"\0")[0].upper()
+
+
 def _find(spec: CommandSpec, args: Sequence[bytes]) -> Iterator[Found]:
     special = _SPECIAL.get(spec.name)
     if special is not None:
@@ -169,7 +197,7 @@ def _places(spec: CommandSpec, place: Keys, args: Sequence[bytes]) -> range:
 def _behind_keyword(place: Keys, args: Sequence[bytes]) -> int:
     """The index behind the keyword, 0 when it is not there."""
     searched = range(place.start, len(args) - 1) if place.start > 0 else range(len(args) + place.start, 0, -1)
-    return next((at + 1 for at in searched if args[at].upper() == place.keyword), 0)
+    return next((at + 1 for at in searched if _word(args[at]) == place.keyword), 0)
 
 
 def _counted(spec: CommandSpec, place: Keys, begin: int, args: Sequence[bytes]) -> range:
@@ -202,9 +230,9 @@ def _mset(spec: CommandSpec, args: Sequence[bytes]) -> Iterator[Found]:
 def _copy(spec: CommandSpec, args: Sequence[bytes]) -> Iterator[Found]:
     """COPY: DB would leave the namespaces (and a store whose url names a database): only the gate's one is there."""
     at = 3
-    while at < len(args) and args[at].upper() == b"REPLACE":
+    while at < len(args) and _word(args[at]) == b"REPLACE":
         at += 1
-    if at + 1 < len(args) and args[at].upper() == b"DB":
+    if at + 1 < len(args) and _word(args[at]) == b"DB":
         database = integer(args[at + 1])
         if database is None:
             raise GateError(errors.NOT_AN_INTEGER)
@@ -219,7 +247,7 @@ def _sort_options(args: Sequence[bytes]) -> Iterator[tuple[bytes, int]]:
     """SORT's options that have a value: (word in upper case, index of the value), as far as they are well formed."""
     at = 2
     while at < len(args):
-        word, left = args[at].upper(), len(args) - at - 1
+        word, left = _word(args[at]), len(args) - at - 1
         if word in (b"BY", b"GET", b"STORE") and left >= 1:
             yield word, at + 1
             at += 2
@@ -243,7 +271,7 @@ def _georadius(spec: CommandSpec, args: Sequence[bytes]) -> Iterator[Found]:
     yield 1, spec.keys[0].flags
     at = spec.keys[1].start
     while at < len(args) - 1:
-        if args[at].upper() in (b"STORE", b"STOREDIST"):
+        if _word(args[at]) in (b"STORE", b"STOREDIST"):
             at += 1
             yield at, spec.keys[1].flags
         at += 1
@@ -253,7 +281,7 @@ def _streams(spec: CommandSpec, args: Sequence[bytes]) -> tuple[range, bool]:
     """XREAD, XREADGROUP: where the keys are, and whether there is BLOCK. Options are read in order, as Redis does."""
     at, blocks, group = 1, False, spec.name == "XREADGROUP"
     while at < len(args):
-        word, left = args[at].upper(), len(args) - at - 1
+        word, left = _word(args[at]), len(args) - at - 1
         if word == b"STREAMS" and left:
             if left % 2:
                 raise GateError("ERR Unbalanced XREAD list of streams: for each stream key an ID or '$' must be specified.")
@@ -293,7 +321,7 @@ def _migrate(spec: CommandSpec, args: Sequence[bytes]) -> Iterator[Found]:
     """MIGRATE (refused, but COMMAND GETKEYS may ask): one key, or an empty one and those behind KEYS."""
     at = 6
     while at < len(args):
-        word = args[at].upper()
+        word = _word(args[at])
         if word == b"KEYS":
             if args[3]:
                 raise errors.syntax_error()
@@ -325,13 +353,13 @@ _READ_WRITE: Final = frozenset({"RW", "access", "update"})
 
 
 def _set_flags(args: Sequence[bytes]) -> frozenset[str]:
-    return _READ_WRITE if any(arg.upper() == b"GET" for arg in args[3:]) else _OVERWRITE
+    return _READ_WRITE if any(_word(arg) == b"GET" for arg in args[3:]) else _OVERWRITE
 
 
 def _bitfield_flags(args: Sequence[bytes]) -> frozenset[str]:
     at = 2
     while at < len(args):
-        word = args[at].upper()
+        word = _word(args[at])
         if word in (b"SET", b"INCRBY"):
             return _READ_WRITE
         at += {b"GET": 3, b"OVERFLOW": 2}.get(word, 1)

@@ -157,6 +157,8 @@ def _parse(text: bytes, base: Path, path: Path | None, listen: Sequence[str], wo
     users = read_users(tables["users"], namespaces, mistakes, warnings, backoff)
     _held_by_the_store(namespaces, prepared, mistakes)
     _exposed(gate, users, backends, mistakes)
+    if any(user.certificates for user in users.by_name.values()) and (gate.tls is None or gate.tls.ca is None):
+        warnings.append("gate.tls.ca: users have certificates, and without it no client is asked for one")
     warnings += [f"{key_path('backends', name)}: no namespace leads to it" for name in unused(backends, namespaces)]
     if mistakes:
         raise ConfigurationError(mistakes)

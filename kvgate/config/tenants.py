@@ -10,12 +10,14 @@ from kvgate.config.gate import networks
 from kvgate.policy.options import Options, did_you_mean
 from kvgate.policy.passwords import SHA256_HEX, Backoff
 from kvgate.policy.rules import DEFAULT_RULES, check_rule
+from kvgate.policy.scrypt import MOST_HASHES, Scrypt, parse_scrypt
 from kvgate.policy.users import User, Users
 from kvgate.routing.namespaces import Namespace, Namespaces, check_name
 
 _MOST_SUGGESTED: Final = 500  # names that a near one is looked for among: a look costs milliseconds
 _MOST_SUGGESTIONS: Final = 50  # looks per file
 _USER_NAME: Final = re.compile(r"\S{1,128}\Z")
+_CERTIFICATE: Final = re.compile(r"(CN|DNS|URI)=(\S(?:.*\S)?)\Z")
 
 
 def _namespace(name: str, value: object, all_of: Options, backends: Mapping[str, int | None]) -> Namespace | None:
@@ -65,14 +67,54 @@ def _rule_mistakes(rules: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(mistake for mistake in (check_rule(rule, TABLE) for rule in rules) if mistake)
 
 
-def _passwords(user: Options) -> tuple[str, ...]:
+def _sha256(user: Options) -> tuple[str, ...]:
     hashes = [text.lower() for text in user.texts("password_sha256") or ()]
-    if not hashes and not (user.table.get("password_sha256")):
-        user.wrong("password_sha256", "needed: at least one hash, as `kvgate password` prints it")
     for number, text in enumerate(hashes, 1):
         if not SHA256_HEX.match(text):  # not shown: it may be the password itself
             user.wrong("password_sha256", f"number {number} is no SHA-256 (64 hex digits); `kvgate password` prints one")
     return tuple(hashes)
+
+
+def _scrypt(user: Options) -> tuple[Scrypt, ...]:
+    found: list[Scrypt] = []
+    texts = user.texts("password_scrypt") or ()
+    for number, text in enumerate(texts, 1):
+        try:
+            found.append(parse_scrypt(text))
+        except ValueError as error:  # which does not show the text
+            user.wrong("password_scrypt", f"number {number} {error}")
+    if len(texts) > MOST_HASHES:
+        user.wrong("password_scrypt", f"at most {MOST_HASHES}: every attempt is compared with all of them")
+    return tuple(found)
+
+
+def _certificates(user: Options, taken: dict[str, str]) -> tuple[str, ...]:
+    """Names in certificates; `taken`: name → the user who has it."""
+    found: list[str] = []
+    for text in user.texts("certificates") or ():
+        match = _CERTIFICATE.match(text)
+        if match is None or not text.isprintable():
+            user.wrong("certificates", f'"{text}" is no name: "CN=ads.shop" (subject), "DNS=ads.shop" or "URI=spiffe://shop/ads"')
+            continue
+        if "*" in match[2]:
+            user.wrong("certificates", f'"{text}": names are compared whole, there are no wildcards')
+        name = f"DNS={match[2].lower()}" if match[1] == "DNS" else text
+        owner = taken.setdefault(name, user.path[-1])
+        if owner != user.path[-1]:
+            user.wrong("certificates", f'"{text}" is user "{owner}" already')
+        found.append(name)
+    return tuple(found)
+
+
+def _credentials(user: Options, taken: dict[str, str]) -> tuple[tuple[str, ...], tuple[Scrypt, ...], tuple[str, ...]]:
+    """SHA-256 hashes, scrypt hashes and names in certificates; at least one of them."""
+    found = _sha256(user), _scrypt(user), _certificates(user, taken)
+    if not any(user.table.get(key) for key in ("password_sha256", "password_scrypt", "certificates")):
+        user.wrong(
+            "password_sha256",
+            "needed: at least one hash, as `kvgate password` prints it (or password_scrypt, or certificates)",
+        )
+    return found
 
 
 class _Known:
@@ -89,16 +131,16 @@ class _Known:
         return pattern == "*" or self.namespaces.of_name(pattern) is not None
 
 
-def _grants(user: Options, known: _Known, warnings: list[str]) -> tuple[str, ...]:
-    patterns = user.texts("namespaces") or ()
+def _grants(user: Options, key: str, known: _Known, warnings: list[str]) -> tuple[str, ...]:
+    patterns = user.texts(key) or ()
     for pattern in patterns:
         mistake = "" if pattern == "*" else check_name(pattern)
         if mistake:
-            user.wrong("namespaces", f'"{pattern}": {mistake}; "*" is all')
+            user.wrong(key, f'"{pattern}": {mistake}; "*" is all')
         elif not known.matched(pattern):
             near = did_you_mean(pattern, known.suggested) if len(warnings) < _MOST_SUGGESTIONS else ""
             note = Options({}, warnings, *user.path)
-            note.wrong("namespaces", f'"{pattern}" matches nothing in [namespaces]{near}')
+            note.wrong(key, f'"{pattern}" matches nothing in [namespaces]{near}')
     return tuple(patterns)
 
 
@@ -120,17 +162,22 @@ def read_users(
     all_of = Options(table, mistakes, "users")
     known = _Known(namespaces)
     users: list[User] = []
+    certificates: dict[str, str] = {}
     for name in table:
         user = all_of.subtable(name)
         if user is None:
             continue
         if not _USER_NAME.match(name):
             all_of.wrong(name, "a user's name has 1 to 128 letters and no spaces")
+        sha256, scrypt, names = _credentials(user, certificates)
         users.append(
             User(
                 name=name,
-                password_sha256=_passwords(user),
-                namespaces=_grants(user, known, warnings),
+                password_sha256=sha256,
+                password_scrypt=scrypt,
+                certificates=names,
+                namespaces=_grants(user, "namespaces", known, warnings),
+                read_only=_grants(user, "read_only", known, warnings),
                 commands=_commands(user, warnings),
                 networks=networks(user, "networks"),
             )

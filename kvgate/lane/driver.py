@@ -142,6 +142,8 @@ class Driver:
         """`welcome` is asked for each accepted connection. `name` is what stores show in CLIENT LIST."""
         self.lane = lane
         self.welcome = welcome
+        self.shaken: Callable[[Client, frozenset[str]], None] | None = None
+        """Told the names in a client's certificate when its TLS handshake is done, before anything that it sent is served."""
         self.limits = limits or Limits()
         self.name = name
         self.clients: dict[int, Client] = {}
@@ -568,6 +570,7 @@ class Driver:
             self._half_closed(transport, client)
             return
         if tls is not None:
+            shaking = not tls.established
             try:
                 data = tls.receive(data)
             except TlsError as problem:
@@ -576,6 +579,8 @@ class Driver:
                     transport.sock.send(tls.close())
                 self.close_client(client)
                 return
+            if shaking and tls.established and self.shaken is not None:
+                self.shaken(client, tls.peer_names())
             self._send(transport, client, tls.outgoing())
             if client.closed or (not data and not tls.ended):
                 return

@@ -4,6 +4,7 @@ import contextlib
 import ssl
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from kvgate.backend import Endpoint
 
@@ -74,6 +75,21 @@ class TlsTransform:
     def outgoing(self) -> bytes:
         """The ciphertext that waits to be sent; empty when there is none."""
         return self._outgoing.read()
+
+    def peer_names(self) -> frozenset[str]:
+        """What the other side's verified certificate says who it is: ``CN=…`` of its subject, ``DNS=…`` and ``URI=…`` of its
+        alternative names. None at all without such a certificate, and no ``CN=`` when there are several."""
+        certificate: Any = self._object.getpeercert()  # empty when it was not verified
+        if not self.established or not certificate:
+            return frozenset()
+        common = [value for part in certificate.get("subject", ()) for name, value in part if name == "commonName"]
+        names = {f"CN={value}" for value in common} if len(common) == 1 else set()
+        for kind, value in certificate.get("subjectAltName", ()):
+            if kind == "DNS":
+                names.add(f"DNS={value.lower()}")
+            elif kind == "URI":
+                names.add(f"URI={value}")
+        return frozenset(names)
 
     def close(self) -> bytes:
         """Say that nothing more will be sent: the ciphertext to send before the socket is closed. Never raises."""

@@ -17,6 +17,7 @@ DEFAULT_RULES: Final = ("+@all", "-@dangerous")
 _OWN = "touches this client's own connection only"
 _ANSWERED = "answered by the gate, of itself"
 _SCOPED = "answered by the gate, of this user's own connections unless the rules grant more"
+_ANSWERED_SELF = "answered by the gate, of this user alone"
 _TABLE = "answered from the command table"
 
 NEVER_REFUSED: Final = frozenset({"AUTH", "HELLO", "QUIT", "RESET"})
@@ -43,6 +44,10 @@ EXEMPT: Final[Mapping[str, str]] = {
     "CLIENT|UNBLOCK": _SCOPED,
     "CLIENT|UNPAUSE": _SCOPED,
     "ACL|CAT": _TABLE,
+    "ACL|DRYRUN": "answered by the gate, of this user unless the rules grant more",
+    "ACL|GETUSER": _ANSWERED_SELF,
+    "ACL|LIST": _ANSWERED_SELF,
+    "ACL|USERS": _ANSWERED_SELF,
     "ACL|WHOAMI": _OWN,
     "COMMAND": _TABLE,
     "COMMAND|COUNT": _TABLE,

@@ -11,6 +11,7 @@ from kvgate.commands.spec import CommandSpec
 from kvgate.errors import WRONG_PASS, GateError
 from kvgate.policy.passwords import UNKNOWN_USER, Backoff, matches, throttled
 from kvgate.policy.rules import DEFAULT_RULES, CommandRules, command_rules
+from kvgate.policy.scrypt import Remembered, Scrypt
 
 DEFAULT_USER: Final = "default"
 LOCAL: Final = ""
@@ -97,13 +98,24 @@ class User:
 
     name: str
     password_sha256: tuple[str, ...] = attrs.field(default=(), repr=False)
-    """Lower-case hex; with none the user has no password, which only the implicit default user may have."""
+    """Lower-case hex."""
+    password_scrypt: tuple[Scrypt, ...] = attrs.field(default=(), repr=False)
+    certificates: tuple[str, ...] = ()
+    """Names in a client's verified certificate that make it this user: ``CN=…``, ``DNS=…``, ``URI=…``."""
     namespaces: tuple[str, ...] = ()
+    """What the user may read and write."""
+    read_only: tuple[str, ...] = ()
+    """What it may read and not write, whatever `namespaces` says of it."""
     commands: tuple[str, ...] = DEFAULT_RULES
     networks: tuple[Network, ...] | None = None
     """None: from everywhere."""
     rules: CommandRules = attrs.field(init=False, repr=False)
     grants: Grants = attrs.field(init=False, repr=False)
+    """What it may read."""
+    writable: Grants = attrs.field(init=False, repr=False)
+    """What it may write, but for `kept`."""
+    kept: Grants = attrs.field(init=False, repr=False)
+    """What it must not write."""
 
     @rules.default
     def _rules(self) -> CommandRules:
@@ -111,7 +123,25 @@ class User:
 
     @grants.default
     def _grants(self) -> Grants:
+        return grants(self.namespaces + self.read_only)
+
+    @writable.default
+    def _writable(self) -> Grants:
         return grants(self.namespaces)
+
+    @kept.default
+    def _kept(self) -> Grants:
+        return grants(self.read_only)
+
+    @property
+    def has_password(self) -> bool:
+        """Whether AUTH can make a client this user."""
+        return bool(self.password_sha256 or self.password_scrypt)
+
+    @property
+    def open(self) -> bool:
+        """Whether everybody is this user without saying so: only the implicit default user is."""
+        return not self.has_password and not self.certificates
 
     @property
     def sees_all(self) -> bool:
@@ -134,6 +164,14 @@ class User:
         """Whether the namespace, or a part of what the rule covers, is granted."""
         return self.grants.touch(namespace)
 
+    def writes(self, namespace: Named) -> bool:
+        """Whether the user may write all of the namespace."""
+        return self.writable.cover(namespace) and not self.kept.touch(namespace)
+
+    def writes_some(self, namespace: Named) -> bool:
+        """Whether the user may write a part of what the rule covers."""
+        return self.writable.touch(namespace) and not self.kept.cover(namespace)
+
     def from_address(self, address: str) -> bool:
         """Whether the user may come from there; `LOCAL` is a unix socket."""
         if self.networks is None:
@@ -153,39 +191,66 @@ def implicit_default() -> User:
     return User(name=DEFAULT_USER, namespaces=("*",), commands=("+@all",), networks=LOOPBACK)
 
 
+@attrs.frozen(slots=True)
+class Attempt:
+    """One password that has to be hashed before it is known whether it is right."""
+
+    name: str
+    """As the client said it."""
+    password: bytes = attrs.field(repr=False)
+    address: str
+
+
+class NeedsHashing(Exception):  # noqa: N818 - what is to be done, no error to show
+    """`Users.check` has to look at the attempt, in a thread, before it can be answered."""
+
+    def __init__(self, attempt: Attempt) -> None:
+        """Keep what is to be hashed."""
+        super().__init__(attempt.name)
+        self.attempt = attempt
+
+
 class Users:
     """All accounts, and how a connection becomes one of them."""
 
-    def __init__(self, users: Iterable[User] = (), backoff: Backoff | None = None) -> None:
-        """Without users there is the implicit ``default`` one. `backoff` is kept over reloads by handing it on."""
+    def __init__(
+        self, users: Iterable[User] = (), backoff: Backoff | None = None, remembered: Remembered | None = None
+    ) -> None:
+        """Without users there is the implicit ``default`` one. `backoff` and `remembered` are kept over reloads by handing
+        them on."""
         self.by_name: Mapping[str, User] = {user.name: user for user in users}
         self.configured = bool(self.by_name)
         """False: the gate serves loopback only, and nobody has to authenticate."""
         if not self.configured:
             self.by_name = {DEFAULT_USER: implicit_default()}
         self.backoff = backoff if backoff is not None else Backoff()
+        self.remembered = remembered if remembered is not None else Remembered()
+        self._by_certificate = {name: user for user in self.by_name.values() for name in user.certificates}
+        costly = [user.password_scrypt for user in self.by_name.values() if user.password_scrypt]
+        self._decoys = tuple(costly[0][0].decoy() for _ in range(max(map(len, costly)))) if costly else ()
+
+    @property
+    def costly(self) -> bool:
+        """Whether any user has scrypt hashes, so that `authenticate` may ask for hashing."""
+        return bool(self._decoys)
 
     def get(self, name: str) -> User | None:
         """The user of that name."""
         return self.by_name.get(name)
 
-    def initial(self, address: str) -> User | None:
-        """Who a new connection is before any AUTH; None: it has to authenticate first (NOAUTH)."""
-        user = self.by_name.get(DEFAULT_USER)
-        if user is not None and not user.password_sha256 and user.from_address(address):
-            return user
-        return None
+    def certified(self, names: Iterable[str]) -> User | None:
+        """The user whom a verified certificate with these names makes; None when it is no one's, or names two users."""
+        found = {self._by_certificate[name] for name in names if name in self._by_certificate}
+        return found.pop() if len(found) == 1 else None
 
-    def _check(self, name: str, password: bytes, address: str) -> User:
-        user = self.by_name.get(name)
-        right = matches(password, user.password_sha256 if user else _NOBODYS_HASH)
+    def initial(self, address: str, names: Iterable[str] = ()) -> User | None:
+        """Who a new connection is before any AUTH, `names` being those of its certificate; None: it has to authenticate
+        first (NOAUTH)."""
+        user = self.certified(names)
         if user is None:
-            raise WrongPasswordError("unknown user")
-        if user.password_sha256 and not right:
-            raise WrongPasswordError("wrong password")
-        if not user.from_address(address):
-            raise WrongPasswordError("address outside of networks")
-        return user
+            default = self.by_name.get(DEFAULT_USER)
+            user = default if default is not None and default.open else None
+        return user if user is not None and user.from_address(address) else None
 
     def authenticate(self, name: bytes | None, password: bytes, address: str, now: float) -> User:
         """The user that AUTH or HELLO AUTH makes of a client at `address` (`LOCAL`: a unix socket). `name` is None for
@@ -194,19 +259,64 @@ class Users:
         Raises:
             WrongPasswordError: also for an unknown user or an address outside of the user's networks.
             GateError: ``THROTTLED retry after N ms``: after wrong passwords, this one was not looked at.
+            NeedsHashing: `check` and `settle` come first; then ask again. Where any user has scrypt hashes every password
+                that is wrong comes to that, be it of a user without or of nobody: the time taken tells no names.
         """
         text = DEFAULT_USER if name is None else name.decode("utf-8", "surrogateescape")
         known = self.by_name.get(text)
-        if name is None and (known is None or not known.password_sha256):
+        if name is None and (known is None or not known.has_password):
             raise GateError(AUTH_WITHOUT_USER)
-        counted = text if known is not None else UNKNOWN_USER
-        wait = self.backoff.wait(address, counted, now)
+        self.not_throttled(text, address, now)
+        right = matches(password, known.password_sha256 if known is not None else _NOBODYS_HASH)
+        if not right and known is not None:
+            right = known.open or self._remembers(known, password, now)
+        if known is not None and right and known.from_address(address):
+            self.backoff.succeeded(address, text)
+            return known
+        if self._decoys:
+            raise NeedsHashing(Attempt(text, password, address))
+        raise self._failed(text, address, now, outside=right)
+
+    def not_throttled(self, name: str, address: str, now: float) -> None:
+        """Raise GateError (THROTTLED) while passwords of that user are not looked at from there."""
+        wait = self.backoff.wait(address, self._counted(name), now)
         if wait > 0:
             raise throttled(wait)
-        try:
-            user = self._check(text, password, address)
-        except WrongPasswordError:
-            self.backoff.failed(address, counted, now)
-            raise
-        self.backoff.succeeded(address, counted)
-        return user
+
+    def is_remembered(self, attempt: Attempt, now: float) -> bool:
+        """Whether `authenticate` knows by now that the password is right."""
+        user = self.by_name.get(attempt.name)
+        return user is not None and user.from_address(attempt.address) and self._remembers(user, attempt.password, now)
+
+    def _remembers(self, user: User, password: bytes, now: float) -> bool:
+        return any(self.remembered.knows(each, password, now) for each in user.password_scrypt)
+
+    def check(self, attempt: Attempt) -> Scrypt | None:
+        """The hash that the attempt's password has. Takes some 100 ms: call it in a thread, then `settle`. It hashes equally
+        often whatever the name, and to the end."""
+        user = self.by_name.get(attempt.name)
+        known = user.password_scrypt if user is not None and user.from_address(attempt.address) else ()
+        found = [each for each in (*known, *self._decoys[len(known) :]) if each.matches(attempt.password)]
+        return found[0] if found else None
+
+    def settle(self, attempt: Attempt, found: Scrypt | None, now: float) -> None:
+        """Remember what `check` found, for the next `authenticate`.
+
+        Raises:
+            WrongPasswordError: it was wrong.
+        """
+        if found is None:
+            user = self.by_name.get(attempt.name)
+            outside = user is not None and not user.from_address(attempt.address)
+            raise self._failed(attempt.name, attempt.address, now, outside=outside)
+        self.remembered.note(found, attempt.password, now)
+
+    def _counted(self, name: str) -> str:
+        return name if name in self.by_name else UNKNOWN_USER
+
+    def _failed(self, name: str, address: str, now: float, *, outside: bool = False) -> WrongPasswordError:
+        self.backoff.failed(address, self._counted(name), now)
+        user = self.by_name.get(name)
+        if user is None:
+            return WrongPasswordError("unknown user")
+        return WrongPasswordError("address outside of networks" if outside else "wrong password")

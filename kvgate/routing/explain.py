@@ -7,6 +7,7 @@ import attrs
 
 from kvgate import errors
 from kvgate.backend import Backend, PassThrough
+from kvgate.commands.keys import only_writes
 from kvgate.commands.spec import Action, CommandSpec
 from kvgate.commands.table import every_command, supports
 from kvgate.policy.users import User
@@ -55,7 +56,7 @@ def refusal(spec: CommandSpec, namespace: Namespace, backend: Backend, user: Use
     what holds for everybody. The first reason, in the order that the gate looks."""
     if user is not None and not user.allows(spec):
         return errors.no_perm_command(spec.lower, user.name)
-    if user is not None and not user.sees(namespace):
+    if user is not None and (not user.sees(namespace) or (only_writes(spec) and not user.writes(namespace))):
         return errors.no_perm_key()
     if spec.action is Action.REFUSE:
         return errors.GateError(spec.why) if spec.why.startswith("ERR ") else errors.refused(spec.lower, spec.why)

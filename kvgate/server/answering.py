@@ -7,8 +7,10 @@ from kvgate.admin.answers import ANSWERS
 from kvgate.admin.client import NO_SUCH_CLIENT
 from kvgate.commands.spec import CommandSpec
 from kvgate.commands.table import resolve
-from kvgate.errors import GateError, refused
+from kvgate.errors import GateError, refused, try_again
 from kvgate.lane.client import Client
+from kvgate.metrics.ledger import NO_NAMESPACE
+from kvgate.policy.users import NeedsHashing
 from kvgate.server.fleet import FOR_ALL
 from kvgate.server.session import Session
 from kvgate.wire.reply import Error, Raw, Reply, decode, encode
@@ -25,6 +27,15 @@ def answer(gate: "Dispatcher", spec: CommandSpec, client: Client, args: list[byt
     return found(gate, client, args, now)
 
 
+def at_once(gate: "Dispatcher", client: Client, spec: CommandSpec, args: list[bytes], frame: bytes, now: float) -> None:
+    """Answer behind everything before, without waiting for it."""
+    reply = answer(gate, spec, client, args, now)
+    account = gate.ledger.account(NO_NAMESPACE, spec.lower, readonly=spec.readonly)
+    account.note(1, time.monotonic() - now, bytes_in=len(frame))
+    if reply is not None:
+        gate.reply(client, reply)
+
+
 def in_turn(gate: "Dispatcher", client: Client, spec: CommandSpec, args: list[bytes], now: float) -> None:
     """Answer once everything before is answered: what changes the protocol changes the connections to the stores, too,
     so nothing may be under way on the old ones."""
@@ -35,6 +46,8 @@ def in_turn(gate: "Dispatcher", client: Client, spec: CommandSpec, args: list[by
         session.quiet = quiet
         try:
             reply = answer(gate, spec, client, args, now)
+        except NeedsHashing:  # a reload came between, which brought the first scrypt hashes
+            reply = Raw(try_again("users were changed").reply)
         except GateError as error:
             reply = Raw(error.reply)
         raw = reply if isinstance(reply, Raw) else encode(reply, session.proto)

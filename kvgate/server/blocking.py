@@ -12,12 +12,24 @@ import trio
 from kvgate.backend import BrokenUpstream, OwnConnection, PassThrough
 from kvgate.commands.keys import integer
 from kvgate.commands.spec import CommandSpec
-from kvgate.errors import NOT_AN_INTEGER, GateError, cross_slot, in_doubt, not_supported, refused, try_again, upstream_refused
+from kvgate.errors import (
+    NO_AUTH,
+    NOT_AN_INTEGER,
+    GateError,
+    cross_slot,
+    in_doubt,
+    no_perm_command,
+    no_perm_key,
+    not_supported,
+    refused,
+    try_again,
+    upstream_refused,
+)
 from kvgate.lane.client import Client
 from kvgate.lane.slots import Call
 from kvgate.lane.upstream import Shard
 from kvgate.server.locate import located
-from kvgate.server.session import BLOCKED, MOVED
+from kvgate.server.session import BLOCKED, MOVED, REVOKED
 from kvgate.wire.reply import NULL_ARRAY, Error, Raw, Reply
 from kvgate.wire.request import encode_request
 
@@ -29,10 +41,11 @@ if TYPE_CHECKING:
 PING = encode_request([b"PING"])
 WHO_AM_I = encode_request([b"CLIENT", b"ID"])
 """Sent before each blocking command, so that CLIENT UNBLOCK can name its connection to the store."""
-HOW = {"TIMEOUT": b"TIMEOUT", "ERROR": b"ERROR", MOVED: b"ERROR", BLOCKED: b"ERROR"}
+HOW = {"TIMEOUT": b"TIMEOUT", "ERROR": b"ERROR", MOVED: b"ERROR", BLOCKED: b"ERROR", REVOKED: b"ERROR"}
 """`Session.unblocked_by` → CLIENT UNBLOCK's word to the store."""
 _BLOCKED_MEANWHILE = "an operator blocked it while the command was waiting"
 _MOVED_AWAY = "the namespace was moved to another store while the command was waiting"
+_NOT_YOURS = "the namespace was taken from the user while the command was waiting, and the store did not say what it did"
 UNBLOCK_PAUSE = 0.01
 """Seconds before a store is asked again to unblock what it does not know as blocked."""
 NOT_THE_MASTER = (b"-READONLY", b"-MASTERDOWN")
@@ -45,27 +58,32 @@ def block(
 ) -> None:
     """Run one blocking command; all its keys have to lie on one shard."""
     del now
-    session: Session = client.session
+    place = _place(gate, client.session, spec, args)
+    account = gate.places.account(place, spec)
+    gate.tasks.alone(client, _pop, gate, client, spec, args, frame, blocked=True, account=account)
+
+
+def _place(gate: "Dispatcher", session: "Session", spec: CommandSpec, args: list[bytes]) -> "Place":
+    """The one place of all keys. Raises GateError."""
     if session.user is None:
-        return
+        raise GateError(NO_AUTH)
+    if not session.user.allows(spec):
+        raise no_perm_command(spec.lower, session.user.name)
     found = located(gate.places, session.user, spec, args)
     if not found:
         raise refused(spec.lower, "it names no key that would say which store is meant")
     place = found[0][1]
     if any(other.backend is not place.backend or other.shard is not place.shard for _, other in found):
         raise cross_slot()
-    account = gate.places.account(place, spec)
-    gate.tasks.alone(client, _pop, gate, client, place, spec, args, frame, blocked=True, account=account)
+    return place
 
 
-async def _pop(
-    gate: "Dispatcher", client: Client, place: "Place", spec: CommandSpec, args: list[bytes], frame: bytes
-) -> Raw:
+async def _pop(gate: "Dispatcher", client: Client, spec: CommandSpec, args: list[bytes], frame: bytes) -> Raw:
     session: Session = client.session
     session.waits_for = spec, args
     if gate.places.blocks.active and session.user is not None:  # since its gates were passed
         gate.keeper.refuse(session, session.user, spec, args)
-        located(gate.places, session.user, spec, args)
+    place = _place(gate, session, spec, args)  # again: a reload may have come while earlier commands were awaited
     raw = await _wait_on(gate, client, place, gate.places.renamed(place, spec, args, frame))
     return place.in_protocol(session.proto, spec, args, raw)
 
@@ -125,6 +143,8 @@ async def _wait_once(gate: "Dispatcher", client: Client, place: "Place", frame: 
             raw = Raw(try_again(_MOVED_AWAY).reply)
         elif session.unblocked_by == BLOCKED and raw.startswith(b"-UNBLOCKED") and session.refusal is not None:
             raw = Raw(session.refusal.reply)
+        elif session.unblocked_by == REVOKED and raw.startswith(b"-UNBLOCKED"):
+            raw = Raw(no_perm_key().reply)
     except BrokenUpstream as error:
         connection.close()
         if watch is not None:
@@ -193,6 +213,9 @@ def unblocked(session: "Session") -> Raw | Reply:
     if session.unblocked_by == MOVED:
         error = try_again if session.last_command == "xread" else in_doubt
         return Error(error(_MOVED_AWAY).reply[1:-2])
+    if session.unblocked_by == REVOKED:
+        harmless = session.last_command in ("xread", "wait")
+        return Raw((no_perm_key() if harmless else in_doubt(_NOT_YOURS)).reply)
     if session.unblocked_by == BLOCKED and session.refusal is not None:
         harmless = session.last_command in ("xread", "wait")
         return Raw((session.refusal if harmless else in_doubt(_BLOCKED_MEANWHILE)).reply)

@@ -29,6 +29,7 @@ from kvgate.server import (
     blocking,
     blocks,
     listing,
+    logins,
     reloading,
     scripts,
     stores,
@@ -63,7 +64,7 @@ WHILE_SUBSCRIBED: Final = frozenset(
 NEVER_QUEUED: Final = frozenset({"EXEC", "DISCARD", "MULTI", "WATCH", "QUIT", "RESET"})
 """What Redis runs at once inside MULTI."""
 BEFORE_AUTH: Final = frozenset({"AUTH", "HELLO", "QUIT", "RESET"})
-_CHANGES_PROTOCOL: Final = frozenset({"HELLO", "RESET"})
+_LOGS_IN: Final = frozenset({"AUTH", "HELLO"})
 
 WAYS: Final[Mapping[str, Way]] = {
     **listing.WAYS,
@@ -96,6 +97,7 @@ class Dispatcher:
         self.pauses = Pauses(self)
         self.keeper = Keeper(self)
         self.weighings = weighing.Weighings(self)
+        self.hashing = logins.Hashing()
         self.started = time.time()
         self.run_id = secrets.token_hex(20)
         self.find_largest_value()
@@ -138,6 +140,16 @@ class Dispatcher:
         self.connections += 1
         self.refit(client)
         return client
+
+    def identified(self, client: Client, names: frozenset[str]) -> None:
+        """The client's certificate was verified and has these names: it may make the client a user."""
+        session: Session = client.session
+        session.certificate = names
+        if names:
+            user = self.configuration.users.initial(session.host, names)
+            known = "" if user is None else user.name
+            log.info("client_certificate", extra={"peer": session.address, "names": ", ".join(sorted(names)), "user": known})
+            self.become(client, user)
 
     def left(self, client: Client) -> None:
         """The client's connection has ended: what runs for it is cancelled, its own connections are closed."""
@@ -246,14 +258,12 @@ class Dispatcher:
             way(self, client, spec, args, frame, now)
         elif spec.action is Action.REFUSE:
             raise refused(spec.lower, spec.why)
-        elif spec.name in _CHANGES_PROTOCOL:
+        elif spec.name in _LOGS_IN:
+            logins.log_in(self, client, spec, args, frame, now)
+        elif spec.name == "RESET":
             answering.in_turn(self, client, spec, args, now)
         elif spec.action is Action.GATE:
-            reply = answering.answer(self, spec, client, args, now)
-            account = self.ledger.account(NO_NAMESPACE, spec.lower, readonly=spec.readonly)
-            account.note(1, time.monotonic() - now, bytes_in=len(frame))
-            if reply is not None:
-                self.reply(client, reply)
+            answering.at_once(self, client, spec, args, frame, now)
         elif spec.action is Action.OWN and needs_own_connection(spec, args):
             blocking.block(self, client, spec, args, frame, now)
         else:
@@ -286,7 +296,9 @@ class Dispatcher:
     def become(self, client: Client, user: User | None, *, proto: int | None = None) -> None:
         """Give the client a user and, when said, another protocol."""
         session: Session = client.session
-        session.user = user
+        if user is not session.user:
+            session.user = user
+            session.certified = user is not None and user is self.configuration.users.certified(session.certificate)
         if proto is not None:
             session.proto = proto
         self.refit(client)
@@ -300,7 +312,7 @@ class Dispatcher:
         session.name = b""
         session.database = 0
         session.no_evict = False
-        self.become(client, self.configuration.users.initial(session.host), proto=2)
+        self.become(client, self.configuration.users.initial(session.host, session.certificate), proto=2)
 
     def reply_mode(self, client: Client, mode: str) -> None:
         """CLIENT REPLY."""

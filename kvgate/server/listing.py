@@ -13,7 +13,7 @@ import trio
 from kvgate.backend import INTERNAL_PREFIX, Backend, Listing, View
 from kvgate.commands.keys import integer
 from kvgate.commands.spec import CommandSpec
-from kvgate.errors import NOT_AN_INTEGER, GateError, syntax_error
+from kvgate.errors import NOT_AN_INTEGER, GateError, no_perm_command, syntax_error
 from kvgate.lane.client import Client
 from kvgate.policy.users import User
 from kvgate.wire.reply import OK, Raw, Reply
@@ -53,31 +53,31 @@ def _backends(gate: "Dispatcher", user: User) -> list[tuple[Backend, Listing]]:
     return [(backend, backend) for backend in gate.places.visible(user) if isinstance(backend, Listing)]
 
 
-def view(gate: "Dispatcher", user: User, backend: Backend) -> View:
-    """The user's keys on a backend."""
+def view(gate: "Dispatcher", user: User, backend: Backend, *, writing: bool = False) -> View:
+    """The user's keys on a backend; `writing`: those that it may delete."""
     spaces, name = gate.places.namespaces, backend.name
+    may, may_some, granted = user.sees, user.sees_some, user.grants
+    if writing:
+        may, may_some, granted = user.writes, user.writes_some, user.writable
 
     def has(key: bytes) -> bool:
         namespace = spaces.of(key)
         return (
-            namespace is not None
-            and namespace.backend == name
-            and user.sees(namespace)
-            and not key.startswith(INTERNAL_PREFIX)
+            namespace is not None and namespace.backend == name and may(namespace) and not key.startswith(INTERNAL_PREFIX)
         )
 
     prefixes: set[bytes] = set()
     for rule in spaces.on(name):
-        if user.sees(rule):
+        if granted.cover(rule) and may_some(rule):  # all of it, or (to write) all but what is to be read only
             if rule.prefix is None:
                 prefixes = set()
                 break
             prefixes.add(rule.prefix)
-        elif user.sees_some(rule):
+        elif may_some(rule):
             app = rule.name[:-1]
-            prefixes.update(f"{granted}:".encode() for granted in user.grants.names if granted.startswith(app))
-    versioned = any(rule.versioned and user.sees_some(rule) for rule in spaces.on(name))
-    whole = gate.places.everything(user, backend)
+            prefixes.update(f"{each}:".encode() for each in granted.names if each.startswith(app))
+    versioned = any(rule.versioned and may_some(rule) for rule in spaces.on(name))
+    whole = gate.places.everything(user, backend, writing=writing)
     return View(has, whole, tuple(sorted(prefixes)), versioned=_versioned(spaces) if versioned else None)
 
 
@@ -230,9 +230,14 @@ def _flush(gate: "Dispatcher", client: Client, spec: CommandSpec, args: list[byt
 async def _flush_all(gate: "Dispatcher", client: Client) -> Raw | Reply:
     user, call = _user(client), _long_call(gate, client.session)
     failed: list[GateError] = []
+    writable = {rule.backend for rule in gate.places.namespaces.rules if user.writes_some(rule)}
+    if not writable and user.read_only:
+        raise no_perm_command(client.session.last_command, user.name)
     for backend, listing in _backends(gate, user):
+        if backend.name not in writable:
+            continue
         try:
-            await listing.flush(view(gate, user, backend), call)
+            await listing.flush(view(gate, user, backend, writing=True), call)
         except GateError as error:  # one store that is away must not keep the others full
             failed.append(error)
     if failed:

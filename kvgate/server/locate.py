@@ -1,7 +1,7 @@
 """Where all keys and channels of one command lie, each checked for the user, the store and the limits of its namespace."""
 
 from kvgate.backend import INTERNAL_PREFIX
-from kvgate.commands.keys import channels, hidden_patterns, key_indices
+from kvgate.commands.keys import channels, hidden_patterns, key_indices, written_keys
 from kvgate.commands.scripts import served_as
 from kvgate.commands.spec import CommandSpec
 from kvgate.commands.table import supports
@@ -19,10 +19,15 @@ def located(places: Places, user: User, spec: CommandSpec, args: list[bytes]) ->
         GateError: NONAMESPACE, NOPERM, not supported, over a limit.
     """
     found: list[tuple[int, Place]] = []
+    written = written_keys(spec, args) if user.read_only else frozenset()
     for index in key_indices(spec, args):
         key = args[index]
-        found.append((index, places.place(places.namespace(user, key), key)))
-    found += [(index, _channel(places, user, args[index])) for index in channels(spec, args)]
+        namespace = places.namespace(user, key)
+        if index in written and not user.writes(namespace):
+            raise no_perm_key()
+        found.append((index, places.place(namespace, key)))
+    sends = spec.name in ("PUBLISH", "SPUBLISH")
+    found += [(index, _channel(places, user, args[index], sends=sends)) for index in channels(spec, args)]
     for pattern in hidden_patterns(spec, args):
         _pattern_stays(places, user, args[pattern], found)
     served = served_as(spec, args)
@@ -49,12 +54,12 @@ def largest_of(places: Places, namespace: Namespace) -> int:
     return places.backends[namespace.backend].max_value if namespace.max_value is None else namespace.max_value
 
 
-def _channel(places: Places, user: User, channel: bytes) -> Place:
-    """Where a channel lies: as a key of that name would."""
+def _channel(places: Places, user: User, channel: bytes, *, sends: bool) -> Place:
+    """Where a channel lies: as a key of that name would. A message is sent only by who may write there."""
     namespace = places.namespaces.of_channel(channel)
     if namespace is None:
         raise no_namespace(channel)
-    if not user.sees(namespace) or not namespace.backend:
+    if not user.sees(namespace) or not namespace.backend or (sends and not user.writes(namespace)):
         raise no_perm_channel()
     return channel_place(places, namespace, channel)
 

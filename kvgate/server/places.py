@@ -65,7 +65,8 @@ class Compiled:
         """Know nothing yet."""
         self.routes: dict[bytes, Route] = {}
         self.by_namespace: dict[str, Route] = {}
-        self.plans: dict[str, dict[bytes, int]] = {}  # by backend: the user's namespaces there share them
+        self.plans: dict[tuple[str, bool], dict[bytes, int]] = {}
+        """By backend, and whether the user may write there: the user's namespaces of both kinds share them."""
 
 
 class Places:
@@ -166,9 +167,15 @@ class Places:
         look: bool = False,
     ) -> None:
         """Let the lane take such requests of this user by itself from now on; `most` is the largest value in bytes. `local`
-        serves them where their bytes are not passed on; `look`: not those with the word IFEQ."""
+        serves them where their bytes are not passed on; `look`: not those with the word IFEQ.
+
+        Where the user may only read, no command is learned that may write with other arguments (BITFIELD), and what is
+        learned is not shared with namespaces that it may write to."""
         namespace = place.namespace
         if self.blocks.active and (self.blocks.of_user(user.name) is not None or self._has_blocked(namespace)):
+            return
+        writes = user.writes(namespace)
+        if not writes and not spec.readonly:
             return
         compiled = self.compiled(user, proto)
         route = compiled.by_namespace.get(namespace.name)
@@ -179,7 +186,7 @@ class Places:
             own = namespace.versioned and name in self.rewriting  # some of its commands are not passed on
             route = compiled.by_namespace[namespace.name] = Route(
                 namespace,
-                {} if own else compiled.plans.setdefault(name, {}),
+                {} if own else compiled.plans.setdefault((name, writes), {}),
                 Accounts(self.ledger, namespace.name),
                 max_key=LONGEST_KEY if namespace.max_key is None else namespace.max_key,
                 max_value=most,
@@ -287,26 +294,29 @@ class Places:
         names = {rule.backend for rule in self.namespaces.rules if user.sees_some(rule)}
         return [backend for name, backend in self.backends.items() if name in names]
 
-    def shared(self, user: User, backend: Backend) -> bool:
-        """Whether a namespace that the user lacks lies on the backend's store, by this or another ``[backends.*]``."""
+    def shared(self, user: User, backend: Backend, *, writing: bool = False) -> bool:
+        """Whether a namespace that the user lacks (`writing`: may not write) lies on the backend's store, by this or another
+        ``[backends.*]``."""
         stores = {_store(shard) for shard in self.shards.get(backend.name, ())}
+        may = user.writes if writing else user.sees
         for rule in self.namespaces.rules:
-            if not user.sees(rule):
+            if not may(rule):
                 if rule.backend == backend.name:
                     return True
                 if not stores.isdisjoint(_store(shard) for shard in self.shards.get(rule.backend, ())):
                     return True
         return False
 
-    def everything(self, user: User, backend: Backend) -> bool:
-        """Whether all that can lie in the backend's store is the user's, and routed to this backend."""
+    def everything(self, user: User, backend: Backend, *, writing: bool = False) -> bool:
+        """Whether all that can lie in the backend's store is the user's (`writing`: to write), and routed to this backend."""
+        may = user.writes if writing else user.sees
         stores = {(_store(shard), shard.endpoint.database) for shard in self.shards.get(backend.name, ())}
         for name, shards in self.shards.items():
             if name != backend.name and not stores.isdisjoint((_store(s), s.endpoint.database) for s in shards):
                 return False
         rules = self.namespaces.rules
         mine = [rule for rule in rules if rule.backend == backend.name]
-        return len(mine) == len(rules) and all(user.sees(rule) for rule in rules) and self.namespaces.default is not None
+        return len(mine) == len(rules) and all(may(rule) for rule in rules) and self.namespaces.default is not None
 
 
 def _is(one: Namespace | None, other: Namespace) -> bool:

@@ -57,6 +57,7 @@ class Process:
             self.dispatcher.lane, self.dispatcher.welcome, limits=limits(configuration.gate), name="kvgate"
         )
         self.driver.above = lambda: self.dispatcher.commands
+        self.driver.shaken = self.dispatcher.identified
         self._scopes: dict[Backend, trio.CancelScope] = {}
         self._prepared: _Prepared | None = None
         self._nursery: trio.Nursery

@@ -5,12 +5,12 @@ store, scripts are refused, unless the store itself holds the user to its keys (
 those that are known to touch only the keys they name.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from kvgate.backend import Backend, Command
 from kvgate.commands.scripts import KNOWN_SCRIPTS, claim, script_sha, sha_of
 from kvgate.commands.spec import CommandSpec
-from kvgate.errors import GateError, cross_slot, refused
+from kvgate.errors import GateError, cross_slot, no_perm_script, refused
 from kvgate.lane.client import Client
 from kvgate.lane.everywhere import merge_everywhere
 from kvgate.policy.users import User
@@ -20,6 +20,9 @@ from kvgate.wire.request import encode_request
 
 if TYPE_CHECKING:
     from kvgate.server.dispatch import Dispatcher, Way
+
+
+_SHOW_ONLY: Final = frozenset({"FUNCTION|LIST", "FUNCTION|DUMP", "FUNCTION|STATS"})
 
 
 def place(gate: "Dispatcher", user: User, spec: CommandSpec, args: list[bytes], places: list[Place]) -> Place:
@@ -34,11 +37,8 @@ def place(gate: "Dispatcher", user: User, spec: CommandSpec, args: list[bytes], 
             raise cross_slot()
     else:
         first = _only_shard(gate, user, spec)
-    if (
-        gate.places.shared(user, first.backend)
-        and not all(each.namespace.upstream_user for each in places or [first])
-        and not _known(gate, spec, args)
-    ):
+    held = all(each.namespace.upstream_user for each in places or [first]) or _known(gate, spec, args)
+    if not held and gate.places.shared(user, first.backend):
         raise refused(
             spec.lower,
             "other applications' keys lie on the same store, and a script could reach them;"
@@ -46,6 +46,11 @@ def place(gate: "Dispatcher", user: User, spec: CommandSpec, args: list[bytes], 
         )
     if gate.places.blocks.active and not _known(gate, spec, args):
         gate.places.refuse_beside(first, writes=not spec.readonly)
+    if not spec.readonly and user.read_only:
+        if not places and not user.writes(first.namespace):
+            raise no_perm_script()
+        if not held and gate.places.shared(user, first.backend, writing=True):
+            raise no_perm_script()
     return first
 
 
@@ -79,7 +84,8 @@ def _everywhere(gate: "Dispatcher", client: Client, spec: CommandSpec, args: lis
     if not backends:
         gate.reply(client, _without_lua(gate.places.visible(user), spec, args))
         return
-    if "@shared" in spec.categories and any(gate.places.shared(user, backend) for backend in backends):
+    writing = spec.name not in _SHOW_ONLY
+    if "@shared" in spec.categories and any(gate.places.shared(user, backend, writing=writing) for backend in backends):
         raise refused(spec.lower, "other applications use the same store")
     gate.tasks.alone(client, _ask_all, gate, client, backends, Command(args, spec, (), frame))
 

@@ -25,6 +25,8 @@ MOVED: Final = "MOVED"
 """In `Session.unblocked_by`: what the client waits for will not come where it waits."""
 BLOCKED: Final = "BLOCKED"
 """In `Session.unblocked_by`: an operator has blocked what the client waits for."""
+REVOKED: Final = "REVOKED"
+"""Likewise: it may not have what it waits for any more."""
 
 
 @attrs.frozen(slots=True)
@@ -88,6 +90,8 @@ class Session:
         "batching",
         "blocked",
         "blocked_since",
+        "certificate",
+        "certified",
         "commands",
         "created",
         "database",
@@ -123,6 +127,8 @@ class Session:
         self.host = host
         self.listener = listener
         self.user = user  # None: has to authenticate first
+        self.certificate: frozenset[str] = frozenset()  # the names in its verified certificate
+        self.certified = False  # the user is who the certificate says, not who AUTH said
         self.created = time.time()
         self.last_command = ""  # lower case, ``client|list``
         self.commands = 0

@@ -15,16 +15,21 @@ from kvgate.admin.answers import ANSWERS
 from kvgate.backend import Backend
 from kvgate.commands.keys import channels, key_indices
 from kvgate.commands.spec import CommandSpec
+from kvgate.commands.table import TABLE
+from kvgate.errors import GateError
 from kvgate.lane.client import Client
 from kvgate.lane.slots import Slot
+from kvgate.policy.users import User
 from kvgate.routing.configuration import Configuration
 from kvgate.routing.namespaces import Namespace, Namespaces
 from kvgate.server.difference import location
+from kvgate.server.locate import located
 from kvgate.server.places import Place, Places
-from kvgate.server.session import MOVED, Session
+from kvgate.server.session import MOVED, REVOKED, Session
 
 if TYPE_CHECKING:
     from kvgate.server.dispatch import Dispatcher
+    from kvgate.server.subscriptions import Subscriptions
 
 LOOK: Final = 0.001
 """Seconds between looks whether what was under way is answered; the lane tells nobody."""
@@ -136,6 +141,7 @@ def switch(
     old, before = gate.places, gate.configuration.users.backoff
     backoff, configuration.users.backoff = configuration.users.backoff, before  # who guessed wrong is not forgiven
     before.first, before.longest = backoff.first, backoff.longest
+    configuration.users.remembered = gate.configuration.users.remembered
     gate.configuration, gate.backends, gate.places, gate.moving = configuration, backends, places, moving
     gate.lane.budget, gate.lane.silence = configuration.gate.command_timeout, configuration.gate.upstream_silence
     gate.find_largest_value()
@@ -156,15 +162,18 @@ async def adopt_all(gate: "Dispatcher") -> None:
 
 def adopt(gate: "Dispatcher", client: Client) -> None:
     """Make a client one of the present configuration. It is closed when its user is not there any more, or may not come
-    from its address, or when it listens to a store that is served no more."""
+    from its address, when its certificate does not make it that user any more, and when it listens to what it may not hear
+    any more, or to a store that is served no more. A command that waits for what is not the user's any more is ended."""
     session: Session = client.session
     session.places = gate.places
     users = gate.configuration.users
     if session.user is None:
-        session.user = users.initial(session.host)
+        session.user = users.initial(session.host, session.certificate)
+        session.certified = session.user is not None and bool(session.certificate)
     else:
         session.user = users.get(session.user.name)
-        if session.user is None or not session.user.from_address(session.host):
+        lost = session.certified and users.certified(session.certificate) is not session.user
+        if session.user is None or lost or not session.user.from_address(session.host):
             if client.busy and session.last_command == "gate|reload":  # it is told what it has done, and nothing more
                 session.user = None
                 gate.lane.hang_up(client)
@@ -172,8 +181,7 @@ def adopt(gate: "Dispatcher", client: Client) -> None:
                 gate.driver.close_client(client)
             return
     gate.fit_limits(client)
-    feeds = () if session.subscriptions is None else session.subscriptions.feeds.values()
-    if not all(_stays(gate, feed.place) for feed in feeds):
+    if session.subscriptions is not None and not _may_listen(gate, session, session.subscriptions):
         gate.driver.close_client(client)
         return
     watch, moving = session.watch, gate.moving
@@ -183,7 +191,34 @@ def adopt(gate: "Dispatcher", client: Client) -> None:
         watch.close()
     if session.blocked and session.waits_on is not None and moving is not None and moving.place(session.waits_on):
         gate.unblock(client, MOVED)
+    if session.blocked and session.waits_for is not None and not _may_wait(gate, session.user, *session.waits_for):
+        gate.unblock(client, REVOKED)
     gate.refit(client)
+
+
+def _may_listen(gate: "Dispatcher", session: Session, subscriptions: "Subscriptions") -> bool:
+    """Whether the client may go on listening: the stores stay, and its user may hear all that it subscribed to."""
+    if not all(_stays(gate, feed.place) for feed in subscriptions.feeds.values()):
+        return False
+    user = session.user
+    if user is None:
+        return False
+    if subscriptions.monitor and not (user.sees_all and user.allows(TABLE[b"MONITOR"])):
+        return False
+    spaces = gate.places.namespaces
+    names = {name for feed in subscriptions.feeds.values() for name in feed.names}
+    found = (spaces.of_pattern(name) if family == b"p" else spaces.of_channel(name) for family, name in names)
+    return all(namespace is None or user.sees(namespace) for namespace in found)
+
+
+def _may_wait(gate: "Dispatcher", user: User | None, spec: CommandSpec, args: list[bytes]) -> bool:
+    """Whether the user may (still) have what a blocking command waits for."""
+    try:
+        if user is not None:
+            located(gate.places, user, spec, args)
+    except GateError:
+        return False
+    return user is not None and user.allows(spec)
 
 
 def _stays(gate: "Dispatcher", place: Place) -> bool:

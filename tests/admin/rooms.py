@@ -13,7 +13,7 @@ from kvgate.policy.passwords import hash_password
 from kvgate.server.dispatch import Dispatcher
 from tests.support.resp import Arg, frame, to_bytes
 
-SECRETS = {"ads": "ads-key", "bank": "bank-key", "boss": "boss-key"}
+SECRETS = {"ads": "ads-key", "bank": "bank-key", "boss": "boss-key", "auditor": "auditor-key"}
 CONFIG = """
 [gate]
 listen = ["127.0.0.1:6380", "unix:gate.sock"]
@@ -45,6 +45,10 @@ commands = ["+@all", "-config|get"]
 password_sha256 = ["$boss"]
 namespaces = ["*"]
 commands = ["+@all"]
+[users.auditor]
+password_sha256 = ["$auditor"]
+namespaces = ["Ads.Log"]
+read_only = ["Bank.*", "default"]
 """
 
 

@@ -154,6 +154,14 @@ def test_every_mistake_of_a_file_is_told_at_once() -> None:
     commands = ["+@al", "+get"]
     networks = ["localhost"]
     admin = true
+    [users.slow]
+    password_scrypt = ["secret", "$scrypt$ln=10,r=8,p=1$aaaaaaaaaaaaaaaaaaaaaa$b", "$scrypt$ln=20,r=8,p=1$a$b",
+                       "$scrypt$ln=15,r=8,p=9$a$b", "$scrypt$ln=15,r=8,p=1$a$b", "$scrypt$ln=15,r=8,p=0$a$b"]
+    read_only = ["Ads"]
+    [users.shown]
+    certificates = ["CN=ads.shop", "ads.shop", "DNS=*.shop", "CN=", "URI=spiffe://shop/ads", "DNS=Ads.Shop"]
+    [users.double]
+    certificates = ["DNS=ads.shop", "CN=ads.shop"]
     [users.none]
     [users]
     flat = 3
@@ -197,7 +205,26 @@ def test_every_mistake_of_a_file_is_told_at_once() -> None:
         'users.ads.commands: "+@al": there is no category @al (did you mean "@all"?)',
         'users.ads.networks: "localhost" is no address or network: "10.0.0.0/8", "127.0.0.1", "::1"',
         "users.ads.admin: unknown key",
-        "users.none.password_sha256: needed: at least one hash, as `kvgate password` prints it",
+        (
+            "users.slow.password_scrypt: number 1 is no scrypt hash ($scrypt$ln=…,r=…,p=…$salt$hash); `kvgate password"
+            " --scrypt` prints one"
+        ),
+        "users.slow.password_scrypt: number 2 uses too little or too much memory: 128 · 2^ln · r must be from 16 to 64 MiB",
+        "users.slow.password_scrypt: number 3 uses too little or too much memory: 128 · 2^ln · r must be from 16 to 64 MiB",
+        "users.slow.password_scrypt: number 4 takes too long, or p is 0: 2^ln · r · p must be at most 1,048,576",
+        "users.slow.password_scrypt: number 5 is no base64 behind its costs",
+        "users.slow.password_scrypt: number 6 takes too long, or p is 0: 2^ln · r · p must be at most 1,048,576",
+        "users.slow.password_scrypt: at most 4: every attempt is compared with all of them",
+        'users.slow.read_only: "Ads": a namespace\'s name has a dot: "App.Ads"; "*" is all',
+        'users.shown.certificates: "ads.shop" is no name: "CN=ads.shop" (subject), "DNS=ads.shop" or "URI=spiffe://shop/ads"',
+        'users.shown.certificates: "DNS=*.shop": names are compared whole, there are no wildcards',
+        'users.shown.certificates: "CN=" is no name: "CN=ads.shop" (subject), "DNS=ads.shop" or "URI=spiffe://shop/ads"',
+        'users.double.certificates: "DNS=ads.shop" is user "shown" already',
+        'users.double.certificates: "CN=ads.shop" is user "shown" already',
+        (
+            "users.none.password_sha256: needed: at least one hash, as `kvgate password` prints it (or password_scrypt, or"
+            " certificates)"
+        ),
         "users.flat: must be a table: [users.flat]",
         'users."a b": a user\'s name has 1 to 128 letters and no spaces',
         'users."a b".password_sha256: must be a list of texts: ["…"]',
