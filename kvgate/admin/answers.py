@@ -4,8 +4,22 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from kvgate.admin import acl, client, command, connection, diagnostics, gate, help, info, settings  # noqa: A004 - a module
-from kvgate.server.site import Answer
+from kvgate.admin import (
+    acl,
+    client,
+    command,
+    commandstats,
+    connection,
+    diagnostics,
+    gate,
+    help,  # noqa: A004 - a module
+    hotkeys,
+    info,
+    latency,
+    settings,
+    slowlog,
+)
+from kvgate.server.site import Answer, Collect
 
 ANSWERS: Final[Mapping[str, Answer]] = MappingProxyType(
     {
@@ -15,9 +29,17 @@ ANSWERS: Final[Mapping[str, Answer]] = MappingProxyType(
         **command.ANSWERS,
         **settings.ANSWERS,
         **info.ANSWERS,
+        **commandstats.ANSWERS,
         **diagnostics.ANSWERS,
+        **hotkeys.ANSWERS,
+        **latency.ANSWERS,
+        **slowlog.ANSWERS,
         **gate.ANSWERS,
         **help.ANSWERS,
     }
 )
 """What else has `Action.GATE` asks the stores or changes a transaction: see kvgate.server."""
+PARTS: Final[Mapping[str, Collect]] = MappingProxyType(
+    {**commandstats.PARTS, **hotkeys.PARTS, **info.PARTS, **latency.PARTS, **slowlog.PARTS}
+)
+"""Of commands that tell of all processes: what each of them collects for the one that is asked."""

@@ -1,18 +1,21 @@
 """What several of the gate's own commands need: who asks, what is shown of a client's bytes, Redis' words for arguments."""
 
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import attrs
 
 from kvgate.backend import Backend
+from kvgate.commands.keys import integer
 from kvgate.commands.spec import CommandSpec
 from kvgate.commands.table import by_full_name
-from kvgate.errors import NO_AUTH, GateError
+from kvgate.errors import NO_AUTH, NOT_AN_INTEGER, GateError, syntax_error
 from kvgate.lane.client import Client
 from kvgate.policy.rules import CommandRules
 from kvgate.policy.users import DEFAULT_USER, User
 from kvgate.routing.views import visible_rules
 from kvgate.server.session import Session
-from kvgate.server.site import Site
+from kvgate.server.site import Collect, Site
 
 REDIS_VERSION: Final = b"7.0.15"
 """The version whose behaviour the gate has; clients choose by it what they dare to send."""
@@ -62,6 +65,52 @@ def within_reach(client: Client, name: str) -> Callable[[Client], bool]:
     if grants(client, name):
         return lambda _other: True
     return lambda other: session_of(other).user is not None and name_of(session_of(other)) == own
+
+
+@attrs.frozen(slots=True)
+class _Name:
+    """A namespace, as far as users care."""
+
+    name: str
+
+
+def sees_namespace(user: User, name: str) -> bool:
+    """Whether the user sees the namespace of that name; what is about no key (an empty name) only who sees all of them."""
+    return user.sees_all or (bool(name) and user.sees(_Name(name)))
+
+
+def administers(user: User) -> bool:
+    """Whether the rules grant what administers the gate: GATE RELOAD, and with it all that is @admin."""
+    spec = by_full_name(b"GATE|RELOAD")
+    return spec is not None and user.granted(spec)
+
+
+def parts_of(site: Site, client: Client, args: list[bytes], now: float, collect: Collect) -> Sequence[Any]:
+    """What every process tells for the present command, this one first."""
+    return [collect(site, user_of(client), args, now)] if site.parts is None else site.parts
+
+
+def counted_words(words: Sequence[bytes], usual: int, most: int) -> tuple[list[bytes], int]:
+    """The words without ``COUNT n``, and n: `usual` when it is not there, `most` when it is more.
+
+    Raises:
+        GateError: Redis' words for what is no positive number, or is missing.
+    """
+    rest: list[bytes] = []
+    count, at = usual, 0
+    while at < len(words):
+        if words[at].upper() != b"COUNT":
+            rest.append(words[at])
+            at += 1
+            continue
+        if at + 1 == len(words):
+            raise syntax_error()
+        number = integer(words[at + 1])
+        if number is None or number < 1:
+            raise GateError(NOT_AN_INTEGER)
+        count = min(number, most)
+        at += 2
+    return rest, count
 
 
 def visible_backends(site: Site, user: User) -> list[Backend]:

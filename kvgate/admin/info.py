@@ -1,7 +1,7 @@
 """INFO: the sections of Redis 7.0 with the gate's own figures, and ``# Gate`` with what only a gate has.
 
 A section tells what the gate can say truly: figures of data are the stores' (``# Keyspace`` is empty: DBSIZE counts what
-the user sees), and sections that nothing is counted for yet (Commandstats, Errorstats, Latencystats) are not there at all.
+the user sees).
 """
 
 import os
@@ -11,16 +11,19 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 import attrs
 
+from kvgate.admin.commandstats import collect, commandstats, counted, errorstats, latencystats
 from kvgate.admin.common import REDIS_VERSION, session_of, user_of
 from kvgate.admin.info_gate import gate_section
 from kvgate.lane.client import Client
 from kvgate.lane.machine import Lane
-from kvgate.server.site import Answer, Site
+from kvgate.metrics.totals import Totals
+from kvgate.policy.users import User
+from kvgate.server.site import Answer, Collect, Site
 from kvgate.wire.reply import Reply, Verbatim
 
 Lines = list[tuple[str, str | int]]
@@ -155,7 +158,7 @@ def _persistence(site: Site, client: Client, now: float) -> Lines:
 
 
 def _stats(site: Site, client: Client, now: float) -> Lines:
-    del client
+    found = counted(site, client, [], now)
     return [
         ("total_connections_received", site.connections),
         ("total_commands_processed", total_commands(site)),
@@ -163,8 +166,9 @@ def _stats(site: Site, client: Client, now: float) -> Lines:
         ("rejected_connections", site.driver.refused),
         ("expired_keys", 0),
         ("evicted_keys", 0),
-        ("keyspace_hits", 0),
-        ("keyspace_misses", 0),
+        ("keyspace_hits", found.hits),
+        ("keyspace_misses", found.misses),
+        ("total_error_replies", found.errors),
     ]
 
 
@@ -198,6 +202,13 @@ def _nothing(site: Site, client: Client, now: float) -> Lines:
     return []
 
 
+def _of_commands(shown: Callable[[Totals], Lines]) -> Section:
+    def section(site: Site, client: Client, now: float) -> Lines:
+        return shown(counted(site, client, [], now))
+
+    return section
+
+
 def _cluster(site: Site, client: Client, now: float) -> Lines:
     del site, client, now
     return [("cluster_enabled", 0)]
@@ -212,19 +223,27 @@ SECTIONS: Final[Mapping[str, Section]] = {
     "Replication": _replication,
     "CPU": _cpu,
     "Modules": _nothing,
+    "Commandstats": _of_commands(commandstats),
+    "Errorstats": _of_commands(errorstats),
+    "Latencystats": _of_commands(latencystats),
     "Cluster": _cluster,
     "Keyspace": _nothing,
     "Gate": gate_section,
 }
 """In Redis' order, the gate's own last."""
-_EVERYTHING: Final = frozenset({"default", "all", "everything"})
+_EVERYTHING: Final = frozenset({"all", "everything"})
+_COUNTED: Final = frozenset({"Stats", "Commandstats", "Errorstats", "Latencystats"})
+"""What is made of the commands' accounts."""
+_ON_REQUEST: Final = frozenset({"Commandstats", "Latencystats"})
+"""Not among the default ones, as in Redis."""
 
 
 def _chosen(names: Sequence[bytes]) -> list[str]:
     wanted = {name.decode("utf-8", "surrogateescape").lower() for name in names}
-    if not wanted or wanted & _EVERYTHING:
+    if wanted & _EVERYTHING:
         return list(SECTIONS)
-    return [title for title in SECTIONS if title.lower() in wanted]
+    usual = not wanted or "default" in wanted
+    return [title for title in SECTIONS if title.lower() in wanted or (usual and title not in _ON_REQUEST)]
 
 
 def _info(site: Site, client: Client, args: list[bytes], now: float) -> Reply:
@@ -240,4 +259,12 @@ def _one_line(value: str | int) -> str:
     return str(value).replace("\r", " ").replace("\n", " ")
 
 
+def _part(site: Site, user: User, args: list[bytes], now: float) -> Any:
+    """What is counted of commands, if a section shows it."""
+    if _COUNTED.isdisjoint(_chosen(args[1:])):
+        return Totals().to_json()
+    return collect(site, user, args, now)
+
+
 ANSWERS: Final[dict[str, Answer]] = {"INFO": _info}
+PARTS: Final[dict[str, Collect]] = {"INFO": _part}

@@ -37,9 +37,11 @@ class Client:
         "out_size",
         "over_since",
         "queue",
+        "received",
         "resuming",
         "routes",
         "scanner",
+        "sent",
         "session",
         "streaming",
         "subscribed",
@@ -67,6 +69,8 @@ class Client:
         self.backlog: deque[bytes] = deque()  # received, not scanned: the client is busy, or waits to be
         self.backlog_size = 0
         self.batch: list[Any] = []  # commands for an adapter that the gate collects while one portion is scanned
+        self.received = 0  # bytes that came of it
+        self.sent = 0  # bytes that were put on the way to it
         self.last_fed = 0.0  # when bytes of it came last, on the lane's clock
         self.busy = False  # a command of its own path runs: nothing else of this client may start
         self.waiting: Callable[[], None] | None = None  # starts such a command once the queue is empty

@@ -6,6 +6,7 @@ looks again without waiting for a bounded time before it gives trio a turn. Slow
 
 import contextlib
 import logging
+import math
 import os
 import random
 import select
@@ -81,6 +82,8 @@ class Limits:
     reconnect_longest: float = 1.0
     memory: int = 1024 * 1024 * 1024
     """Bytes that clients' requests and replies may hold together; beyond it the greediest clients are closed."""
+    long_turn: float = math.inf
+    """Seconds that a turn may take without anybody being told."""
 
 
 class Transport:
@@ -162,6 +165,8 @@ class Driver:
         """As often as there were commands, the time of the turn in which each was read, or its task was begun: what the gate
         alone takes on the way in, at most. The way out is a turn, too."""
         self._commands = 0
+        self.tell_long_turn: Callable[[float], None] = lambda _seconds: None
+        """Called with the seconds of a turn that took longer than `Limits.long_turn`."""
         self._ready: deque[tuple[int, int]] = deque()  # sockets that epoll named and the last turn had no time for
         self._shaking: deque[Transport] = deque()  # of those in TLS handshakes, the ones that wait for a turn
         self._handshakes = HANDSHAKES  # steps left in this turn
@@ -207,6 +212,8 @@ class Driver:
                 break
         self.turns += 1
         took = time.monotonic() - begun
+        if took > self.limits.long_turn:
+            self.tell_long_turn(took)
         if took > self.turn_max:
             self.turn_max = took
         times, at = self.turn_times, min(int(took * 1_000_000).bit_length(), BUCKETS - 1)
@@ -666,6 +673,7 @@ class Driver:
             self.close_client(client)
 
     def _send(self, transport: Transport, client: Client, data: bytes) -> None:
+        client.sent += len(data)
         if not transport.behind:
             if not data:
                 return

@@ -74,8 +74,9 @@ class Gate(Protocol):
     def half_closed(self, client: Client) -> None:
         """The client will send no more: close it at once if it waits for others' doing."""
 
-    def slow(self, slot: Slot, replies: int, now: float) -> None:
-        """The last `replies` replies to a slot took longer than `Lane.slow_after`. Its `want` was not lowered yet."""
+    def slow(self, up: Upstream, slot: Slot, replies: int, now: float) -> None:
+        """The last `replies` replies to a slot took longer than `Lane.slow_after`, or are given up. Its `want` was not
+        lowered yet."""
 
     def sampled(self, client: Client, account: Account, args: list[bytes]) -> Account | None:
         """One command out of `Lane.sampling` is being forwarded. With an account it becomes a slot of its own, counted there
@@ -109,6 +110,7 @@ class Lane:
     def feed(self, client: Client, data: bytes, now: float) -> None:
         """Take bytes of a client. What is no RESP is answered with Redis' text, and the client is then closed."""
         client.last_fed = now
+        client.received += len(data)
         if client.stalled or client.backlog:
             _put_off(client, data)
             return
@@ -405,6 +407,7 @@ class Lane:
         if up.state is not State.UP:
             if up.state is State.DOWN:
                 account.note_untimed(want, want, len(frames), len(up.refusal) * want)
+                account.note_code(up.refusal, 0, want)
                 self.reply(client, b"" if quiet else up.refusal * want)
                 return
             self._want_connection(up)
@@ -433,27 +436,26 @@ class Lane:
         self, client: Client, up: Upstream, frames: bytes, now: float, account: Account, want: int, *, quiet: bool
     ) -> None:
         """Forward a run, and show the gate the requests of it that the count falls on."""
-        left, sampling = want + self.unsampled, self.sampling
+        at, sampling = want + self.unsampled, self.sampling  # in the run, from 0
         self.unsampled = NEVER
         if sampling is None:
             self.forward(client, up, frames, now, account, want, quiet=quiet)
             return
-        scanner, pos, begin, first = RequestScanner(), 0, 0, 0
-        for number in range(want):
-            start, pos = pos, scanner.feed(frames, pos)
-            left -= 1
-            if left >= 0:
-                continue
-            instead = self.gate.sampled(client, account, scanner.args or [])
-            left = sampling()
+        requests = _Requests(frames, want)
+        seen = begin = first = 0
+        while at < want:
+            start, end, args = requests.skip(at - seen)
+            instead = self.gate.sampled(client, account, args)
+            seen = at + 1
             if instead is not None:
-                if number > first:
-                    self.forward(client, up, frames[begin:start], now, account, number - first, quiet=quiet)
-                self.forward(client, up, frames[start:pos], now, instead, quiet=quiet)
-                begin, first = pos, number + 1
+                if at > first:
+                    self.forward(client, up, frames[begin:start], now, account, at - first, quiet=quiet)
+                self.forward(client, up, frames[start:end], now, instead, quiet=quiet)
+                begin, first = end, seen
+            at = seen + sampling()
         if first < want:
             self.forward(client, up, frames[begin:], now, account, want - first, quiet=quiet)
-        self.unsampled = left
+        self.unsampled = at - want
 
     def ask(self, up: Upstream, call: Call) -> None:
         """Send a request that is no client's; its `answer` gets the raw reply, or the gate's own error."""
@@ -481,7 +483,7 @@ class Lane:
         Raises:
             ProtocolError: they are no replies, or nobody waits for them; the caller closes the connection.
         """
-        up.last_read = now
+        up.read_before, up.last_read = up.last_read, now
         pos, size = 0, len(data)
         if up.measurer is not None:
             pos = self._go_on(up, up.measurer, data)
@@ -534,6 +536,8 @@ class Lane:
                         break
                     if kind == _MINUS:
                         errors += 1
+                        if account is not None:
+                            account.note_code(data, pos)
                     elif kind == _NULL:
                         misses += 1
                     pos = end
@@ -546,7 +550,7 @@ class Lane:
                 if not want:
                     taken += len(slot.frames)
                 if slow:
-                    self.gate.slow(slot, replies, now)
+                    self.gate.slow(up, slot, replies, now)
                 if slot.special:
                     self._special(up, slot, data[start:pos], replies)
                 elif client is None:  # it left, or its time ran out
@@ -742,7 +746,7 @@ class Lane:
         """No connection can be had: what waits is refused, and so is what comes until one can. `refused`: the store is
         there and does not want the gate; that is what clients are told."""
         up.state = State.DOWN
-        up.why_down = why
+        up.why_down = up.last_error = why
         up.refusal = (refused or try_again(f"store {up.name} is down: {why}")).reply
         waiting = list(up.fifo)
         up.start_over([])
@@ -754,6 +758,7 @@ class Lane:
 
         A read is not repeated when its client sent a write after it on this connection: it would see too much.
         """
+        up.last_error = why
         broken = up.fifo[0] if up.measurer is not None and up.fifo else None
         keep: list[Slot] = []
         writers: set[int] = set()
@@ -793,6 +798,7 @@ class Lane:
         client, want = slot.client, slot.want
         if slot.account is not None and want:
             slot.account.note_untimed(want, want, len(slot.frames), len(error) * want)
+            slot.account.note_code(error, 0, want)
         if slot.special:
             for _ in range(want):
                 self._tell(slot, error, 1)
@@ -836,10 +842,10 @@ class Lane:
                 continue
             began = now - self.budget
             if any(slot.started + slot.patience < began and _awaited(slot) for slot in fifo):  # retries are older
-                self._expire(up, began)
+                self._expire(up, began, now)
         return awaited
 
-    def _expire(self, up: Upstream, began: float) -> None:
+    def _expire(self, up: Upstream, began: float, now: float) -> None:
         """Answer what began before `began`. What was sent keeps its place in the FIFO, for its late replies."""
         not_taken = try_again(f"store {up.name} did not take it within {self.budget} s").reply
         not_answered = f"store {up.name} did not answer within {self.budget} s"
@@ -855,6 +861,8 @@ class Lane:
                 refused.append((slot, not_taken))
         up.requeue(keep)
         for slot, error in refused:
+            if now - slot.started > self.slow_after:
+                self.gate.slow(up, slot, slot.want, now)
             self._give_up(slot, error)
 
     # ------------------------------------------------------------------ going on
@@ -903,6 +911,39 @@ class Lane:
         self.gate.half_closed(client)
         if not client.queue and not client.busy and not client.closed:
             self._later(client)
+
+
+class _Requests:
+    """The requests of a run, one after the other. Where no argument holds a ``*``, or none looks like the beginning of a
+    request, which is nearly always, those that are passed over are not looked at."""
+
+    __slots__ = ("_before", "_frames", "_mark", "_pos")
+
+    def __init__(self, frames: bytes, want: int) -> None:
+        """`frames` are `want` requests."""
+        self._frames = frames
+        self._pos = 0
+        self._mark, self._before = b"", 0  # what each request but the first begins with, and bytes of that before it
+        if frames.count(b"*") == want:
+            self._mark = b"*"
+        elif frames.count(b"\r\n*") == want - 1:
+            self._mark, self._before = b"\r\n*", 2
+
+    def skip(self, count: int) -> tuple[int, int, list[bytes]]:
+        """Where the next request but `count` begins and ends, and its arguments."""
+        frames, pos, mark, before = self._frames, self._pos, self._mark, self._before
+        if mark:
+            find = frames.find
+            for _ in range(count):
+                pos = find(mark, pos + 1) + before
+            end = find(mark, pos + 1)
+            self._pos = end + before if end >= 0 else len(frames)
+            return pos, self._pos, split_request(frames[pos : self._pos])
+        scanner = RequestScanner()
+        for _ in range(count):
+            pos = scanner.feed(frames, pos)
+        self._pos = scanner.feed(frames, pos)
+        return pos, self._pos, list(scanner.args or ())
 
 
 def _count(slot: Slot, raw: bytes, now: float) -> None:

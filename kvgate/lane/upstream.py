@@ -44,6 +44,7 @@ class Upstream:
         "fifo",
         "held",
         "in_a_hurry",
+        "last_error",
         "last_read",
         "made",
         "measurer",
@@ -53,6 +54,7 @@ class Upstream:
         "partial_size",
         "proto",
         "queued",
+        "read_before",
         "refusal",
         "retired",
         "sent",
@@ -91,6 +93,8 @@ class Upstream:
         self.aside = False  # the unfinished reply is a push or an error: it may be meant for the gate
         self.unasked = False  # nobody waited when it began: it is dropped at its end
         self.last_read = 0.0
+        self.read_before = 0.0  # when it was read from the time before
+        self.last_error = ""  # why it was lost, or could not be had, the last time
         self.since = 0.0  # when the present connection was made
         self.made = [0] if made is None else made
         self.trips = trips or Trips()

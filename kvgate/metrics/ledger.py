@@ -4,6 +4,7 @@ The lane adds to an `Account` once for all replies that came together, so that c
 that is shown (INFO, LATENCY, /metrics, GATE TOP) is summed from accounts when somebody asks.
 """
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Final
@@ -22,6 +23,11 @@ BUCKETS: Final = 26
 """Of a latency histogram: the number n counts what took less than 2^n microseconds, the last one everything above 16 s."""
 
 
+MOST_CODES: Final = 16
+"""First words of errors that are counted for one account: a script may say what it likes. What comes later is `OTHER_CODE`."""
+OTHER_CODE: Final = b"OTHER"
+
+
 class Account:
     """One command in one namespace, over all clients of this process."""
 
@@ -30,11 +36,13 @@ class Account:
         "bytes_in",
         "bytes_out",
         "calls",
+        "codes",
         "command",
         "errors",
         "misses",
         "namespace",
         "readonly",
+        "rejected",
         "seconds",
     )
 
@@ -45,6 +53,8 @@ class Account:
         self.readonly = readonly
         self.calls = 0  # answered, errors and misses among them
         self.errors = 0
+        self.codes: dict[bytes, int] | None = None  # of them, by the error's first word; see `note_code`
+        self.rejected = 0  # refused before anything was sent
         self.misses = 0  # nil replies
         self.bytes_in = 0
         self.bytes_out = 0
@@ -70,11 +80,25 @@ class Account:
         self.bytes_in += bytes_in
         self.bytes_out += bytes_out
 
+    def note_code(self, data: bytes, pos: int, count: int = 1) -> None:
+        """Add the first word of the error that stands in `data` at `pos`, to those that `errors` counts."""
+        found = _CODE.match(data, pos)
+        code = found[1] if found is not None else OTHER_CODE
+        codes = self.codes
+        if codes is None:
+            codes = self.codes = {}
+        elif code not in codes and len(codes) >= MOST_CODES:
+            code = OTHER_CODE
+        codes[code] = codes.get(code, 0) + count
+
     def note_reply(self, raw: bytes, seconds: float, bytes_in: int = 0) -> None:
         """Add one command that was answered with `raw`."""
+        if raw[:1] == b"-":
+            self.note_code(raw, 0)
         self.note(1, seconds, raw[:1] == b"-", raw in _NIL, bytes_in, len(raw))
 
 
+_CODE: Final = re.compile(rb"-([A-Z][A-Z0-9_]{0,31})[ \r]")
 _NIL: Final = (b"$-1\r\n", b"_\r\n", b"*-1\r\n")
 
 
@@ -132,6 +156,10 @@ class Ledger:
     def of(self, namespace: str) -> list[Account]:
         """A namespace's accounts."""
         return list(self._accounts.get(namespace, {}).values())
+
+    def accounts(self) -> list[Account]:
+        """Every account, as a list: also for a thread beside the lane, which goes on opening others."""
+        return [account for commands in list(self._accounts.values()) for account in list(commands.values())]
 
     def __iter__(self) -> Iterator[Account]:
         """Every account."""

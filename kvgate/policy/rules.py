@@ -18,6 +18,7 @@ _OWN = "touches this client's own connection only"
 _ANSWERED = "answered by the gate, of itself"
 _SCOPED = "answered by the gate, of this user's own connections unless the rules grant more"
 _ANSWERED_SELF = "answered by the gate, of this user alone"
+_FILTERED = "answered by the gate, of namespaces that the user may see"
 _TABLE = "answered from the command table"
 
 NEVER_REFUSED: Final = frozenset({"AUTH", "HELLO", "QUIT", "RESET"})
@@ -59,7 +60,10 @@ EXEMPT: Final[Mapping[str, str]] = {
     "CONFIG|GET": _ANSWERED,
     "GATE|ROUTE": "answered by the gate, for keys that the user may see",
     "INFO": _ANSWERED,
+    "LATENCY|HISTOGRAM": _FILTERED,
     "ROLE": _ANSWERED,
+    "SLOWLOG|GET": _FILTERED,
+    "SLOWLOG|LEN": _FILTERED,
     "TIME": _ANSWERED,
     "SCAN": "filtered: shows keys that the user may see",
     "KEYS": "filtered: shows keys that the user may see",

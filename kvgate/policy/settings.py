@@ -152,5 +152,11 @@ class GateSettings:
     usage_age: float = _time(
         60.0, "what GATE USAGE and BIGKEYS found is shown again until it is so old, and ten times as old as it took to find"
     )
+    latency_threshold: float = _time(
+        0.1, "a reply of a store, or a turn of the lane, that takes longer is kept for LATENCY; 0: none"
+    )
+    hotkeys_sample: int = _count(
+        64, "one command in that many is looked at for GATE HOTKEYS, fewer when very many pass; 0: none", low=0, high=1_000_000
+    )
     wrong_password_first: float = _time(0.1, "wait after a wrong password, per address and user, doubling")
     wrong_password_longest: float = _time(5.0, "what that wait grows to: safe behind NAT")

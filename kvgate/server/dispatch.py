@@ -6,11 +6,12 @@ of its keys (kvgate.server.stores), or alone on another path. Every refusal come
 """
 
 import logging
+import math
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from kvgate.backend import Backend, PassThrough
 from kvgate.commands.keys import needs_own_connection
@@ -21,7 +22,9 @@ from kvgate.lane.client import NO_ROUTES, Client
 from kvgate.lane.driver import Driver, Listener, Transport
 from kvgate.lane.machine import Lane
 from kvgate.lane.slots import Slot
+from kvgate.lane.upstream import Upstream
 from kvgate.metrics.ledger import NO_NAMESPACE, Account, Ledger
+from kvgate.metrics.spikes import Spikes
 from kvgate.policy.users import User
 from kvgate.routing.configuration import Configuration
 from kvgate.server import (
@@ -42,13 +45,15 @@ from kvgate.server import (
 from kvgate.server.blocks import Keeper
 from kvgate.server.difference import Difference
 from kvgate.server.execution import Execution
-from kvgate.server.fleet import FOR_ALL, Fleet
+from kvgate.server.fleet import Fleet
+from kvgate.server.hotkeys import HotKeys
 from kvgate.server.locate import largest_of
 from kvgate.server.pauses import Pauses
 from kvgate.server.places import Places
 from kvgate.server.samples import Samples
 from kvgate.server.session import Session
 from kvgate.server.shared import Shared
+from kvgate.server.slowlog import SlowLog
 from kvgate.server.switching import Moving
 from kvgate.server.tasks import Tasks
 from kvgate.wire.reply import Error, Raw, Reply, encode
@@ -90,7 +95,11 @@ class Dispatcher:
         self.backends = backends
         self.lane = Lane(self, budget=gate.command_timeout, silence=gate.upstream_silence)
         self.ledger = Ledger()
+        self.slowlog = SlowLog()
+        self.spikes = Spikes()
+        self.spike_after = math.inf  # seconds
         self.samples = Samples(self.lane, self.ledger)
+        self.hotkeys = HotKeys(self.samples)
         self.places = Places(configuration, backends, self.ledger)
         self.tasks = Tasks(self)
         self.execution = Execution(self)
@@ -105,8 +114,10 @@ class Dispatcher:
         self.commands = 0
         self.driver: Driver
         self.present: Client | None = None  # whose request is being looked at
+        self.present_args: list[bytes] = []
         self.moving: Moving | None = None  # what the last switch moved, until every client knows of it
         self._next_id = 1
+        self.parts: Sequence[Any] | None = None  # see Site
         self.fleet: Fleet | None = None  # the other workers; None: there are none
         self.reload: Callable[[bool], Awaitable[Difference]] | None = None
         """Takes the configuration file into service (or only looks, when True) in all workers."""
@@ -114,6 +125,16 @@ class Dispatcher:
         self.reload_error = ""
         self._shared_connections = configuration.gate.shared_connections
         self.attach(self.places, backends)
+        self.fit()
+
+    def fit(self) -> None:
+        """Look at commands as closely as the configuration says."""
+        gate = self.configuration.gate
+        slow_after = gate.slowlog_time if gate.slowlog_entries else math.inf
+        self.spike_after = gate.latency_threshold or math.inf
+        self.lane.slow_after = min(slow_after, self.spike_after)
+        self.slowlog.fit(slow_after, gate.slowlog_entries, self.configuration.namespaces)
+        self.hotkeys.fit(gate.hotkeys_sample, self.configuration.namespaces)
 
     def attach(self, places: Places, names: Iterable[str]) -> None:
         """Tell backends, before they run, how to reach the lane's connections to them."""
@@ -201,7 +222,7 @@ class Dispatcher:
     def look(self, client: Client, args: list[bytes], frame: bytes, now: float) -> None:
         """All the gates; of a command that had to wait, again."""
         session: Session = client.session
-        self.present = client
+        self.present, self.present_args = client, args
         if session.places is not self.places:
             switching.adopt(self, client)
             if client.closed:
@@ -232,10 +253,20 @@ class Dispatcher:
             if spec is None and args[0].upper() == b"EXEC":
                 spec = lookup(args)  # of wrong arity
             self.ledger.refused(NO_NAMESPACE, error.code)
+            if spec is not None:
+                self.ledger.account(NO_NAMESPACE, spec.lower, readonly=spec.readonly).rejected += 1
             self.reply(client, transactions.fail(self, client, spec, error))
 
-    def slow(self, slot: Slot, replies: int, now: float) -> None:
+    def slow(self, up: Upstream, slot: Slot, replies: int, now: float) -> None:
         """A store was slow to reply (kvgate.lane.machine.Gate)."""
+        del replies
+        self.note_spike(f"store:{up.name.partition('/')[0]}", now - slot.started)
+        self.slowlog.forwarded(up, slot, now)
+
+    def note_spike(self, name: str, seconds: float) -> None:
+        """Keep a time for LATENCY, if it is long."""
+        if seconds >= self.spike_after:
+            self.spikes.add(name, time.time(), seconds)
 
     def sampled(self, client: Client, account: Account, args: list[bytes]) -> Account | None:
         """One command of many (kvgate.lane.machine.Gate)."""
@@ -252,7 +283,7 @@ class Dispatcher:
     def _go(self, client: Client, user: User, spec: CommandSpec, args: list[bytes], frame: bytes, now: float) -> None:
         """The command's way."""
         way = WAYS.get(spec.name)
-        if self.fleet is not None and spec.name in FOR_ALL:
+        if answering.asks_all(self, spec):
             self.tasks.alone(client, answering.for_all, self, client, spec, args, now)
         elif way is not None:
             way(self, client, spec, args, frame, now)

@@ -61,7 +61,10 @@ class Execution:
                 self._later(client, backend, command, now, account)
             else:
                 raw = reply if isinstance(reply, Raw) else encode(reply, session.proto)
-                account.note_reply(raw, time.monotonic() - now, len(frame))
+                seconds = time.monotonic() - now
+                account.note_reply(raw, seconds, len(frame))
+                if seconds > lane.slow_after:
+                    self._slow(client, backend, args, account, seconds, 0.0)
                 lane.reply(client, raw)
 
         head = frame[: frame.find(b"\r\n$", 5)]
@@ -87,8 +90,33 @@ class Execution:
             self._later(client, backend, command, now, account)
         else:
             raw = reply if isinstance(reply, Raw) else encode(reply, client.session.proto)
-            account.note_reply(raw, time.monotonic() - now, len(frame))
+            seconds = time.monotonic() - now
+            account.note_reply(raw, seconds, len(frame))
+            if seconds > self._gate.lane.slow_after:
+                self._slow(client, backend, args, account, seconds, 0.0)
             self._gate.reply(client, Raw(raw))
+
+    def _slow(
+        self,
+        client: Client,
+        backend: Backend,
+        args: list[bytes],
+        account: Account,
+        seconds: float,
+        queued: float,
+        more: int = 0,
+    ) -> None:
+        self._gate.note_spike(f"store:{backend.name}", seconds)
+        self._gate.slowlog.executed(client, args, account, seconds, backend.name, queued, more)
+
+    def answered(self, client: Client, batch: Sequence[Emulated], replies: Sequence[Raw], begun: float) -> None:
+        """Answer commands that ran together, from `begun` on."""
+        now, first = time.monotonic(), batch[0]
+        for each, reply in zip(batch, replies, strict=True):
+            each.fill(reply, now)
+        if now - first.began > self._gate.lane.slow_after:
+            args, more = first.command.args, len(batch) - 1
+            self._slow(client, first.backend, args, first.account, now - first.began, begun - first.began, more)
 
     def _now(self, client: Client, session: Session, backend: Backend, command: Command) -> Raw | Reply | None:
         """The reply, where it can be had at once and nothing of the client is before it; else None."""
@@ -147,11 +175,10 @@ class Execution:
                 while session.batches and session.batches[0].backend is backend:
                     batch.append(session.batches.popleft())
                 session.in_batch = backend
+                begun = time.monotonic()
                 replies = await self.execute(backend, [each.command for each in batch], session)
                 session.in_batch = None
-                now = time.monotonic()
-                for each, reply in zip(batch, replies, strict=True):
-                    each.fill(reply, now)
+                self.answered(client, batch, replies, begun)
                 gate.lane.settle(client)
                 gate.driver.kick()
         finally:
@@ -182,18 +209,18 @@ class Execution:
 class _Portion:
     """Commands that a `Queueing` backend has taken together."""
 
-    __slots__ = ("_batch", "_client", "_execution", "_proto")
+    __slots__ = ("_batch", "_begun", "_client", "_execution", "_proto")
 
     def __init__(self, execution: Execution, client: Client, batch: list[Emulated]) -> None:
         self._execution = execution
         self._client = client
         self._batch = batch
         self._proto = client.session.proto
+        self._begun = time.monotonic()
 
     def done(self, replies: Sequence[Raw | Reply]) -> None:
-        client, session, proto = self._client, self._client.session, self._proto
-        session.enqueued -= 1
-        now = time.monotonic()
-        for each, reply in zip(self._batch, replies, strict=True):
-            each.fill(reply if isinstance(reply, Raw) else encode(reply, proto), now)
+        client, proto = self._client, self._proto
+        client.session.enqueued -= 1
+        raws = [reply if isinstance(reply, Raw) else encode(reply, proto) for reply in replies]
+        self._execution.answered(client, self._batch, raws, self._begun)
         self._execution.settled(client)

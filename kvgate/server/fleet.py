@@ -170,5 +170,8 @@ FOR_ALL: Final[Mapping[str, Callable[[Sequence[Reply], Sequence[bytes]], Reply]]
     "CLIENT|PAUSE": _first,
     "CLIENT|UNPAUSE": _first,
     "INFO": _info,
+    "LATENCY|RESET": _sum,
+    "SLOWLOG|LEN": _sum,
+    "SLOWLOG|RESET": _first,
 }
 """Commands that every worker runs → how their replies become one; the asked worker's reply comes first."""

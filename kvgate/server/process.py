@@ -1,8 +1,10 @@
 """One process that serves: its lane, its dispatcher, its backends; and the switch from one configuration to another."""
 
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Final
 
 import attrs
@@ -19,6 +21,7 @@ from kvgate.server.difference import kept_open, location
 from kvgate.server.dispatch import Dispatcher
 from kvgate.server.places import Places
 from kvgate.server.reload import Build, beside_the_lane, in_effect
+from kvgate.server.site import LANE_TURN
 from kvgate.server.surroundings import raise_file_limit
 from kvgate.server.switching import Moving
 
@@ -58,6 +61,7 @@ class Process:
         )
         self.driver.above = lambda: self.dispatcher.commands
         self.driver.shaken = self.dispatcher.identified
+        self.driver.tell_long_turn = partial(self.dispatcher.note_spike, LANE_TURN)
         self._scopes: dict[Backend, trio.CancelScope] = {}
         self._prepared: _Prepared | None = None
         self._nursery: trio.Nursery
@@ -265,6 +269,7 @@ def limits(gate: GateSettings) -> Limits:
         pubsub_soft=gate.pubsub_output_soft,
         pubsub_soft_seconds=gate.pubsub_output_soft_time,
         memory=gate.client_memory,
+        long_turn=gate.latency_threshold or math.inf,
         idle=gate.idle_timeout,
         keepalive=int(gate.tcp_keepalive),
         connect_timeout=gate.connect_timeout,

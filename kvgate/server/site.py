@@ -1,20 +1,31 @@
 """What a command that the gate answers itself may know and do: the `Site`, and the form of such a command."""
 
-from collections.abc import Callable, Mapping
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, Protocol
 
 from kvgate.backend import Backend
 from kvgate.lane.client import Client
 from kvgate.lane.driver import Driver
 from kvgate.lane.machine import Lane
+from kvgate.metrics.ledger import Ledger
+from kvgate.metrics.spikes import Spikes
 from kvgate.policy.users import User
 from kvgate.routing.configuration import Configuration
+from kvgate.server.hotkeys import HotKeys
+from kvgate.server.slowlog import SlowLog
 from kvgate.wire.reply import Raw, Reply
+
+LANE_TURN: Final = "lane-turn"
+"""The event of LATENCY that a turn of the lane took long."""
 
 Answer = Callable[["Site", Client, list[bytes], float], Reply | Raw | None]
 """A command of the gate's own: ``answer(site, client, args, now)`` gives its reply, encoded already (`Raw`) or not; None
 when it has replied by itself or must not reply (CLIENT REPLY OFF). It raises GateError for an error reply. `now` is the
 lane's clock (`time.monotonic`). ``client.session`` is the kvgate.server.session.Session. It never waits."""
+
+
+Collect = Callable[["Site", User, list[bytes], float], Any]
+"""One process' part of what a command tells of all processes: ``collect(site, user, args, now)`` gives JSON."""
 
 
 class Site(Protocol):
@@ -37,6 +48,14 @@ class Site(Protocol):
     """Accepted since the start, for INFO."""
     commands: int
     """Since the start, for INFO: those that ``lane.commands`` does not count, being forwarded by nobody as they are."""
+
+    ledger: Ledger
+    """What every command came to, in this process."""
+    hotkeys: HotKeys
+    slowlog: SlowLog
+    spikes: Spikes
+    parts: Sequence[Any] | None
+    """What all processes have collected for the present command, this one first; None: there is no other one to ask."""
 
     @property
     def paused_until(self) -> float:

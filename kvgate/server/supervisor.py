@@ -65,14 +65,17 @@ class Worker:
     def __init__(
         self,
         number: int,
+        place: int,
         process: trio.Process,
         channel: Channel,
         handoff: tuple[socket.socket, socket.socket],
         ended: mmap.mmap,
     ) -> None:
-        """`number` is for logs; `handoff` is this end of the socket for connections and the worker's own, whose queue outlives
-        the worker; `ended` is the counter that the worker writes."""
+        """`number` is for logs, `place` its number among those that serve at the same time, from 0; `handoff` is this end of
+        the socket for connections and the worker's own, whose queue outlives the worker; `ended` is the counter that
+        the worker writes."""
         self.number = number
+        self.place = place
         self.process = process
         self.channel = channel
         self._handing, self._handed_end = handoff
@@ -206,8 +209,8 @@ class Supervisor:
                 async with trio.open_nursery() as accepting:
                     accepting.start_soon(self._until_asked, accepting.cancel_scope)
                     async with trio.open_nursery() as starting:
-                        for _ in range(self._size):
-                            starting.start_soon(nursery.start, self._keep_one)
+                        for place in range(self._size):
+                            starting.start_soon(nursery.start, self._keep_one, place)
                     self._watched.serving = True
                     introduction = [*await self._introduction(), *told(self._metrics)]
                     write_banner(self._reloader.configuration, self._bound, introduction)
@@ -275,8 +278,8 @@ class Supervisor:
 
     # ------------------------------------------------------------------ workers
 
-    async def _keep_one(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Run a worker, and another one when it has died, until the end."""
+    async def _keep_one(self, place: int, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Run a worker, and another one in its place when it has died, until the end."""
         serves, early_deaths = trio.Event(), 0
 
         def served() -> None:
@@ -286,7 +289,7 @@ class Supervisor:
 
         while True:
             begun = trio.current_time()
-            worker = await self._run_one(served)
+            worker = await self._run_one(place, served)
             if self._ending.asked.is_set():
                 return
             if not serves.is_set():
@@ -301,9 +304,9 @@ class Supervisor:
             if early > 0:
                 await trio.sleep(min(LONGEST, AGAIN * 2 ** (early - 1)))
 
-    async def _run_one(self, served: Callable[[], None]) -> Worker:
+    async def _run_one(self, place: int, served: Callable[[], None]) -> Worker:
         """Start a worker and wait for its end."""
-        worker = await self._spawn()
+        worker = await self._spawn(place)
         self._workers.append(worker)
         try:
             async with trio.open_nursery() as nursery:
@@ -322,7 +325,7 @@ class Supervisor:
             log.error("worker_died", extra=facts | {"do": "it is replaced; its clients connect again"})
         return worker
 
-    async def _spawn(self) -> Worker:
+    async def _spawn(self, place: int) -> Worker:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         handing, handed = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         memory = os.memfd_create("kvgate-ended")
@@ -349,7 +352,7 @@ class Supervisor:
             os.close(memory)
         stream = trio.SocketStream(trio.socket.from_stdlib_socket(ours))
         channel = Channel(stream, {"others": self._others, "reload": self._reload, "block": self._block})
-        return Worker(next(self._numbers), process, channel, (handing, handed), ended)
+        return Worker(next(self._numbers), place, process, channel, (handing, handed), ended)
 
     async def _keep_in_touch(self, worker: Worker) -> None:
         """A worker that cannot be spoken to any more cannot be told to end, either."""
@@ -369,6 +372,7 @@ class Supervisor:
             "text": text.decode("utf-8", "surrogateescape"),
             "listeners": names,
             "workers": self._size,
+            "number": worker.place,
             "run_id": self._run_id,
             "started": self._started,
             "error": reloader.error,

@@ -145,6 +145,7 @@ def switch(
     gate.configuration, gate.backends, gate.places, gate.moving = configuration, backends, places, moving
     gate.lane.budget, gate.lane.silence = configuration.gate.command_timeout, configuration.gate.upstream_silence
     gate.find_largest_value()
+    gate.fit()
     gate.loaded, gate.reload_error = time.time(), ""
     old.unlearn(lambda _: True)
 

@@ -51,15 +51,16 @@ class Tasks:
         """Run `function` for the client's present command once everything before is answered; nothing of the client's
         starts before its reply. A client that leaves cancels it. `blocked`: it waits for others' doing. `silent`: its
         result is no reply, it has replied itself. `account` is where it is counted; None: at no namespace."""
-        session = client.session
+        session, gate = client.session, self._gate
+        words = gate.present_args if gate.present is client and not (silent or blocked) else []
         quiet, began = session.quiet, time.monotonic()
         if account is None and not silent:
-            account = self._gate.ledger.account(NO_NAMESPACE, session.last_command, readonly=False)
+            account = gate.ledger.account(NO_NAMESPACE, session.last_command, readonly=False)
 
         def start() -> None:
-            self.spawn(self._alone, client, function, args, blocked, silent or quiet, account, began)
+            self.spawn(self._alone, client, function, args, blocked, silent or quiet, account, began, words)
 
-        self._gate.lane.alone(client, start)
+        gate.lane.alone(client, start)
 
     async def _alone(
         self,
@@ -70,8 +71,9 @@ class Tasks:
         silent: bool,  # noqa: FBT001
         account: Account | None,
         began: float,
+        words: list[bytes],
     ) -> None:
-        gate, session = self._gate, client.session
+        gate, session, started = self._gate, client.session, time.monotonic()
         reply: Raw | Reply
         with trio.CancelScope() as scope:
             session.running, session.blocked, session.blocked_since = scope, blocked, time.monotonic()
@@ -93,8 +95,13 @@ class Tasks:
         raw = b"" if silent else reply if isinstance(reply, Raw) else encode(reply, session.proto)
         if account is not None and blocked:
             account.note_untimed(1, raw[:1] == b"-", bytes_out=len(raw))
+            if raw[:1] == b"-":
+                account.note_code(raw, 0)
         elif account is not None:
-            account.note_reply(raw, time.monotonic() - began)
+            seconds = time.monotonic() - began
+            account.note_reply(raw, seconds)
+            if words and session.last_command != "exec":  # that is noted with what it executed
+                gate.slowlog.ran(client, words, seconds, started - began)
         gate.lane.done(client, raw)
         gate.driver.kick()
 

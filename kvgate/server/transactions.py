@@ -186,7 +186,7 @@ def _exec(gate: "Dispatcher", client: Client, spec: CommandSpec, args: list[byte
             replies.append(raw)
             if len(replies) == want:
                 raw = answer_of(client, target, multi, replies)
-                count(gate, multi, raw, time.monotonic() - now)
+                count(gate, client, multi, raw, time.monotonic() - now)
                 slot.fill(raw)
                 gate.lane.settle(client)
 
@@ -214,12 +214,13 @@ async def run_block(
         reply = _answer(gate, client, queued, time.monotonic()) if at in own else next(rest)
         parts.append(reply if isinstance(reply, Raw) else encode(reply, session.proto))
     raw = Raw(b"".join(parts))
-    count(gate, multi, raw, time.monotonic() - began)
+    count(gate, client, multi, raw, time.monotonic() - began)
     return raw
 
 
-def count(gate: "Dispatcher", multi: Multi, raw: bytes, seconds: float) -> None:
+def count(gate: "Dispatcher", client: Client, multi: Multi, raw: bytes, seconds: float) -> None:
     """Count the commands of a block that was answered with `raw`, each in its namespace."""
+    gate.slowlog.block(client, multi, seconds)
     if raw[:1] != b"*" or raw == b"*-1\r\n":
         return
     for queued, reply in zip(multi.commands, elements(raw), strict=True):

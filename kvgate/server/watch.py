@@ -136,7 +136,7 @@ class Connected(Watch):
             self.close()
         await self.connection.give_back()
         raw = Raw(transactions.answer_of(client, self.place, multi, replies))
-        transactions.count(gate, multi, raw, time.monotonic() - began)
+        transactions.count(gate, client, multi, raw, time.monotonic() - began)
         return raw
 
 

@@ -56,6 +56,7 @@ class _Work:
             "introduction": self._introduction,
             "answer": self._answer,
             "weigh": self._weigh,
+            "part": self._part,
             "prepare": self._prepare,
             "hold": self._hold,
             "switch": self._switch,
@@ -103,6 +104,7 @@ class _Work:
         dispatcher.fleet = fleet = Behind(self._channel, start["workers"], os.getpid())
         dispatcher.reload = fleet.reload
         dispatcher.keeper.share = fleet.share
+        dispatcher.slowlog.number, dispatcher.slowlog.processes = start["number"], start["workers"]
         dispatcher.run_id, dispatcher.started, dispatcher.reload_error = start["run_id"], start["started"], start["error"]
         await self._run(process)
         dispatcher.keeper.take(start["blocks"])
@@ -140,6 +142,9 @@ class _Work:
 
     async def _weigh(self, leader: int, what: str, user: str, only: str, count: int) -> list[weighing.Row] | int | None:
         return await weighing.for_other(self.process.dispatcher, leader, what, user, only, count)
+
+    async def _part(self, words: list[str], user: str) -> Any:
+        return await answering.part_for_other(self.process.dispatcher, words, user)
 
     async def _prepare(self, text: str) -> None:
         await self.process.prepare_text(text.encode("utf-8", "surrogateescape"))

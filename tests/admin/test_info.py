@@ -11,9 +11,10 @@ from kvgate.wire.reply import Verbatim, decode
 from tests.admin.rooms import Room
 
 REDIS_ORDER = [
-    *("Server", "Clients", "Memory", "Persistence", "Stats", "Replication", "CPU", "Modules", "Cluster", "Keyspace"),
-    "Gate",
+    *("Server", "Clients", "Memory", "Persistence", "Stats", "Replication", "CPU", "Modules", "Errorstats", "Cluster"),
+    *("Keyspace", "Gate"),
 ]
+ALL = [*REDIS_ORDER[:8], "Commandstats", "Errorstats", "Latencystats", *REDIS_ORDER[9:]]
 
 
 def _text(room: Room, client: Client, *sections: str, now: float | None = None) -> str:
@@ -37,13 +38,14 @@ def _fields(text: str) -> dict[str, str]:
     ("asked", "titles"),
     [
         ((), REDIS_ORDER),
-        (("all",), REDIS_ORDER),
+        (("all",), ALL),
         (("DEFAULT",), REDIS_ORDER),
-        (("everything", "nosuch"), REDIS_ORDER),
+        (("everything", "nosuch"), ALL),
+        (("default", "commandstats"), [*REDIS_ORDER[:8], "Commandstats", *REDIS_ORDER[8:]]),
         (("server",), ["Server"]),
         (("KeySpace", "server", "SERVER"), ["Server", "Keyspace"]),
         (("gate",), ["Gate"]),
-        (("commandstats",), []),
+        (("commandstats",), ["Commandstats"]),
         (("nosuch",), []),
     ],
 )

@@ -93,3 +93,42 @@ def test_a_run_ends_where_the_toll_ends() -> None:
     assert world.asked == asked + 2
     world.run_to_the_end()
     world.check_rest()
+
+
+def test_samples_of_deep_runs_are_the_commands_that_the_count_falls_on_whatever_their_values_hold() -> None:
+    hostile = [b"plain", b"*", b"a\r\n*3\r\n$3\r\nSET", b"\r\n*"]
+    for values in ([b"plain"] * 4, hostile):
+        world = World(1)
+        client = world.client()
+        world.feed(client, put())
+        world.run_to_the_end()
+        sent = [(b"T.x:%d" % number, values[number % 4]) for number in range(40)]
+        gaps = iter([0, 6, 0, 20, 100])
+        world.lane.sampling, world.lane.unsampled = (lambda gaps=gaps: next(gaps)), 2  # type: ignore[misc]  # bound now
+        world.feed(client, b"".join(put(*each) for each in sent))
+        at = [2, 3, 10, 11, 32]
+        assert [(args[1], args[2]) for _, _, args in world.samples] == [sent[index] for index in at]
+        assert world.lane.unsampled == 32 + 1 + 100 - 40
+        world.run_to_the_end()
+        world.check_rest()
+
+
+def test_slow_replies_and_what_is_given_up_are_shown_with_their_upstream() -> None:
+    world = World(1)
+    world.lane.slow_after = 0.01
+    client = world.client()
+    up = world.shards[0].lines[client.line]
+    world.feed(client, get() * 3)
+    world.now += 0.005
+    world.run_to_the_end()
+    assert world.slow_ones == []
+    world.feed(client, get() * 3)
+    world.now += 0.02
+    world.run_to_the_end()
+    assert [(of, replies) for of, _, replies, _ in world.slow_ones] == [(up, 3)]
+    world.slow_ones.clear()
+    world.feed(client, put())
+    world.now += world.lane.budget + 1
+    world.lane.tick(world.now)
+    assert [(of, slot.account, replies) for of, slot, replies, _ in world.slow_ones] == [(up, world.writes, 1)]
+    assert world.writes.codes == {b"TRYAGAIN": 1}, "it was not sent"

@@ -126,6 +126,7 @@ class World:
         self.left_clients: list[Client] = []
         self.follow: Account | None = None
         self.samples: list[tuple[int, Account, list[bytes]]] = []
+        self.slow_ones: list[tuple[Upstream, Slot, int, float]] = []
 
     def client(self) -> Client:
         """A new one."""
@@ -212,8 +213,9 @@ class World:
     def half_closed(self, client: Client) -> None:
         """Nobody blocks here."""
 
-    def slow(self, slot: Slot, replies: int, now: float) -> None:
-        """Nothing is slow here."""
+    def slow(self, up: Upstream, slot: Slot, replies: int, now: float) -> None:
+        """Remember what was slow."""
+        self.slow_ones.append((up, slot, replies, now))
 
     def sampled(self, client: Client, account: Account, args: list[bytes]) -> Account | None:
         """Remember what was shown."""
