@@ -41,7 +41,6 @@ CAPABILITIES: Final = frozenset(
         "function",
         "pubsub",
         "replication",
-        "monitor",
     }
 )
 """Everything that has to do with data: what is left are the gate's own answers, and a process' administration."""

@@ -58,7 +58,6 @@ CAPABILITIES: Final[Mapping[str, str]] = MappingProxyType(
         "function": "functions",
         "pubsub": "channels",
         "replication": "WAIT",
-        "monitor": "MONITOR",
         "gate": "answered by the gate itself, whatever the store",
         "server": "administration of one store process; never through the gate",
     }

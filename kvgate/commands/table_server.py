@@ -6,7 +6,7 @@
 
 from typing import Final
 
-from kvgate.commands.rows import FORWARD, GATE, OWN, REFUSE, Row
+from kvgate.commands.rows import FORWARD, GATE, REFUSE, Row
 
 # The connection.
 CONNECTION: Final[tuple[Row, ...]] = (
@@ -100,7 +100,7 @@ SERVER: Final[tuple[Row, ...]] = (
     ("MODULE|LOAD",               -3, "admin noscript no_async_loading",                  "",                   "",            REFUSE,  "server",   "4.0.0",  "Loads a module",                                     "modules are the store operator's"),
     ("MODULE|LOADEX",             -3, "admin noscript no_async_loading",                  "",                   "",            REFUSE,  "server",   "7.0.0",  "Loads a module with settings",                       "modules are the store operator's"),
     ("MODULE|UNLOAD",              3, "admin noscript no_async_loading",                  "",                   "",            REFUSE,  "server",   "4.0.0",  "Unloads a module",                                   "modules are the store operator's"),
-    ("MONITOR",                    1, "admin noscript loading stale",                     "",                   "",            OWN,     "monitor",  "1.0.0",  "Shows the commands that the server gets",            "For users who may see everything on the store"),
+    ("MONITOR",                    1, "admin noscript loading stale",                     "",                   "",            GATE,    "gate",     "1.0.0",  "Shows the commands that the server gets",            "What passes the gate, of the user's namespaces; never a store's own"),
     ("PSYNC",                     -3, "admin noscript no_async_loading no_multi",         "",                   "",            REFUSE,  "server",   "2.8.0",  "Replication stream",                                 "replication is the store operator's"),
     ("REPLCONF",                  -1, "admin noscript loading stale allow_busy",          "",                   "",            REFUSE,  "server",   "3.0.0",  "Settings of a replica's connection",                 "replication is the store operator's"),
     ("REPLICAOF",                  3, "admin noscript stale no_async_loading",            "",                   "",            REFUSE,  "server",   "5.0.0",  "Makes a replica, or a master again",                 "replication is the store operator's"),
@@ -166,6 +166,7 @@ OWN_COMMANDS: Final[tuple[Row, ...]] = (
     ("GATE|HELP",      2, "loading stale",                "connection", "",            GATE,    "gate",    "0.1.0", "Lists the subcommands",                                           "kvgate's own, not in Redis"),
     ("GATE|HOTKEYS",  -2, "noscript loading stale",       "connection", "",            GATE,    "gate",    "0.1.0", "Keys that are used most, over the last minutes",                  "kvgate's own, not in Redis"),
     ("GATE|LOCK",      6, "write denyoom fast",           "string",     "2 RW insert", FORWARD, "lock",    "0.1.0", "Takes a lock for a while; answers a number that only grows",      "kvgate's own, not in Redis"),
+    ("GATE|MONITOR",  -2, "admin noscript loading stale", "",           "",            GATE,    "gate",    "0.1.0", "Shows the commands that pass, of one namespace, or a sample",      "kvgate's own, not in Redis"),
     ("GATE|RELOAD",   -2, "admin noscript loading stale", "",           "",            GATE,    "gate",    "0.1.0", "Reads the configuration again; DRYRUN only shows the difference", "kvgate's own, not in Redis"),
     ("GATE|ROUTE",    -3, "noscript loading stale",       "connection", "",            GATE,    "gate",    "0.1.0", "Where a key lies, and why a command would be refused",            "kvgate's own, not in Redis"),
     ("GATE|SLOWLOG",  -2, "noscript loading stale",       "connection", "",            GATE,    "gate",    "0.1.0", "Commands that took long, with more than SLOWLOG GET tells",       "kvgate's own, not in Redis"),

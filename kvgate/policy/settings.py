@@ -149,6 +149,9 @@ class GateSettings:
     drain_finish: float = _time(20.0, "then commands in flight finish; with the 5 s before inside an orchestrator's 30 s")
     slowlog_time: float = _time(0.01, "a command that takes longer is noted, as Redis")
     slowlog_entries: int = _count(1024, "how many are kept", low=0)
+    monitor_lines: int = _count(
+        1000, "commands a second that MONITOR shows a client, of each worker; the rest is counted", high=1_000_000
+    )
     usage_age: float = _time(
         60.0, "what GATE USAGE and BIGKEYS found is shown again until it is so old, and ten times as old as it took to find"
     )

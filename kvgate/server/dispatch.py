@@ -31,6 +31,7 @@ from kvgate.server import (
     answering,
     blocking,
     blocks,
+    command_monitor,
     listing,
     logins,
     reloading,
@@ -81,6 +82,7 @@ WAYS: Final[Mapping[str, Way]] = {
     **reloading.WAYS,
     **blocks.WAYS,
     **weighing.WAYS,
+    **command_monitor.WAYS,
 }
 """Commands with a way of their own, by row name; each module says which."""
 
@@ -105,6 +107,7 @@ class Dispatcher:
         self.execution = Execution(self)
         self.pauses = Pauses(self)
         self.keeper = Keeper(self)
+        self.lent: dict[str, command_monitor.Lent] = {}  # what clients of other workers monitor here
         self.weighings = weighing.Weighings(self)
         self.hashing = logins.Hashing()
         self.started = time.time()

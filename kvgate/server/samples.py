@@ -118,9 +118,7 @@ class Samples:
         send(account)
         lane.unsampled = left
 
-    def above(
-        self, client: Client, spec: CommandSpec, args: list[bytes], go: Callable[[], None] = lambda: None
-    ) -> None:
+    def above(self, client: Client, spec: CommandSpec, args: list[bytes], go: Callable[[], None] = lambda: None) -> None:
         """Let one go that was looked at above the lane: what comes of it is not counted again. One that is refused on its
         way is not shown."""
         lane, ledger = self._lane, self._ledger

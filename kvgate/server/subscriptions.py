@@ -1,4 +1,4 @@
-"""SUBSCRIBE and its kin, and MONITOR: upstream connections that feed one client with what it did not ask for one by one.
+"""SUBSCRIBE and its kin: upstream connections that feed one client with what it did not ask for one by one.
 
 A channel is routed like a key. A pattern lies inside one namespace by its literal beginning and goes to all shards of its
 backend, or to every store that the user may see; messages are filtered by their channel's namespace on delivery. The pump
@@ -7,6 +7,7 @@ that reads a feed also writes the confirmations, so that no message can overtake
 
 import logging
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 import attrs
@@ -14,14 +15,14 @@ import trio
 
 from kvgate.backend import BrokenUpstream, OwnConnection
 from kvgate.commands.spec import CommandSpec
-from kvgate.errors import GateError, no_namespace, no_perm_channel, no_perm_command, not_supported, try_again
+from kvgate.errors import GateError, no_namespace, no_perm_channel, not_supported, try_again
 from kvgate.lane.client import Client
 from kvgate.policy.users import User
 from kvgate.routing.namespaces import KEY_EVENTS
 from kvgate.server.blocking import open_own
 from kvgate.server.locate import channel_place
 from kvgate.server.places import Place
-from kvgate.wire.reply import OK, Push, Raw, Reply, decode, encode
+from kvgate.wire.reply import Push, Raw, Reply, decode, encode
 from kvgate.wire.request import encode_request
 
 if TYPE_CHECKING:
@@ -79,7 +80,8 @@ class Subscriptions:
         self.client = client
         self.feeds: dict[tuple[str, int], Feed] = {}
         self.families: dict[bytes, set[bytes]] = {b"": set(), b"p": set(), b"s": set()}
-        self.monitor = False
+        self.monitor = False  # it is shown commands, too (kvgate.server.command_monitor)
+        self.at_end: Callable[[], None] | None = None  # ends that
 
     @property
     def channels(self) -> set[bytes]:
@@ -161,8 +163,6 @@ class Subscriptions:
                 wanted = feed.expected.popleft()
                 wanted.refusal = raw[1:-2]
                 wanted.confirmed.set()
-            elif self.monitor:
-                self.gate.lane.push(self.client, raw)
             return
         reply = decode(raw)
         items = reply.items if isinstance(reply, Push) else reply
@@ -210,6 +210,8 @@ class Subscriptions:
 
     def close(self) -> None:
         """End all feeds."""
+        if self.at_end is not None:
+            self.at_end()
         for feed in self.feeds.values():
             feed.close()
 
@@ -324,57 +326,6 @@ def _maybe_over(gate: "Dispatcher", client: Client) -> None:
             gate.refit(client)
 
 
-def _monitor(gate: "Dispatcher", client: Client, spec: CommandSpec, args: list[bytes], frame: bytes, now: float) -> None:
-    del args, now
-    session: Session = client.session
-    user = session.user
-    if user is None:
-        return
-    if not user.sees_all:  # a store's MONITOR shows every namespace there
-        raise no_perm_command(spec.lower, user.name)
-    if session.subscriptions is not None and session.subscriptions.monitor:
-        gate.reply(client, OK)
-        return
-    gate.tasks.alone(client, _watch_commands, gate, client, spec, user, frame)
-
-
-async def _watch_commands(gate: "Dispatcher", client: Client, spec: CommandSpec, user: User, frame: bytes) -> Raw | Reply:
-    session: Session = client.session
-    places = [
-        Place(KEY_EVENTS, backend, shard)
-        for backend in gate.places.visible(user)
-        if "monitor" in backend.capabilities
-        for shard in gate.places.shards.get(backend.name, ())
-    ]
-    if not places:
-        raise GateError(f"ERR command '{spec.lower}' is not supported by any backend that this user may see")
-    subscriptions = session.subscriptions or Subscriptions(gate, client)
-    opened: list[tuple[Place, OwnConnection]] = []
-    try:
-        for place in places:
-            connection = await open_own(gate, session, place)
-            opened.append((place, connection))
-            with trio.fail_after(gate.configuration.gate.command_timeout):
-                await connection.send(frame)
-                raw = await connection.receive()
-            if raw[:1] == b"-":
-                raise GateError(raw[1:-2].decode("utf-8", "surrogateescape"))
-    except BaseException as error:
-        for _, connection in opened:
-            connection.close()
-        if isinstance(error, (BrokenUpstream, trio.TooSlowError)):
-            raise try_again("a store's connection ended, or it did not answer in time") from None
-        raise
-    subscriptions.monitor = True
-    session.subscriptions = subscriptions
-    gate.refit(client)
-    for place, connection in opened:
-        feed = Feed(place, connection)
-        subscriptions.feeds["monitor " + place.backend.name, place.shard.index if place.shard else -1] = feed
-        gate.tasks.spawn(subscriptions.pump, feed)
-    return OK
-
-
 def forget(session: "Session") -> None:
     """The client left, or said RESET."""
     if session.subscriptions is not None:
@@ -389,5 +340,4 @@ WAYS: "dict[str, Way]" = {
     "UNSUBSCRIBE": _unsubscribe,
     "PUNSUBSCRIBE": _unsubscribe,
     "SUNSUBSCRIBE": _unsubscribe,
-    "MONITOR": _monitor,
 }

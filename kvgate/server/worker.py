@@ -11,7 +11,7 @@ import attrs
 import trio
 
 from kvgate.errors import ConfigurationError, GateError
-from kvgate.server import answering, logs, weighing
+from kvgate.server import answering, command_monitor, logs, weighing
 from kvgate.server.control import Channel, Handler
 from kvgate.server.figures import Figures
 from kvgate.server.fleet import Behind
@@ -57,6 +57,7 @@ class _Work:
             "answer": self._answer,
             "weigh": self._weigh,
             "part": self._part,
+            "watch": self._watch,
             "prepare": self._prepare,
             "hold": self._hold,
             "switch": self._switch,
@@ -139,6 +140,9 @@ class _Work:
 
     async def _answer(self, words: list[str], user: str, ident: int, proto: int) -> str:
         return await answering.for_other(self.process.dispatcher, words, user, ident, proto)
+
+    async def _watch(self, ident: str, user: str, only: str, sample: int) -> list[Any]:
+        return await command_monitor.for_other(self.process.dispatcher, ident, user, only, sample)
 
     async def _weigh(self, leader: int, what: str, user: str, only: str, count: int) -> list[weighing.Row] | int | None:
         return await weighing.for_other(self.process.dispatcher, leader, what, user, only, count)

@@ -174,8 +174,13 @@ def test_a_monitor_that_leaves(module_redis: RedisServer, module_gate: Gate) -> 
     module_redis.cmd("FLUSHALL")
     with module_gate.client() as leaver:
         assert leaver.cmd("MONITOR") == b"OK"
-        assert connections(module_redis, flags="O")
-    wait_for(lambda: not connections(module_redis, flags="O"), "the store to be told")
+        assert not connections(module_redis, flags="O"), "the gate shows what passes itself"
+        with module_gate.client() as other:
+            other.cmd("SET", "A.T:k", "v")
+            assert leaver.read_one().endswith(b'"SET" "A.T:k" "v"\r\n')
+    wait_for(lambda: not _clients(module_gate), "the gate to see it leave")
+    with module_gate.client() as other:
+        assert other.cmd("GET", "A.T:k") == b"v"
 
 
 def test_leaving_while_the_store_is_away(redis_server: RedisServer, gates: Gates) -> None:

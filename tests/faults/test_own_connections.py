@@ -159,7 +159,7 @@ def test_what_needs_a_store_is_refused_in_time_when_it_is_silent(
     """With a connection at hand, and with none."""
     gate = gates(over(a=redis_server.url), gate=SHORT)
     with gate.client() as other:
-        for command in (("WATCH", "A.T:k"), ("SUBSCRIBE", "A.T:c"), ("MONITOR",), ("SCRIPT", "LOAD", "return 1")):
+        for command in (("WATCH", "A.T:k"), ("SUBSCRIBE", "A.T:c"), ("SCRIPT", "LOAD", "return 1")):
             warm(other, "A.T:k")
             if used:
                 other.cmd("WATCH", "A.T:k")
