@@ -27,6 +27,7 @@ def gate_section(site: Site, client: Client, now: float) -> list[tuple[str, str 
         *((("config_last_error", _line(site.reload_error)),) if user.sees_all else ()),
         ("workers", configuration.gate.workers),
         ("paused", int(site.paused_until > now)),
+        *(_audit(site) if user.sees_all else ()),
         ("lane_forwarded_commands", lane.commands),
         ("lane_retries", lane.retries),
         ("lane_turns", driver.turns),
@@ -38,6 +39,19 @@ def gate_section(site: Site, client: Client, now: float) -> list[tuple[str, str 
         ("upstream_connections", _connections(site, backends)),
         ("backends", len(backends)),
         *((f"backend_{_key(backend.name)}", _backend(user, backend)) for backend in backends),
+    ]
+
+
+def _audit(site: Site) -> list[tuple[str, str | int]]:
+    """Records of the audit log: those written, those for which there was no room, and how often the file failed."""
+    if site.audit.rules is None:
+        return []
+    written, dropped, failures = site.audit.figures
+    return [
+        ("audit_status", "failing" if site.audit.failing else "ok"),
+        ("audit_written", written),
+        ("audit_dropped", dropped),
+        ("audit_failures", failures),
     ]
 
 

@@ -55,6 +55,13 @@ default = "local"                    # every other key; without this line they a
 #max_value = "128kb"
 #versioned = true
 
+# Who did what, as lines of JSON: what administers, what is dangerous, what is refused; "all" is everything.
+#[audit]
+#path = "audit.log"
+#commands = "admin"
+#users = ["ads"]                     # whose every command is noted
+#required = true                     # refuse what cannot be noted
+
 # Without users everybody on this machine may do everything, and no listener may be reachable from others.
 #[users.ads]
 #password_sha256 = ["c5e8f2d1e4c1ff1d3d0f8a3b7c1b8f6a5d0e9c7b2a4f6d8e1c3b5a7f9e0d2c4b"]  # `kvgate password` prints it

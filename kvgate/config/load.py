@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from kvgate.backend import Backend, PassThrough
 from kvgate.config.adapters import adapter, prepare
+from kvgate.config.audit import read_audit
 from kvgate.config.gate import read_gate
 from kvgate.config.tenants import read_namespaces, read_users, unused
 from kvgate.errors import ConfigurationError
@@ -22,7 +23,7 @@ from kvgate.routing.configuration import BackendSettings, Configuration
 from kvgate.routing.namespaces import Namespaces
 
 DEFAULT_DATA_DIR: Final = Path("kvgate-data")
-_TABLES: Final = ("gate", "backends", "namespaces", "users")
+_TABLES: Final = ("gate", "backends", "namespaces", "users", "audit")
 
 
 @contextlib.contextmanager
@@ -155,6 +156,7 @@ def _parse(text: bytes, base: Path, path: Path | None, listen: Sequence[str], wo
     namespaces = read_namespaces(tables["namespaces"], largest, mistakes)
     backoff = Backoff(gate.wrong_password_first, gate.wrong_password_longest)
     users = read_users(tables["users"], namespaces, mistakes, warnings, backoff)
+    audit = read_audit(tables["audit"], base, users.by_name, mistakes, warnings)
     _held_by_the_store(namespaces, prepared, mistakes)
     _exposed(gate, users, backends, mistakes)
     if any(user.certificates for user in users.by_name.values()) and (gate.tls is None or gate.tls.ca is None):
@@ -164,7 +166,7 @@ def _parse(text: bytes, base: Path, path: Path | None, listen: Sequence[str], wo
         raise ConfigurationError(mistakes)
     digest = hashlib.sha256(text).hexdigest()
     moves = frozenset(tables["accept_moves"])
-    return Configuration(gate, backends, namespaces, users, base, digest, path, tuple(warnings), moves)
+    return Configuration(gate, backends, namespaces, users, base, digest, path, tuple(warnings), audit, moves)
 
 
 def load(path: Path, *, listen: Sequence[str] = (), workers: int | None = None) -> Configuration:

@@ -157,6 +157,7 @@ class Driver:
         self.present: Counter[str] = Counter()
         self.refused_at: Counter[str] = Counter()
         self.above: Callable[[], int] = lambda: 0  # commands that were not forwarded but served above the lane
+        self.turned_away: Callable[[str, str], None] = _nobody  # told of connections beyond the limit: address, listener
         self.ready = True  # False while draining
         self.turn_max = 0.0
         self.turns = 0
@@ -473,6 +474,8 @@ class Driver:
         refusal: bytes | Client = b"-ERR max number of clients reached\r\n"
         if len(self.clients) < self.limits.clients:
             refusal = self.welcome(transport, host, listener)
+        else:
+            self.turned_away(transport.address, listener.name)
         if isinstance(refusal, Client):
             transport.owner = self.clients[refusal.id] = refusal
             transport.on_readable = self._client_readable if transport.tls is None else self._shake
@@ -961,6 +964,10 @@ class Driver:
         self.stop_listening()
         self._epoll.close()
         os.close(self._wake)
+
+
+def _nobody(address: str, listener: str) -> None:
+    """Tell nobody."""
 
 
 def _holds(client: Client) -> int:

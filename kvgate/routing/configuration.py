@@ -6,6 +6,7 @@ from typing import Any
 
 import attrs
 
+from kvgate.policy.audit import AuditSettings
 from kvgate.policy.settings import GateSettings
 from kvgate.policy.users import Users
 from kvgate.routing.namespaces import Namespaces
@@ -37,5 +38,7 @@ class Configuration:
     """None: the default configuration."""
     warnings: tuple[str, ...] = ()
     """What can be served but is probably not meant, with key paths."""
+    audit: AuditSettings | None = None
+    """What is written to the audit log; None: there is none."""
     accept_moves: frozenset[str] = frozenset()
     """Namespaces whose keys a reload may look for elsewhere: their data were moved, or are not wanted."""

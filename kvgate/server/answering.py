@@ -46,7 +46,9 @@ def in_turn(gate: "Dispatcher", client: Client, spec: CommandSpec, args: list[by
     """Answer once everything before is answered: what changes the protocol changes the connections to the stores, too,
     so nothing may be under way on the old ones."""
     session: Session = client.session
-    quiet = session.quiet
+    quiet, record = session.quiet, session.record
+    if record is not None:
+        record.later = True
 
     def start() -> None:
         session.quiet = quiet
@@ -57,6 +59,7 @@ def in_turn(gate: "Dispatcher", client: Client, spec: CommandSpec, args: list[by
         except GateError as error:
             reply = Raw(error.reply)
         raw = reply if isinstance(reply, Raw) else encode(reply, session.proto)
+        gate.audit.finish(record, raw)
         gate.lane.done(client, b"" if session.quiet else raw)
 
     gate.lane.alone(client, start)

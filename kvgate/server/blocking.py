@@ -80,7 +80,7 @@ def _place(gate: "Dispatcher", session: "Session", spec: CommandSpec, args: list
 
 async def _pop(gate: "Dispatcher", client: Client, spec: CommandSpec, args: list[bytes], frame: bytes) -> Raw:
     session: Session = client.session
-    session.waits_for = spec, args
+    session.waits_for, session.asked = (spec, args), False
     if gate.places.blocks.active and session.user is not None:  # since its gates were passed
         gate.keeper.refuse(session, session.user, spec, args)
     place = _place(gate, session, spec, args)  # again: a reload may have come while earlier commands were awaited
@@ -126,13 +126,16 @@ async def _wait_once(gate: "Dispatcher", client: Client, place: "Place", frame: 
         watch = None
     watched = None if watch is None else watch.connection
     connection = watched if watched is not None else await open_own(gate, session, place)
-    ident = b""
+    ident, sent, session.asked = b"", False, True
     try:
         await connection.send(WHO_AM_I + frame)
+        sent = True
         ident = await connection.receive()
         raw = told(await connection.receive())
     except trio.Cancelled:
-        released = await _released(gate, client, place, connection, ident) if session.unblocked_by in HOW else None
+        released = None
+        if sent and session.unblocked_by in HOW:
+            released = await _released(gate, client, place, connection, ident)
         if released is None:
             if watch is not None:
                 watch.broken = True
@@ -165,12 +168,15 @@ async def _released(
 ) -> Raw | None:
     """CLIENT UNBLOCK, said to the store: it alone knows whether an element was taken just before, and then that is the
     reply. None: the store does not know how, or is away, and the connection has to be closed."""
-    if ident[:1] != b":" or place.shard is None:
+    if place.shard is None:
         return None
-    frame = encode_request([b"CLIENT", b"UNBLOCK", ident[1:-2], HOW[client.session.unblocked_by]])
     until = trio.current_time() + gate.configuration.gate.command_timeout
     with trio.CancelScope(shield=True, deadline=until):
         try:
+            ident = ident or await connection.receive()
+            if ident[:1] != b":":
+                return None
+            frame = encode_request([b"CLIENT", b"UNBLOCK", ident[1:-2], HOW[client.session.unblocked_by]])
             while (answer := await _ask(gate, client, place.shard, frame)) in (b":0\r\n", b":1\r\n"):
                 # 0: it is not blocked yet, or not any more, and then its reply is on the way
                 with trio.move_on_after(until - trio.current_time() if answer == b":1\r\n" else UNBLOCK_PAUSE):
@@ -214,7 +220,7 @@ def unblocked(session: "Session") -> Raw | Reply:
         error = try_again if session.last_command == "xread" else in_doubt
         return Error(error(_MOVED_AWAY).reply[1:-2])
     if session.unblocked_by == REVOKED:
-        harmless = session.last_command in ("xread", "wait")
+        harmless = session.last_command in ("xread", "wait") or not session.asked
         return Raw((no_perm_key() if harmless else in_doubt(_NOT_YOURS)).reply)
     if session.unblocked_by == BLOCKED and session.refusal is not None:
         harmless = session.last_command in ("xread", "wait")

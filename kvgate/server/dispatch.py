@@ -43,6 +43,7 @@ from kvgate.server import (
     watch,
     weighing,
 )
+from kvgate.server.audit import Audit
 from kvgate.server.blocks import Keeper
 from kvgate.server.difference import Difference
 from kvgate.server.execution import Execution
@@ -110,6 +111,7 @@ class Dispatcher:
         self.lent: dict[str, command_monitor.Lent] = {}  # what clients of other workers monitor here
         self.weighings = weighing.Weighings(self)
         self.hashing = logins.Hashing()
+        self.audit = Audit(self)
         self.started = time.time()
         self.run_id = secrets.token_hex(20)
         self.find_largest_value()
@@ -152,6 +154,7 @@ class Dispatcher:
         """Make a client of a new connection (kvgate.lane.driver.Welcome)."""
         user = self.configuration.users.initial(host)
         if user is None and not self.configuration.users.configured:
+            self.audit.connection_refused(transport.address, listener.name, "DENIED")
             return b"-DENIED this gate has no users and serves this machine only: add [users.*] to its configuration\r\n"
         ident = transport.ident
         if not ident:
@@ -174,6 +177,7 @@ class Dispatcher:
             known = "" if user is None else user.name
             log.info("client_certificate", extra={"peer": session.address, "names": ", ".join(sorted(names)), "user": known})
             self.become(client, user)
+            self.audit.certified(client)
 
     def left(self, client: Client) -> None:
         """The client's connection has ended: what runs for it is cancelled, its own connections are closed."""
@@ -244,7 +248,9 @@ class Dispatcher:
                 self.keeper.refuse(session, user, spec, args)
             if self.pauses.possible and self.pauses.hold_back(session, spec, args):
                 self.pauses.later(client, args, frame)
-            elif session.multi is not None and spec.name not in NEVER_QUEUED:
+                return
+            record = session.record = None if self.audit.rules is None else self.audit.begin(client, spec, args)
+            if session.multi is not None and spec.name not in NEVER_QUEUED:
                 transactions.queue(self, client, user, spec, args, frame)
                 if self.samples.active:
                     self.samples.above(client, spec, args)
@@ -252,12 +258,15 @@ class Dispatcher:
                 self.samples.above(client, spec, args, partial(self._go, client, user, spec, args, frame, now))
             else:
                 self._go(client, user, spec, args, frame, now)
+            if record is not None:
+                self.audit.started(record, session, spec, way=spec.name in WAYS)
         except GateError as error:
             if spec is None and args[0].upper() == b"EXEC":
                 spec = lookup(args)  # of wrong arity
             self.ledger.refused(NO_NAMESPACE, error.code)
             if spec is not None:
                 self.ledger.account(NO_NAMESPACE, spec.lower, readonly=spec.readonly).rejected += 1
+            self.audit.refused(client, args, error)
             self.reply(client, transactions.fail(self, client, spec, error))
 
     def slow(self, up: Upstream, slot: Slot, replies: int, now: float) -> None:
@@ -314,7 +323,7 @@ class Dispatcher:
 
     def too_large(self, client: Client, args: list[bytes], size: int, now: float) -> None:
         """An argument was larger than any namespace allows; its bytes were dropped as they came."""
-        del args, now
+        del now
         session: Session = client.session
         session.quiet = session.silent or session.skip_next
         session.skip_next = False
@@ -323,6 +332,7 @@ class Dispatcher:
         self.refit(client)
         limit = client.scanner.value_limit
         text = b"ERR value of %d bytes is over the limit of %d bytes, the largest of any namespace" % (size, limit)
+        self.audit.refused(client, args, GateError("ERR"))
         self.reply(client, Error(text))
 
     # ------------------------------------------------------------------ what the gate's own commands ask for (Site)

@@ -13,6 +13,7 @@ from kvgate.errors import no_namespace, no_perm_key
 from kvgate.lane.client import Client
 from kvgate.lane.upstream import Shard, Upstream
 from kvgate.metrics.ledger import Account, Accounts, Ledger
+from kvgate.policy.audit import Auditing
 from kvgate.policy.blocks import KEY, USER, Block, Blocks, Called
 from kvgate.policy.compiled import NO_COLON, Route
 from kvgate.policy.users import User
@@ -84,6 +85,7 @@ class Places:
         self.namespaces = configuration.namespaces
         self.backends = backends
         self.ledger = ledger
+        self.auditing = None if configuration.audit is None else Auditing(configuration.audit)
         self.blocks: Blocks = Blocks() if before is None else before.blocks
         self.topologies: dict[str, Topology] = {}
         self.shards: dict[str, tuple[Shard, ...]] = {}
@@ -173,6 +175,8 @@ class Places:
         learned is not shared with namespaces that it may write to."""
         namespace = place.namespace
         if self.blocks.active and (self.blocks.of_user(user.name) is not None or self._has_blocked(namespace)):
+            return
+        if self.auditing is not None and self.auditing.every(user, namespace, spec):
             return
         writes = user.writes(namespace)
         if not writes and not spec.readonly:

@@ -62,6 +62,7 @@ class Process:
         self.driver.above = lambda: self.dispatcher.commands
         self.driver.shaken = self.dispatcher.identified
         self.driver.tell_long_turn = partial(self.dispatcher.note_spike, LANE_TURN)
+        self.driver.turned_away = lambda address, listener: self.dispatcher.audit.connection_refused(address, listener, "ERR")
         self._scopes: dict[Backend, trio.CancelScope] = {}
         self._prepared: _Prepared | None = None
         self._nursery: trio.Nursery
@@ -72,13 +73,18 @@ class Process:
         Raises:
             ConfigurationError: what a backend found out about its configuration only now, in an exception group.
         """
-        async with trio.open_nursery() as nursery:
-            self._nursery = nursery
-            await nursery.start(self.driver.run)
-            await nursery.start(self.dispatcher.tasks.run)
-            for backend in self.dispatcher.backends.values():
-                await nursery.start(self._run_backend, backend)
-            task_status.started()
+        audit, configuration = self.dispatcher.audit, self.dispatcher.configuration
+        audit.configure(configuration.audit, configuration.sha256)
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                await nursery.start(self.driver.run)
+                await nursery.start(self.dispatcher.tasks.run)
+                for backend in self.dispatcher.backends.values():
+                    await nursery.start(self._run_backend, backend)
+                task_status.started()
+        finally:
+            audit.close()
 
     async def _run_backend(
         self, backend: Backend, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
@@ -186,6 +192,7 @@ class Process:
     async def failed(self, why: str) -> None:
         """See `Target`."""
         self.dispatcher.reload_error = why
+        self.dispatcher.audit.configuration_refused()
 
     async def switch(self) -> None:
         """See `Target`. Commands under way finish on the old way; where keys move, new ones have waited for them."""
@@ -202,6 +209,7 @@ class Process:
             raise_file_limit(gate.max_clients)
         self.driver.limits = limits(gate)
         logging.getLogger().setLevel(gate.log_level.upper())
+        dispatcher.audit.configure(prepared.configuration.audit, prepared.configuration.sha256)
         switching.switch(dispatcher, prepared.configuration, prepared.backends, prepared.places, prepared.moving)
         await switching.adopt_all(dispatcher)
         dispatcher.pauses.end_hold()

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from kvgate.lane.slots import Pending
     from kvgate.metrics.ledger import Account
     from kvgate.policy.users import User
+    from kvgate.server.audit import Record
     from kvgate.server.places import Place, Places
     from kvgate.server.subscriptions import Subscriptions
     from kvgate.server.watch import Watch
@@ -86,6 +87,7 @@ class Session:
 
     __slots__ = (
         "address",
+        "asked",
         "batches",
         "batching",
         "blocked",
@@ -109,6 +111,7 @@ class Session:
         "places",
         "proto",
         "quiet",
+        "record",
         "refusal",
         "running",
         "silent",
@@ -153,7 +156,9 @@ class Session:
         self.in_batch: Backend | None = None  # where the commands are now that the task runs
         self.waits_on: Place | None = None  # where the command that runs alone has a connection for itself
         self.waits_for: tuple[CommandSpec, list[bytes]] | None = None  # that command, while it waits for others' doing
+        self.asked = False  # a store knows of that command
         self.refusal: GateError | None = None  # why it was ended, when an operator has blocked it
+        self.record: Record | None = None  # of the audit log, while its command is looked at or runs alone
         self.places: Places | None = None  # the routing that all of this belongs to
         self.unblocked_by = ""  # CLIENT UNBLOCK's word: TIMEOUT or ERROR; MOVED or BLOCKED
         self.paused = False  # its command waits for the end of a pause or a reload

@@ -11,6 +11,7 @@ from kvgate.metrics.ledger import Ledger
 from kvgate.metrics.spikes import Spikes
 from kvgate.policy.users import User
 from kvgate.routing.configuration import Configuration
+from kvgate.server.audit import Audit
 from kvgate.server.hotkeys import HotKeys
 from kvgate.server.slowlog import SlowLog
 from kvgate.wire.reply import Raw, Reply
@@ -42,6 +43,8 @@ class Site(Protocol):
     """Likewise, when the present configuration was taken into service."""
     reload_error: str
     """Why the last reload was refused; empty when it was not."""
+    audit: Audit
+    """What is written to the audit log."""
     run_id: str
     """40 hex digits, new at each start."""
     connections: int

@@ -14,6 +14,7 @@ from kvgate.server import blocking
 from kvgate.wire.reply import Error, Raw, Reply, encode
 
 if TYPE_CHECKING:
+    from kvgate.server.audit import Record
     from kvgate.server.dispatch import Dispatcher
     from kvgate.server.session import Session
 
@@ -53,12 +54,14 @@ class Tasks:
         result is no reply, it has replied itself. `account` is where it is counted; None: at no namespace."""
         session, gate = client.session, self._gate
         words = gate.present_args if gate.present is client and not (silent or blocked) else []
-        quiet, began = session.quiet, time.monotonic()
+        quiet, began, record = session.quiet, time.monotonic(), session.record
+        if record is not None:
+            record.later = True
         if account is None and not silent:
             account = gate.ledger.account(NO_NAMESPACE, session.last_command, readonly=False)
 
         def start() -> None:
-            self.spawn(self._alone, client, function, args, blocked, silent or quiet, account, began, words)
+            self.spawn(self._alone, client, function, args, blocked, silent, quiet, account, began, words, record)
 
         gate.lane.alone(client, start)
 
@@ -69,9 +72,11 @@ class Tasks:
         args: tuple[Any, ...],
         blocked: bool,  # noqa: FBT001 - start_soon takes no keywords
         silent: bool,  # noqa: FBT001
+        quiet: bool,  # noqa: FBT001
         account: Account | None,
         began: float,
         words: list[bytes],
+        record: "Record | None",
     ) -> None:
         gate, session, started = self._gate, client.session, time.monotonic()
         reply: Raw | Reply
@@ -79,9 +84,11 @@ class Tasks:
             session.running, session.blocked, session.blocked_since = scope, blocked, time.monotonic()
             session.unblocked_by = ""
             if client.closed:
+                gate.audit.left(record)
                 return
             if blocked and client.eof:  # it left, or half-closed, before its turn came: nothing may be popped for nobody
                 session.running, session.blocked = None, False
+                gate.audit.left(record)
                 gate.lane.hang_up(client)
                 gate.lane.done(client)
                 gate.driver.kick()
@@ -90,6 +97,7 @@ class Tasks:
         session.running, session.blocked, session.waits_on, session.waits_for = None, False, None, None
         if scope.cancelled_caught:
             if client.closed:
+                gate.audit.left(record)
                 return
             reply = blocking.unblocked(session)
         raw = b"" if silent else reply if isinstance(reply, Raw) else encode(reply, session.proto)
@@ -102,7 +110,8 @@ class Tasks:
             account.note_reply(raw, seconds)
             if words and session.last_command != "exec":  # that is noted with what it executed
                 gate.slowlog.ran(client, words, seconds, started - began)
-        gate.lane.done(client, raw)
+        gate.audit.finish(record, raw, silent=silent)
+        gate.lane.done(client, b"" if quiet else raw)
         gate.driver.kick()
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from kvgate.cli.init import TEMPLATE
 from kvgate.config import parse
+from kvgate.policy.audit import AuditSettings
 from kvgate.policy.options import parse_seconds, parse_size
 from kvgate.policy.settings import GateSettings
 from kvgate.routing.namespaces import Namespace
@@ -86,11 +87,16 @@ def test_every_key_of_a_namespace_is_documented() -> None:
     assert keys_in("## [namespaces]") == {field.name for field in attrs.fields(Namespace)} - {"name", "rule"}
 
 
+def test_every_key_of_the_audit_log_is_documented() -> None:
+    assert keys_in("## [audit]") == {field.name for field in attrs.fields(AuditSettings)}
+
+
 @pytest.mark.parametrize(
     ("section", "where", "more"),
     [
         ("## [users.NAME]", "users.u", ""),
         ("## [gate.tls]", "gate.tls", ""),
+        ("## [audit]", "audit", ""),
         ('### type = "lmdb"', "backends.b", 'type = "lmdb"'),
         ('### type = "redis" and type = "kvrocks"', "backends.b", 'type = "redis"'),
         ('### type = "redis" and type = "kvrocks"', "backends.b", 'type = "kvrocks"'),
