@@ -16,12 +16,8 @@ COMMANDS: Final = Family(
     "kvgate_commands", COUNTER, "Commands that were answered, by what came of them: ok, miss (a nil reply), error.",
     (*_BY_CLASS, "result"),
 )  # fmt: skip
-HITS: Final = Family(
-    "kvgate_keyspace_hits", COUNTER, "Commands that only read, answered with something.", ("namespace",)
-)
-MISSES: Final = Family(
-    "kvgate_keyspace_misses", COUNTER, "Commands that only read, answered with nil.", ("namespace",)
-)
+HITS: Final = Family("kvgate_keyspace_hits", COUNTER, "Commands that only read, answered with something.", ("namespace",))
+MISSES: Final = Family("kvgate_keyspace_misses", COUNTER, "Commands that only read, answered with nil.", ("namespace",))
 DURATION: Final = Family(
     "kvgate_command_duration_seconds", HISTOGRAM,
     "Time from a command's arrival in the gate to its reply's arrival there, gate and store together. Commands that wait for"

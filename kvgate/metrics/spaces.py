@@ -52,7 +52,7 @@ class Spaces:
     def __init__(self, ledger: Ledger) -> None:
         """Of `ledger`; no namespace has been shown yet."""
         self._ledger = ledger
-        self._named: frozenset[str] = frozenset()
+        self._named: dict[str, Vectors] = {}  # that were shown with a label of their own, and what they had counted then
         self._others: set[str] = set()  # shown as a part of OTHER
         self._bases: dict[str, Vectors] = {}  # what those had counted whose label has changed, when it did
         self._carried: Vectors = {}  # what stays in OTHER of those that have left it
@@ -76,6 +76,7 @@ class Spaces:
         """Everything, with a label for each of `named`. One at a time: it remembers what it has shown."""
         refused = yield from self._refused()
         shown: dict[str, Vectors] = {}
+        own: dict[str, Vectors] = {}
         commands: dict[str, list[float]] = {}
         other: Vectors = {}
         names = list(dict.fromkeys([*self._ledger.namespaces(), *refused]))
@@ -93,16 +94,17 @@ class Spaces:
                     _add(self._carried, _less(vectors, base))
                     base = self._bases[name] = vectors
                 shown[name] = _less(vectors, base)
+                own[name] = vectors
             else:
                 if name in self._named:
-                    base = self._bases[name] = vectors
+                    base = self._bases[name] = self._named[name]
                 self._others.add(name)
                 _add(other, _less(vectors, base))
             count += len(accounts) + 1
             if count > STEP:
                 count = 0
                 yield
-        self._named = frozenset(shown)
+        self._named = own
         _add(other, self._carried)
         if other:
             shown[OTHER] = other

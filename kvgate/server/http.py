@@ -59,7 +59,8 @@ class HttpServer:
     def __init__(self, answer: Answering) -> None:
         """`answer` is called for each GET and HEAD. What it raises is logged, and a 500."""
         self._answer = answer
-        self._connections = 0
+        self.connections = 0
+        """How many there are now."""
 
     async def serve(self, sockets: Sequence[socket.socket]) -> None:
         """Until cancelled; `sockets` are bound and listen, and are closed at the end. Without any it has nothing to do."""
@@ -69,16 +70,16 @@ class HttpServer:
         await trio.serve_listeners(self._serve_one, listeners)
 
     async def _serve_one(self, stream: trio.SocketStream) -> None:
-        self._connections += 1
+        self.connections += 1
         try:
             async with stream:
-                await _Connection(stream, self._answer).run(full=self._connections > MOST_CONNECTIONS)
+                await _Connection(stream, self._answer).run(full=self.connections > MOST_CONNECTIONS)
         except (trio.BrokenResourceError, trio.ClosedResourceError, OSError):
             pass  # it has left
         except Exception as error:  # one watcher must not end the gate
             log.exception("http_failed", extra={"error": repr(error), "do": "report this"})
         finally:
-            self._connections -= 1
+            self.connections -= 1
 
 
 class _Connection:

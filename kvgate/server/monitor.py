@@ -43,9 +43,7 @@ STARTED: Final = Family("kvgate_start_timestamp_seconds", GAUGE, "When the gate 
 READY: Final = Family("kvgate_ready", GAUGE, "1 when /health/ready says yes.")
 WORKERS: Final = Family("kvgate_workers", GAUGE, "Processes that serve clients.")
 WANTED: Final = Family("kvgate_workers_configured", GAUGE, "Processes that should.")
-SILENT: Final = Family(
-    "kvgate_workers_silent", GAUGE, "Of those that serve, those that did not answer in time."
-)
+SILENT: Final = Family("kvgate_workers_silent", GAUGE, "Of those that serve, those that did not answer in time.")
 RESTARTS: Final = Family("kvgate_worker_restarts", COUNTER, "Workers that died and were replaced.")
 SCRAPE: Final = Family("kvgate_scrape_seconds", GAUGE, "Time that the processes took to answer this scrape.")
 
@@ -217,14 +215,16 @@ class Monitor:
         )
         self._choose(busiest, settings.metrics_namespaces)
         named = tuple(self._labels.named)
-        answers = await _all(*(source.figures(named) for source in sources))
+        well = [source for source, answer in zip(sources, busiest, strict=True) if answer is not None]
+        answers = await _all(*(source.figures(named) for source in well))
         samples = Samples()
         self._of_gate(samples, settings, ready=health["ready"])
         samples.put(WORKERS, len(sources))
-        samples.put(SILENT, answers.count(None))
+        samples.put(SILENT, len(sources) - len(well) + answers.count(None))
         samples.put(SCRAPE, trio.current_time() - began)
-        numbers = [source.number for source in sources]
-        return await beside_the_lane(lambda: self._add_up(samples, numbers, answers))
+        self._totals.keep([source.number for source in sources])
+        told = [(source.number, answer) for source, answer in zip(well, answers, strict=True) if answer is not None]
+        return await beside_the_lane(lambda: self._add_up(samples, told))
 
     def _choose(self, answers: Iterable[Sequence[Sequence[Any]] | None], most: int) -> None:
         """Which namespaces have a label."""
@@ -236,12 +236,10 @@ class Monitor:
         if lost:
             self._totals.forget([key for key in self._totals.values if key[0] == "namespace" and key[1] in lost])
 
-    def _add_up(self, samples: Samples, numbers: Sequence[int], answers: Sequence[Mapping[str, Any] | None]) -> Samples:
+    def _add_up(self, samples: Samples, told: Sequence[tuple[int, Mapping[str, Any]]]) -> Samples:
         """`samples`, and what the processes of these numbers have answered; on a thread."""
-        self._totals.keep(numbers)
-        for number, answer in zip(numbers, answers, strict=True):
-            if answer is not None:
-                self._take(samples, number, answer)
+        for number, answer in told:
+            self._take(samples, number, answer)
         namespaces: dict[str, Vectors] = {}
         commands: dict[str, Value] = {}
         for key, value in self._totals.values.items():
