@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from kvgate.policy.scrypt import parse_scrypt
+
 COMMAND = [sys.executable, "-m", "kvgate.cli.main", "password"]
 LONG = b"correct horse battery staple"
 
@@ -27,6 +29,12 @@ def test_a_short_one_is_warned_of() -> None:
     done = subprocess.run(COMMAND, input=b"abc\n", capture_output=True, check=True)
     assert done.stdout.decode().strip() == hashlib.sha256(b"abc").hexdigest()
     assert b"shorter than 16" in done.stderr
+
+
+def test_with_scrypt_a_short_one_is_no_mistake() -> None:
+    done = subprocess.run([*COMMAND, "--scrypt"], input=b"abc\n", capture_output=True, check=True)
+    assert parse_scrypt(done.stdout.decode().strip()).matches(b"abc")
+    assert done.stderr == b""
 
 
 @pytest.mark.parametrize("nothing", [b"", b"\n"])

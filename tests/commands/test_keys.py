@@ -16,6 +16,8 @@ from kvgate.commands.keys import (
     key_indices,
     keys_with_flags,
     needs_own_connection,
+    only_writes,
+    written_keys,
 )
 from kvgate.commands.spec import CommandSpec, Keys
 from kvgate.commands.table import by_full_name, every_command, resolve
@@ -357,3 +359,88 @@ def test_a_command_learned_from_a_store_is_read_by_its_specifications() -> None:
 )  # fmt: skip
 def test_integers_are_read_as_redis_reads_them(text: bytes, number: int | None) -> None:
     assert integer(text) == number
+
+
+# A word ends at a NUL: Redis compares options as C strings.
+
+
+@pytest.mark.parametrize(
+    ("args", "keys"),
+    [
+        ([b"SORT", b"l", b"STORE\0", b"d"], [b"l", b"d"]),
+        ([b"SORT", b"l", b"LIMIT\0x", b"0", b"1", b"sTore\0yz", b"d"], [b"l", b"d"]),
+        ([b"GEORADIUS", b"g", b"1", b"1", b"10", b"km", b"STORE\0", b"d"], [b"g", b"d"]),
+        ([b"GEORADIUSBYMEMBER", b"g", b"a", b"10", b"km", b"STOREDIST\0", b"d"], [b"g", b"d"]),
+    ],
+)
+def test_options_that_end_at_a_nul_name_keys_too(args: Args, keys: Args, redis_server: RedisServer) -> None:
+    with redis_server.client() as client:
+        client.cmd("RPUSH", "l", "1")
+        client.cmd("GEOADD", "g", "1", "1", "a")
+        client.cmd(*args)
+        assert client.cmd("EXISTS", "d") == 1
+    assert ours(args) == keys
+
+
+def test_nul_words_of_other_commands(redis_server: RedisServer) -> None:
+    with redis_server.client() as client:
+        client.cmd("SET", "a", "x")
+        assert client.cmd("COPY", "a", "a", b"DB\0", "1") == 1
+        assert client.cmd("BITFIELD", "b", b"SET\0x", "u8", "0", "1") == [0]
+        assert client.cmd("EXISTS", "b") == 1
+    copy = [b"COPY", b"a", b"a", b"REPLACE\0", b"DB\0", b"1"]
+    with pytest.raises(GateError, match="out of range"):
+        key_indices(resolve(copy), copy)
+    field = [b"BITFIELD", b"b", b"GET", b"u8", b"0", b"SET\0x", b"u8", b"0", b"1"]
+    assert written_keys(resolve(field), field) == {1}
+    stream = [b"XREAD", b"BLOCK\0", b"0", b"STREAMS\0", b"s", b"0"]
+    assert needs_own_connection(resolve(stream), stream)
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("GET a", set()),
+        ("SET a x", {1}),
+        ("SET a x GET", {1}),
+        ("GETEX a", {1}),
+        ("COPY a b", {2}),
+        ("RENAME a b", {1, 2}),
+        ("LMOVE a b LEFT LEFT", {1, 2}),
+        ("SINTERSTORE d a b", {1}),
+        ("ZUNIONSTORE d 2 a b", {1}),
+        ("BITOP NOT d a", {2}),
+        ("BITFIELD a GET u8 0", set()),
+        ("BITFIELD a OVERFLOW SAT INCRBY u8 0 1", {1}),
+        ("SORT a", set()),
+        ("SORT a STORE d", {3}),
+        ("SORT a STORE a", {3}),
+        ("GEORADIUS a 1 1 1 m", set()),
+        ("GEORADIUS a 1 1 1 m STORE d", {7}),
+        ("PFCOUNT a b", set()),
+        ("PFMERGE d a", {1}),
+        ("XREADGROUP GROUP g c STREAMS a b > >", {5, 6}),
+        ("XREAD STREAMS a 0", set()),
+        ("EVAL s 1 a", {3}),
+        ("EVAL_RO s 1 a", set()),
+        ("EVAL s 0", set()),
+        ("MSET a 1 b 2", {1, 3}),
+        ("GATE LOCK a t PX 1", {2}),
+    ],
+)
+def test_which_keys_a_request_changes(text: str, written: set[int]) -> None:
+    args = split(text)
+    spec = resolve(args)
+    assert written_keys(spec, args) == written
+    if only_writes(spec):
+        assert written == set(key_indices(spec, args))
+
+
+def test_every_write_changes_a_key() -> None:
+    """Rows that flag none of their keys as changed count as changing all; only PFCOUNT writes under a read's flags."""
+    unflagged = {
+        spec.name
+        for spec in every_command()
+        if spec.keys and spec.write and not any({"insert", "update", "delete"} & place.flags for place in spec.keys)
+    }
+    assert unflagged == {"PFDEBUG", "XREADGROUP"}

@@ -1,11 +1,14 @@
 """Users: rights, networks, and authentication."""
 
+import hashlib
+
 import attrs
 import pytest
 
 from kvgate.errors import WRONG_PASS, GateError
 from kvgate.policy.passwords import Backoff, hash_password
-from kvgate.policy.users import LOCAL, User, Users, WrongPasswordError, parse_network
+from kvgate.policy.scrypt import Scrypt
+from kvgate.policy.users import LOCAL, Attempt, NeedsHashing, User, Users, WrongPasswordError, parse_network
 from kvgate.routing.namespaces import KEY_EVENTS, Namespace
 from tests.support.servers import RedisServer
 
@@ -176,3 +179,155 @@ def test_auth_with_a_password_alone_is_the_user_default() -> None:
 def test_auth_with_a_password_alone_without_that_user_says_so() -> None:
     with pytest.raises(GateError, match="called without any password configured for the default user"):
         Users([ADS]).authenticate(None, b"old", "127.0.0.1", 0.0)
+
+
+# scrypt: what has to be hashed first, and what is told by time
+
+SALT = b"SodiumChloride--"
+SCRYPT = Scrypt(14, 8, 1, SALT, hashlib.scrypt(b"slow", salt=SALT, n=1 << 14, r=8, p=1, dklen=32))
+SLOW = User(name="slow", password_scrypt=(SCRYPT,), networks=(parse_network("10.0.0.0/8"),))
+
+
+def attempted(users: Users, name: bytes, password: bytes, address: str = "10.0.0.1", now: float = 0.0) -> Attempt:
+    with pytest.raises(NeedsHashing) as caught:
+        users.authenticate(name, password, address, now)
+    return caught.value.attempt
+
+
+def test_a_password_with_an_scrypt_hash_is_right_once_it_was_hashed() -> None:
+    users = Users([ADS, SLOW])
+    attempt = attempted(users, b"slow", b"slow")
+    assert "slow'," in repr(attempt)
+    assert "password" not in repr(attempt)
+    assert not users.is_remembered(attempt, 0.0)
+    found = users.check(attempt)
+    assert found is SCRYPT
+    users.settle(attempt, found, 0.0)
+    assert users.is_remembered(attempt, 0.0)
+    assert users.authenticate(b"slow", b"slow", "10.0.0.2", 59.0) is SLOW
+    attempted(users, b"slow", b"slow", now=61.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "password", "address", "why"),
+    [
+        (b"slow", b"wrong", "10.0.0.1", "wrong password"),
+        (b"ads", b"wrong", "10.0.0.1", "wrong password"),
+        (b"ads", b"slow", "10.0.0.1", "wrong password"),
+        (b"nobody", b"slow", "10.0.0.1", "unknown user"),
+        (b"slow", b"slow", "192.168.0.1", "address outside of networks"),
+        (b"ads", b"old", "192.168.0.1", "address outside of networks"),
+    ],
+)
+def test_every_wrong_password_is_hashed_before_it_is_refused(name: bytes, password: bytes, address: str, why: str) -> None:
+    users = Users([ADS, SLOW])
+    attempt = attempted(users, name, password, address)
+    found = users.check(attempt)
+    assert found is None
+    with pytest.raises(WrongPasswordError) as caught:
+        users.settle(attempt, found, 0.0)
+    assert caught.value.text == WRONG_PASS
+    assert caught.value.why == why
+    with pytest.raises(GateError, match="THROTTLED"):  # and now nothing is hashed
+        users.authenticate(name, b"slow", address, 0.05)
+    with pytest.raises(GateError, match="THROTTLED"):
+        users.not_throttled(name.decode(), address, 0.05)
+
+
+@attrs.frozen(slots=True)
+class Counted(Scrypt):
+    """Counts in a list that all share how often one is compared."""
+
+    log: list[bytes] = attrs.field(factory=list, kw_only=True)
+
+    def matches(self, password: bytes) -> bool:
+        self.log.append(self.salt)
+        return password == self.digest
+
+
+@pytest.mark.parametrize(
+    ("name", "password", "address"),
+    [
+        ("one", b"1", "10.0.0.1"),
+        ("one", b"x", "10.0.0.1"),
+        ("two", b"2", "10.0.0.1"),
+        ("two", b"2", "192.168.0.1"),
+        ("ads", b"x", "10.0.0.1"),
+        ("nobody", b"x", "10.0.0.1"),
+    ],
+)
+def test_as_much_is_hashed_whoever_is_named(name: str, password: bytes, address: str) -> None:
+    log: list[bytes] = []
+    one, two, three = (Counted(14, 8, 1, b"salt", digest, log=log) for digest in (b"1", b"2", b"3"))
+    near = (parse_network("10.0.0.0/8"),)
+    first = User(name="one", password_scrypt=(one,), networks=near)
+    users = Users([ADS, first, User(name="two", password_scrypt=(two, three), networks=near)])
+    found = users.check(Attempt(name, password, address))
+    assert len(log) == 2
+    assert (found is not None) is (password in b"12" and address == "10.0.0.1")
+
+
+def test_the_right_sha256_password_waits_for_nothing() -> None:
+    users = Users([ADS, SLOW])
+    assert users.costly
+    assert not Users([ADS]).costly
+    assert users.authenticate(b"ads", b"old", "10.0.0.1", 0.0) is ADS
+
+
+# certificates
+
+SHOWN = User(name="shown", certificates=("CN=shown", "DNS=shown.shop"), networks=(parse_network("10.0.0.0/8"),))
+
+
+def test_a_certificate_makes_its_user() -> None:
+    users = Users([ADS, SHOWN, User(name="other", certificates=("CN=other",))])
+    assert users.initial("10.0.0.1", {"CN=shown"}) is SHOWN
+    assert users.initial("10.0.0.1", {"CN=whoever", "DNS=x", "DNS=shown.shop"}) is SHOWN
+    assert users.initial("192.168.0.1", {"CN=shown"}) is None
+    assert users.initial("10.0.0.1", {"DNS=shown", "CN=shown.shop", "CN=SHOWN", "shown"}) is None
+    assert users.initial("10.0.0.1", {"CN=shown", "CN=other"}) is None
+    assert users.initial("10.0.0.1") is None
+
+
+@pytest.mark.parametrize("name", ["shown", "default"])
+def test_a_user_with_certificates_only_has_no_password(name: str) -> None:
+    user = attrs.evolve(SHOWN, name=name)
+    users = Users([user])
+    assert users.initial("10.0.0.1") is None
+    for password in (b"", b"x", hash_password(b"").encode()):
+        with pytest.raises(WrongPasswordError):
+            users.authenticate(name.encode(), password, "10.0.0.1", len(password) * 100.0)
+    if name == "default":
+        with pytest.raises(GateError, match="without any password configured"):
+            users.authenticate(None, b"x", "10.0.0.1", 1e6)
+
+
+# read only
+
+@pytest.mark.parametrize(
+    ("namespaces", "read_only", "written", "read", "hidden"),
+    [
+        (("Ads.*",), ("Bank.L",), ["Ads.P", "Ads.*"], ["Bank.L"], ["Bank.X", "default", "Bank.*", "*"]),
+        (("*",), ("Bank.L",), ["Ads.P", "default", "Bank.X", "*"], ["Bank.L", "Bank.*"], []),
+        (("Bank.L",), ("Bank.*",), [], ["Bank.L", "Bank.*", "Bank.X"], ["default"]),
+        (("Ads.*",), ("*",), [], ["Ads.P", "default", "*", "Ads.*"], []),
+        (("Ads.*", "default"), ("default",), ["Ads.P"], ["default"], ["Bank.L"]),
+        ((), ("Ads.P",), [], ["Ads.P"], ["Ads.X", "Ads.*", "default"]),
+    ],
+)  # fmt: skip
+def test_read_only(
+    namespaces: tuple[str, ...], read_only: tuple[str, ...], written: list[str], read: list[str], hidden: list[str]
+) -> None:
+    user = User(name="u", namespaces=namespaces, read_only=read_only)
+    for name in written:
+        assert user.writes(namespace(name)), name
+        assert user.writes_some(namespace(name)), name
+        assert user.sees(namespace(name)), name
+    for name in read:
+        assert not user.writes(namespace(name)), name
+        assert user.sees(namespace(name)), name
+    for name in hidden:
+        assert not user.sees(namespace(name)), name
+        assert not user.writes(namespace(name)), name
+    assert User(name="u", namespaces=("*",), read_only=("Bank.L",)).writes_some(namespace("Bank.*"))
+    assert not User(name="u", namespaces=("*",), read_only=("Bank.*",)).writes_some(namespace("Bank.*"))

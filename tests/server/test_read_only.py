@@ -126,7 +126,7 @@ def test_no_command_changes_a_key_there(setting: Setting, kind: str) -> None:
         "EVAL return(1) 1 Bank.L:{t}a",
         "BLPOP Ads.P:{t}none Bank.L:{t}l 0",
         "BLMOVE Bank.L:{t}l Ads.P:{t}l LEFT LEFT 0",
-        "GATE LOCK Bank.L:{t}lock me EX 10 NX",
+        "GATE LOCK Bank.L:{t}lock me PX 10",
         "MSET Ads.P:{t}a 1 Bank.L:{t}a 1",
         "DEL Ads.P:{t}a Bank.L:{t}a Ads.E:a",
         "PFMERGE Bank.L:{t}p Ads.P:{t}p",
@@ -239,8 +239,8 @@ def test_scripts_that_could_write_beside(setting: Setting) -> None:
         assert b"-" in ads.raw_reply("EVAL_RO", writes, 1, "Ads.P:1")
         assert reader.cmd("EVAL_RO", "return redis.call('get', KEYS[1])", 1, "Ads.P:1") is None
         assert ads.cmd("EVAL", "return 1", 1, "Ads.Alone:1") == 1  # nobody else's there
-        for words in (("SCRIPT", "FLUSH"), ("FUNCTION", "FLUSH")):
-            assert b"other applications use the same store" in ads.raw_reply(*words)
-            assert b"other applications use the same store" in reader.raw_reply(*words)
-            assert boss.cmd(*words) == b"OK"
+        for container in ("SCRIPT", "FUNCTION"):
+            assert b"other applications use the same store" in ads.raw_reply(container, "FLUSH")
+            assert b"other applications use the same store" in reader.raw_reply(container, "FLUSH")
+            assert boss.cmd(container, "FLUSH") == b"OK"
         assert boss.cmd("EXISTS", "Bank.L:x") == 0
