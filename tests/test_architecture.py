@@ -54,6 +54,7 @@ TRIO = {
     "kvgate.server.watch": "what is watched is asked within a command's budget",
     "kvgate.server.session": "names a task's cancel scope",
     "kvgate.server.command_monitor": "looks at intervals what other workers have seen",
+    "kvgate.server.traces": "waits for the thread that sends, at the end",
     "kvgate.server.weighing": "waits a moment for a run that has begun",
     "kvgate_lmdb.backend": "owns the sweeper's task",
     "kvgate_lmdb.engine": "commits on a thread",

@@ -34,6 +34,7 @@ def gate_section(site: Site, client: Client, now: float) -> list[tuple[str, str 
         ("lane_turn_max_usec", int(driver.turn_max * 1_000_000)),
         ("lane_failures", driver.failures),
         ("slow_tasks", driver.slow_tasks),
+        *_spans(site),
         ("clients", len(driver.clients)),
         ("clients_output_bytes", sum(each.out_size for each in driver.clients.values())),
         ("upstream_connections", _connections(site, backends)),
@@ -53,6 +54,14 @@ def _audit(site: Site) -> list[tuple[str, str | int]]:
         ("audit_dropped", dropped),
         ("audit_failures", failures),
     ]
+
+
+def _spans(site: Site) -> list[tuple[str, str | int]]:
+    """Of traces, where there are any: ``exported=9,failed=0,dropped=0``."""
+    tracer = site.tracer
+    if tracer is None:
+        return []
+    return [("trace_spans", f"exported={tracer.exported},failed={tracer.failed},dropped={tracer.dropped}")]
 
 
 def _line(text: str) -> str:

@@ -1,9 +1,11 @@
 """Reading ``[gate]``."""
 
+import importlib.util
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import attrs
 
@@ -14,6 +16,7 @@ from kvgate.policy.users import Network, parse_network
 
 AUTO: Final = "auto"
 """``workers = "auto"``: as many as there are processors for this process."""
+TRACING: Final = "opentelemetry.exporter.otlp.proto.http.trace_exporter"
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 _SHA1: Final = re.compile(r"[0-9a-f]{40}\Z")
 
@@ -92,6 +95,43 @@ def _measured(gate: Options) -> dict[str, Any]:
     return values
 
 
+def _traces(gate: Options) -> str:
+    """The whole URL that spans are sent to; empty: nowhere."""
+    url = gate.text("traces")
+    if not url:
+        return ""
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        host, parts = "", urlsplit("")
+    if parts.scheme not in ("http", "https") or not host or parts.query or parts.fragment:
+        gate.wrong("traces", 'is the address of an OTLP receiver over HTTP: "http://127.0.0.1:4318"')
+    elif parts.username or parts.password:
+        gate.wrong("traces", "holds a password; put what the receiver wants into OTEL_EXPORTER_OTLP_HEADERS")
+    elif not _installed(TRACING):
+        gate.wrong("traces", "needs OpenTelemetry's packages: pip install kvgate[otel]")
+    return url if parts.path.strip("/") else url.rstrip("/") + "/v1/traces"
+
+
+def _installed(module: str) -> bool:
+    """Whether a module can be imported, without doing so more than its packages ask for."""
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+def _share(gate: Options, key: str, default: float) -> float:
+    value = gate.raw(key)
+    if value is None:
+        return default
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0.000001 <= value <= 1:
+        gate.wrong(key, "must be a share of the commands: at least 0.000001, at most 1")
+        return default
+    return float(value)
+
+
 def read_gate(
     table: dict[str, Any], base: Path, mistakes: list[str], *, listen: Sequence[str] = (), workers: int | None = None
 ) -> GateSettings:
@@ -116,6 +156,8 @@ def read_gate(
     settings = GateSettings(
         listen=listeners,
         metrics=metrics_at,
+        traces=_traces(gate),
+        trace_sample=_share(gate, "trace_sample", GateSettings().trace_sample),
         tls=tls,
         proxy_protocol=networks(gate, "proxy_protocol") or (),
         log_level=gate.text("log_level", "warning", LOG_LEVELS),

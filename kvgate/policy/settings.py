@@ -98,6 +98,10 @@ class GateSettings:
     listen: tuple[Listen, ...] = (Listen("tcp", "127.0.0.1", 6380),)
     metrics: Listen | None = None
     """Where /metrics and /health are; None: nowhere."""
+    traces: str = ""
+    """Where spans are sent: the URL of an OTLP receiver, whole; empty: nowhere."""
+    trace_sample: float = 0.001
+    """The share of the commands that have a span, above 0, up to 1."""
     tls: TlsSettings | None = None
     proxy_protocol: tuple[Network, ...] = ()
     """Balancers whose PROXY protocol v2 header says who the client is; from elsewhere a header is a protocol error."""

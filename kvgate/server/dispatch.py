@@ -58,6 +58,7 @@ from kvgate.server.shared import Shared
 from kvgate.server.slowlog import SlowLog
 from kvgate.server.switching import Moving
 from kvgate.server.tasks import Tasks
+from kvgate.server.traces import Tracer
 from kvgate.wire.reply import Error, Raw, Reply, encode
 
 log = logging.getLogger("kvgate.gate")
@@ -108,6 +109,7 @@ class Dispatcher:
         self.execution = Execution(self)
         self.pauses = Pauses(self)
         self.keeper = Keeper(self)
+        self.tracer: Tracer | None = None  # follows commands, where ``traces`` says so
         self.lent: dict[str, command_monitor.Lent] = {}  # what clients of other workers monitor here
         self.weighings = weighing.Weighings(self)
         self.hashing = logins.Hashing()

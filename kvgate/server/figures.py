@@ -42,6 +42,10 @@ GATE: Final = Family(
     " way out is a turn of its own.",
 )  # fmt: skip
 FAILURES: Final = Family("kvgate_failures", COUNTER, "Exceptions that ended a connection: each is a bug. The log has them.")
+SPANS: Final = Family(
+    "kvgate_trace_spans", COUNTER, "Spans of commands: exported, failed (the receiver did not take them), dropped.",
+    ("result",),
+)  # fmt: skip
 SLOW: Final = Family("kvgate_slow_tasks", GAUGE, "Commands that run in tasks of their own beside the lane.")
 
 _BACKEND: Final = ("backend",)
@@ -147,6 +151,9 @@ class Figures:
         samples.put(FAILURES, driver.failures + lane.failures)
         samples.put(SLOW, driver.slow_tasks)
         samples.put(LOADED, gate.loaded)
+        if gate.tracer is not None:
+            for result in ("exported", "failed", "dropped"):
+                samples.put(SPANS, getattr(gate.tracer, result), result)
 
     def _of_clients(self, samples: Samples) -> Generator[None, None, None]:
         blocked = output = in_flight = 0

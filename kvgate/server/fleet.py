@@ -116,6 +116,7 @@ SUMMED: Final = frozenset(
         b"audit_dropped",
         b"audit_failures",
         b"slow_tasks",
+        b"trace_spans",
         b"upstream_connections",
         b"pubsub_channels",
         b"pubsub_patterns",

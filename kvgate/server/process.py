@@ -16,7 +16,7 @@ from kvgate.lane.driver import Driver, Limits
 from kvgate.lane.upstream import Shard
 from kvgate.policy.settings import GateSettings
 from kvgate.routing.configuration import Configuration
-from kvgate.server import switching
+from kvgate.server import switching, traces
 from kvgate.server.difference import kept_open, location
 from kvgate.server.dispatch import Dispatcher
 from kvgate.server.places import Places
@@ -80,6 +80,8 @@ class Process:
                 self._nursery = nursery
                 await nursery.start(self.driver.run)
                 await nursery.start(self.dispatcher.tasks.run)
+                if configuration.gate.traces:
+                    nursery.start_soon(traces.run, self.dispatcher, configuration.gate.traces)
                 for backend in self.dispatcher.backends.values():
                     await nursery.start(self._run_backend, backend)
                 task_status.started()

@@ -14,6 +14,7 @@ from kvgate.routing.configuration import Configuration
 from kvgate.server.audit import Audit
 from kvgate.server.hotkeys import HotKeys
 from kvgate.server.slowlog import SlowLog
+from kvgate.server.traces import Tracer
 from kvgate.wire.reply import Raw, Reply
 
 LANE_TURN: Final = "lane-turn"
@@ -45,6 +46,8 @@ class Site(Protocol):
     """Why the last reload was refused; empty when it was not."""
     audit: Audit
     """What is written to the audit log."""
+    tracer: Tracer | None
+    """Follows commands for traces, where the configuration says so."""
     run_id: str
     """40 hex digits, new at each start."""
     connections: int
