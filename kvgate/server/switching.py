@@ -204,7 +204,7 @@ def _may_listen(gate: "Dispatcher", session: Session, subscriptions: "Subscripti
     user = session.user
     if user is None:
         return False
-    if subscriptions.monitor and not (user.sees_all and user.allows(TABLE[b"MONITOR"])):
+    if subscriptions.monitor and not user.allows(TABLE[b"MONITOR"]):
         return False
     spaces = gate.places.namespaces
     names = {name for feed in subscriptions.feeds.values() for name in feed.names}

@@ -24,6 +24,8 @@ NAMESPACES = Namespaces(
     for name, backend in {"Ads.Profile": "profile", "Ads.*": "cache", "Own.Data": "local"}.items()
 )
 ADS = User(name="ads", namespaces=("Ads.*",))
+READER = User(name="reader", read_only=("Ads.*",))
+NO_KEY = "NOPERM this user has no permissions to access one of the keys used as arguments"
 
 
 def test_a_key_on_slots() -> None:
@@ -69,6 +71,9 @@ def test_a_key_without_a_namespace() -> None:
         (b"Own.Data:1", ADS, "get", "NOPERM this user has no permissions to access one of the keys used as arguments"),
         (b"Ads.X:1", ADS, "sort", "NOPERM this user has no permissions to run the 'sort' command"),
         (b"Ads.X:1", None, "sort", ""),
+        (b"Ads.X:1", READER, None, ""),
+        *((b"Ads.X:1", READER, command, "") for command in ("get", "copy", "sinterstore", "eval_ro", "xread")),
+        *((b"Ads.X:1", READER, command, NO_KEY) for command in ("set", "getex", "del", "rename", "xreadgroup", "eval")),
         (
             b"Own.Data:1",
             None,
