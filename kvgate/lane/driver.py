@@ -355,12 +355,20 @@ class Driver:
     def listen(self, sock: socket.socket, listener: Listener) -> None:
         """Accept clients from now on; `sock` is bound, listening and non-blocking."""
         self._listeners[sock.fileno()] = sock, listener
+        self._count_at(listener.name)
         self._epoll.register(sock.fileno(), _IN)
 
     def take_over(self, handoff: socket.socket, listeners: Sequence[Listener], ended: Callable[[], None]) -> None:
         """Serve the connections that the parent accepts and hands over; `ended` is called when one of them has ended."""
         self._handoff, self._handed_by, self._tell_ended = handoff, listeners, ended
         self._epoll.register(handoff.fileno(), _IN)
+        for listener in listeners:
+            self._count_at(listener.name)
+
+    def _count_at(self, listener: str) -> None:
+        """Begin with nothing: a counter that appears with its first event does not show that it grew."""
+        for counter in (self.accepted, self.present, self.refused_at):
+            counter[listener] += 0
 
     def stop_listening(self) -> None:
         """Accept nobody any more, but for those that the kernel or the parent has accepted already."""
