@@ -57,6 +57,7 @@ SYNTAX = "ERR syntax error"
 NOT_AN_INTEGER = "ERR value is not an integer or out of range"
 WRONG_TYPE = "WRONGTYPE Operation against a key holding the wrong kind of value"
 CROSS_SLOT = "CROSSSLOT Keys in request don't hash to the same slot"
+BAD_DATABASE = "ERR DB index is out of range"
 NO_AUTH = "NOAUTH Authentication required."
 WRONG_PASS = "WRONGPASS invalid username-password pair or user is disabled."  # noqa: S105 - a reply, no password
 NO_PROTO = "NOPROTO unsupported protocol version"
@@ -176,6 +177,11 @@ def upstream_refused(text: str) -> GateError:
 def cross_slot() -> GateError:
     """Keys of one command on several shards, where the command cannot be split."""
     return GateError(CROSS_SLOT)
+
+
+def select_while_subscribed() -> GateError:
+    """Channels belong to the namespace of the database in which they were subscribed to: it cannot change under them."""
+    return GateError("ERR databases with namespaces of their own cannot be changed while subscribed: UNSUBSCRIBE first")
 
 
 def no_perm_command(command: str, user: str) -> GateError:

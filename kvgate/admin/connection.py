@@ -16,7 +16,6 @@ log = logging.getLogger("kvgate.admin")
 
 PONG: Final = Simple(b"PONG")
 BAD_NAME: Final = "ERR Client names cannot contain spaces, newlines or special characters."
-BAD_DATABASE: Final = "ERR DB index is out of range"
 BEYOND_INT: Final = "ERR value is out of range, value must between -2147483648 and 2147483647"
 BAD_VERSION: Final = "ERR Protocol version is not an integer or out of range"
 HELLO_NO_AUTH: Final = (
@@ -54,14 +53,13 @@ def _reset(site: Site, client: Client, args: list[bytes], now: float) -> Reply:
 
 
 def _select(site: Site, client: Client, args: list[bytes], now: float) -> Reply:
-    del site, client, now
+    del now
     number = integer(args[1])
     if number is None:
         raise GateError(NOT_AN_INTEGER)
     if not -(2**31) <= number < 2**31:
         raise GateError(BEYOND_INT)
-    if number:
-        raise GateError(BAD_DATABASE)
+    site.select(client, number)
     return OK
 
 

@@ -2,7 +2,9 @@
 
 from typing import Final
 
-from kvgate.admin.common import user_of
+import attrs
+
+from kvgate.admin.common import session_of, user_of
 from kvgate.commands.spec import CommandSpec
 from kvgate.commands.table import by_full_name, lookup
 from kvgate.errors import no_perm_key, syntax_error, unknown_command
@@ -19,14 +21,16 @@ def _route(site: Site, client: Client, args: list[bytes], now: float) -> Reply:
     A namespace that the user does not see is answered with NOPERM, as a command on the key would be.
     """
     del now
-    user, key = user_of(client), args[2]
+    user, home, key = user_of(client), session_of(client).home, args[2]
+    if home is not None:
+        key = home.prefix + key
     spec = _named(args[3:]) if len(args) > 3 else None
     namespaces = site.configuration.namespaces
     namespace = namespaces.of(key)
     if namespace is not None and not user.sees(namespace):
         raise no_perm_key()
     explanation = explain(key, namespaces, site.backends, user, spec)
-    pairs = explanation.pairs()
+    pairs = attrs.evolve(explanation, key=args[2]).pairs()  # as the client writes it
     if namespace is not None and spec is None:
         refused = refused_commands(namespace, site.backends[namespace.backend], user)
         pairs += [(f"refused: {reason}", ", ".join(names)) for reason, names in refused.items()]

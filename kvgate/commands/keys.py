@@ -237,7 +237,7 @@ def _copy(spec: CommandSpec, args: Sequence[bytes]) -> Iterator[Found]:
         if database is None:
             raise GateError(errors.NOT_AN_INTEGER)
         if database:
-            raise GateError("ERR DB index is out of range")
+            raise GateError(errors.BAD_DATABASE)
         raise errors.refused(spec.lower, spec.why)
     yield 1, spec.keys[0].flags
     yield 2, spec.keys[1].flags

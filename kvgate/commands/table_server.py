@@ -35,7 +35,7 @@ CONNECTION: Final[tuple[Row, ...]] = (
     ("PING",                  -1, "fast",                                           "connection", "",   GATE,   "gate",     "1.0.0",  "Answers PONG",                                 ""),
     ("QUIT",                  -1, "noscript loading stale fast no_auth allow_busy", "connection", "",   GATE,   "gate",     "1.0.0",  "Closes the connection",                        ""),
     ("RESET",                  1, "noscript loading stale fast no_auth allow_busy", "connection", "",   GATE,   "gate",     "6.2.0",  "Puts the connection back to its beginning",    ""),
-    ("SELECT",                 2, "loading stale fast",                             "connection", "",   GATE,   "gate",     "1.0.0",  "Chooses the database",                         "The gate has one database, 0"),
+    ("SELECT",                 2, "loading stale fast",                             "connection", "",   GATE,   "gate",     "1.0.0",  "Chooses the database",                         "0, and what `databases` of the user says"),
 )
 
 # The server.

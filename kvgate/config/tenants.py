@@ -11,13 +11,14 @@ from kvgate.policy.options import Options, did_you_mean
 from kvgate.policy.passwords import SHA256_HEX, Backoff
 from kvgate.policy.rules import DEFAULT_RULES, check_rule
 from kvgate.policy.scrypt import MOST_HASHES, Scrypt, parse_scrypt
-from kvgate.policy.users import User, Users
-from kvgate.routing.namespaces import Namespace, Namespaces, check_name
+from kvgate.policy.users import User, Users, grants
+from kvgate.routing.namespaces import DEFAULT, Namespace, Namespaces, check_name
 
 _MOST_SUGGESTED: Final = 500  # names that a near one is looked for among: a look costs milliseconds
 _MOST_SUGGESTIONS: Final = 50  # looks per file
 _USER_NAME: Final = re.compile(r"\S{1,128}\Z")
 _CERTIFICATE: Final = re.compile(r"(CN|DNS|URI)=(\S(?:.*\S)?)\Z")
+_DATABASE: Final = re.compile(r"(?:0|[1-9][0-9]{0,3})\Z")  # as Redis has at most a few thousand
 
 
 def _namespace(name: str, value: object, all_of: Options, backends: Mapping[str, int | None]) -> Namespace | None:
@@ -144,6 +145,36 @@ def _grants(user: Options, key: str, known: _Known, warnings: list[str]) -> tupl
     return tuple(patterns)
 
 
+def _databases(user: Options, known: _Known) -> dict[int, str]:
+    """``databases``: each one namespace, of those that the user is granted where it says which these are."""
+    table = user.subtable("databases")
+    if table is None:
+        return {}
+    listed = user.texts("namespaces")
+    granted = None if listed is None else grants((*listed, *(user.texts("read_only") or ())))
+    found: dict[int, str] = {}
+    for number in table.table:
+        name = table.text(number)
+        mistake = check_name(name) if name else "needed: the name of a namespace"
+        if not _DATABASE.match(number):
+            mistake = "a database is a number from 0 to 9999"
+        elif not mistake and (name == DEFAULT or name.endswith("*")):
+            mistake = "a database is one namespace, neither default nor App.*: its keys begin with its name"
+        elif not mistake:
+            namespace = known.namespaces.of_name(name)
+            if namespace is None:
+                mistake = f'"{name}" is not in [namespaces]{did_you_mean(name, known.suggested)}'
+            elif granted is not None and not granted.cover(namespace):
+                mistake = f'"{name}" is none of this user\'s namespaces; without `namespaces` they are those of its databases'
+        if mistake:
+            table.wrong(number, mistake)
+        else:
+            found[int(number)] = name
+    if "0" not in table.table:
+        user.wrong("databases", "needs 0, the database in which connections begin; it may be the same namespace as another")
+    return found
+
+
 def _commands(user: Options, warnings: list[str]) -> tuple[str, ...]:
     rules = user.texts("commands")
     if rules is None:
@@ -170,14 +201,16 @@ def read_users(
         if not _USER_NAME.match(name):
             all_of.wrong(name, "a user's name has 1 to 128 letters and no spaces")
         sha256, scrypt, names = _credentials(user, certificates)
+        databases = _databases(user, known)
         users.append(
             User(
                 name=name,
                 password_sha256=sha256,
                 password_scrypt=scrypt,
                 certificates=names,
-                namespaces=_grants(user, "namespaces", known, warnings),
+                namespaces=_grants(user, "namespaces", known, warnings) or tuple(dict.fromkeys(databases.values())),
                 read_only=_grants(user, "read_only", known, warnings),
+                databases=databases,
                 commands=_commands(user, warnings),
                 networks=networks(user, "networks"),
             )

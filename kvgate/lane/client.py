@@ -36,6 +36,7 @@ class Client:
         "out",
         "out_size",
         "over_since",
+        "prefix",
         "queue",
         "received",
         "resuming",
@@ -59,6 +60,7 @@ class Client:
         self.queue: deque[Slot] = deque()
         self.scanner = RequestScanner()
         self.routes: dict[bytes, Route] = NO_ROUTES
+        self.prefix = b""  # put before every key; then all commands take the route of the text before its ":"
         self.line = ident & 1  # which of the shared connections: 0, 1 in RESP2, 2, 3 in RESP3; a client stays on one
         self.out: list[bytes] = []  # for the driver to send
         self.out_size = 0  # bytes that the driver could not send yet; `out` is not in it

@@ -133,6 +133,9 @@ class Lane:
         A request is taken here only if it is spelled exactly like one that was checked before (see
         kvgate.policy.compiled.Route); any doubt ends in `_slow`, which knows all the rules. Most requests begin as the one
         before them did, up to the ":" in their key: then one comparison stands for all that was looked up for that one.
+
+        A client with a prefix (kvgate.commands.home) has one route. Its runs are no slices: `lead`, all that stands before the
+        rest of a key with that prefix, takes the place of a request's beginning, and a run is joined of such pieces.
         """
         pos, size = 0, len(data)
         find, startswith, lengths = data.find, data.startswith, LENGTHS
@@ -145,7 +148,9 @@ class Lane:
             if client.stalled:
                 size = self._set_aside(client, data, pos)
         above = 0
-        routes, line = client.routes, client.line
+        routes, line, prefix = client.routes, client.line, client.prefix
+        pieces: Any = None  # of the run of a client with a prefix
+        lead = b""
         begin: bytes | tuple[()] = NOTHING  # how the request before began, up to the ":" in its key
         value_begin: bytes | tuple[()] = NOTHING
         plan: int | None = None
@@ -164,8 +169,12 @@ class Lane:
                 key_start = find(b"\r\n", name_end + 3) + 2
                 key_length = lengths.get(data[name_end + 3 : key_start - 2], -1)
                 if key_length >= 0 and key_start > name_end > 0:  # what is not found leaves a position near the beginning
-                    colon = find(b":", key_start, key_start + key_length)
-                    route = routes.get(data[key_start:colon] if colon >= 0 else NO_COLON)
+                    if prefix:
+                        colon, route = key_start - 1, routes.get(prefix[:-1])  # any key of this length may follow
+                        lead = b"%b\r\n$%d\r\n%b" % (data[pos:name_end], key_length + len(prefix), prefix)
+                    else:
+                        colon = find(b":", key_start, key_start + key_length)
+                        route = routes.get(data[key_start:colon] if colon >= 0 else NO_COLON)
                     if route is not None and key_length <= route.max_key:
                         head = data[pos:name_end]
                         plan = route.plans.get(head)
@@ -175,7 +184,7 @@ class Lane:
                         else:
                             spec, name = route.specs.get(head), data[find(b"\n", pos + 4) + 1 : name_end]
                             if spec is None and route.tables:  # one of those that are passed on
-                                local, table = None, route.tables[line]
+                                local, table = local if prefix else None, route.tables[line]
                             elif spec is None:
                                 plan = None  # learned by another namespace of the backend: they share plans only
                         if plan is not None and route.tolls is not None:
@@ -214,16 +223,37 @@ class Lane:
                     and not (plan & LOOK and find(FOUR_LETTERS, key_end, end) >= 0 and IFEQ.search(data, key_end, end))
                 ):
                     if local is not None:
+                        if spec is None:  # passed on in pieces
+                            if len(table) == 1:
+                                up = table[0]
+                            else:
+                                key = prefix + data[pos + skip : key_end]
+                                plain = route.is_crc32 and b"{" not in key
+                                up = table[crc32(key) % len(table) if plain else route.slot_of(key)]
+                            if up is run_up and account is run_account and (toll is None or run_count < toll.commands):
+                                run_count += 1
+                                pieces += (lead, data[pos + skip : end])
+                            else:
+                                if run_up is not None:
+                                    self.forward(client, run_up, b"".join(pieces), now, run_account, run_count, run_toll)
+                                    if toll is not None and (toll.commands <= 0 or toll.bytes <= 0):
+                                        begin, run_up = NOTHING, None
+                                        continue
+                                run_up, run_count, run_account, run_toll = up, 1, account, toll
+                                pieces = [lead, data[pos + skip : end]]
+                            pos = end
+                            continue
                         if run_up is not None:
-                            self.forward(client, run_up, data[run_start:pos], now, run_account, run_count, run_toll)
+                            frames = b"".join(pieces) if prefix else data[run_start:pos]
+                            self.forward(client, run_up, frames, now, run_account, run_count, run_toll)
                             run_up = None
-                        frame = data[pos:end]
+                        frame = lead + data[pos + skip : end] if prefix else data[pos:end]
                         if toll is not None:
                             toll.commands -= 1
                             toll.bytes -= len(frame)
                             if toll.commands <= 0 or toll.bytes <= 0:
                                 begin = NOTHING
-                        args = split_request(frame) if plan >> 2 else [name, data[pos + skip : key_end]]
+                        args = split_request(frame) if plan >> 2 else [name, prefix + data[pos + skip : key_end]]
                         local(client, spec, args, frame, now, account)
                         pos = end
                         above += 1
@@ -247,16 +277,18 @@ class Lane:
                     pos = end
                     continue
             if run_up is not None:
-                self.forward(client, run_up, data[run_start:pos], now, run_account, run_count, run_toll)
+                frames = b"".join(pieces) if prefix else data[run_start:pos]
+                self.forward(client, run_up, frames, now, run_account, run_count, run_toll)
                 run_up = None
             pos = self._slow(client, data, pos, now)
             above += 1
             if above == MOST_ABOVE or client.stalled:
                 size = self._set_aside(client, data, pos)
-            routes, line = client.routes, client.line
+            routes, line, prefix = client.routes, client.line, client.prefix
             begin = NOTHING
         if run_up is not None:
-            self.forward(client, run_up, data[run_start:pos], now, run_account, run_count, run_toll)
+            frames = b"".join(pieces) if prefix else data[run_start:pos]
+            self.forward(client, run_up, frames, now, run_account, run_count, run_toll)
 
     @staticmethod
     def _set_aside(client: Client, data: bytes, pos: int) -> int:

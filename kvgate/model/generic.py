@@ -6,7 +6,7 @@ from typing import Final
 
 import attrs
 
-from kvgate.errors import GateError, syntax_error
+from kvgate.errors import BAD_DATABASE, GateError, syntax_error
 from kvgate.model import keyspace
 from kvgate.model.meta import MODULE_TYPES, TYPE_NAMES, Outside
 from kvgate.model.numbers import parse_int64
@@ -81,7 +81,7 @@ def _replaces(args: list[bytes]) -> bool:
             if not _INT_MIN <= number <= _INT_MAX:
                 raise GateError(f"ERR value is out of range, value must between {_INT_MIN} and {_INT_MAX}")
             if number:
-                raise GateError("ERR DB index is out of range")
+                raise GateError(BAD_DATABASE)
         else:
             raise syntax_error()
         at += 1

@@ -31,6 +31,12 @@ class Toll:
         self.bytes = size
 
 
+def in_pieces(client: Any, spec: Any, args: list[bytes], frame: bytes, now: float, account: Any) -> None:
+    """Stands as a route's `local` where keys get a prefix (kvgate.commands.home) and nothing else is special: such requests
+    are passed on, in pieces. Nobody calls it."""
+    raise NotImplementedError
+
+
 class Route:
     """What a user's commands on keys of one namespace meet: limits, commands, and the way from a key to its shard.
 

@@ -109,6 +109,8 @@ class User:
     commands: tuple[str, ...] = DEFAULT_RULES
     networks: tuple[Network, ...] | None = None
     """None: from everywhere."""
+    databases: Mapping[int, str] = attrs.field(factory=dict)
+    """Number → the one namespace that it is (kvgate.commands.home). Empty: there is database 0, with keys as they are."""
     rules: CommandRules = attrs.field(init=False, repr=False)
     grants: Grants = attrs.field(init=False, repr=False)
     """What it may read."""
@@ -171,6 +173,10 @@ class User:
     def writes_some(self, namespace: Named) -> bool:
         """Whether the user may write a part of what the rule covers."""
         return self.writable.touch(namespace) and not self.kept.cover(namespace)
+
+    def has_database(self, number: int) -> bool:
+        """Whether SELECT finds it."""
+        return number in self.databases if self.databases else number == 0
 
     def from_address(self, address: str) -> bool:
         """Whether the user may come from there; `LOCAL` is a unix socket."""

@@ -80,12 +80,14 @@ def _place(gate: "Dispatcher", session: "Session", spec: CommandSpec, args: list
 
 async def _pop(gate: "Dispatcher", client: Client, spec: CommandSpec, args: list[bytes], frame: bytes) -> Raw:
     session: Session = client.session
+    home = session.home
     session.waits_for, session.asked = (spec, args), False
     if gate.places.blocks.active and session.user is not None:  # since its gates were passed
         gate.keeper.refuse(session, session.user, spec, args)
     place = _place(gate, session, spec, args)  # again: a reload may have come while earlier commands were awaited
     raw = await _wait_on(gate, client, place, gate.places.renamed(place, spec, args, frame))
-    return place.in_protocol(session.proto, spec, args, raw)
+    raw = place.in_protocol(session.proto, spec, args, raw)
+    return raw if home is None else Raw(home.reply(spec, raw))
 
 
 class NotTheMaster(GateError):  # noqa: N818 - what the store said, not what failed

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 import trio
 
-from kvgate.commands.keys import integer
+from kvgate.commands.keys import hidden_patterns, integer
 from kvgate.commands.spec import CommandSpec
 from kvgate.commands.table import by_full_name
 from kvgate.errors import NOT_AN_INTEGER, GateError, no_perm_key, syntax_error
 from kvgate.lane.client import Client
 from kvgate.policy.users import User
 from kvgate.server.locate import located
+from kvgate.server.places import Place
 from kvgate.server.subscriptions import Subscriptions
 from kvgate.wire.reply import OK, Reply
 
@@ -104,9 +105,29 @@ class Watch:
             return None
         if self._only and not all(within(place.namespace.name, self._only) for _, place in found):
             return None
+        database = session.database
+        if user.databases and found:
+            told = self._at_home(user, spec, args, found)
+            if told is None:
+                return None
+            database, args = told
         if not own and spec.capability in ("script", "function"):
             args = [args[0], b"(not shown)", *(args[index] for index, _ in found)]
-        return session.database, session.address if own else "0.0.0.0:0", args
+        return database, session.address if own else "0.0.0.0:0", args
+
+    def _at_home(
+        self, user: User, spec: CommandSpec, args: list[bytes], found: list[tuple[int, Place]]
+    ) -> tuple[int, list[bytes]] | None:
+        """Database and arguments as a user with databases knows them; None when the keys are in none of these."""
+        names = {place.namespace.name for _, place in found}
+        number = next((each for each, name in user.databases.items() if names == {name}), -1)
+        home = self._gate.places.home(user, number)
+        if home is None:
+            return None
+        shown = dict(enumerate(args))
+        for index in (*(index for index, _ in found), *hidden_patterns(spec, args)):
+            shown[index] = home.said(args[index]) or b""
+        return number, [*shown.values()]
 
 
 def within(name: str, only: str) -> bool:

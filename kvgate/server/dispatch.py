@@ -17,7 +17,7 @@ from kvgate.backend import Backend, PassThrough
 from kvgate.commands.keys import needs_own_connection
 from kvgate.commands.spec import Action, CommandSpec
 from kvgate.commands.table import lookup, resolve
-from kvgate.errors import NO_AUTH, GateError, no_perm_command, refused
+from kvgate.errors import BAD_DATABASE, NO_AUTH, GateError, no_perm_command, refused, select_while_subscribed
 from kvgate.lane.client import NO_ROUTES, Client
 from kvgate.lane.driver import Driver, Listener, Transport
 from kvgate.lane.machine import Lane
@@ -164,6 +164,7 @@ class Dispatcher:
             self._next_id += 1
         session = Session(transport.address, host, listener.name, user)
         session.places = self.places
+        session.home = self.places.home(user, session.database)
         client = Client(ident, session, transport)
         self.fit_limits(client)
         self.connections += 1
@@ -211,6 +212,7 @@ class Dispatcher:
             client.routes = self.places.compiled(session.user, session.proto).routes
         else:
             client.routes = NO_ROUTES
+        client.prefix = b"" if session.home is None else session.home.prefix
         client.subscribed = session.subscriptions is not None
         of_protocol = self._shared_connections
         self.lane.move(client, client.id % of_protocol + (of_protocol if session.proto == 3 else 0))
@@ -246,10 +248,14 @@ class Dispatcher:
             if not user.allows(spec):
                 raise no_perm_command(spec.lower, user.name)
             _possible_now(session, spec, args)
+            said = args, frame
+            if session.home is not None:
+                args, frame = session.home.request(spec, args, frame)  # from here on keys are whole
+                self.present_args = args
             if self.places.blocks.active:
                 self.keeper.refuse(session, user, spec, args)
             if self.pauses.possible and self.pauses.hold_back(session, spec, args):
-                self.pauses.later(client, args, frame)
+                self.pauses.later(client, *said)
                 return
             record = session.record = None if self.audit.rules is None else self.audit.begin(client, spec, args)
             if session.multi is not None and spec.name not in NEVER_QUEUED:
@@ -340,13 +346,30 @@ class Dispatcher:
     # ------------------------------------------------------------------ what the gate's own commands ask for (Site)
 
     def become(self, client: Client, user: User | None, *, proto: int | None = None) -> None:
-        """Give the client a user and, when said, another protocol."""
+        """Give the client a user and, when said, another protocol (Site)."""
         session: Session = client.session
+        if user is not None and not user.has_database(session.database):
+            raise GateError(BAD_DATABASE)
+        home = self.places.home(user, session.database)
+        if session.subscriptions is not None and home != session.home:
+            raise select_while_subscribed()
         if user is not session.user:
             session.user = user
             session.certified = user is not None and user is self.configuration.users.certified(session.certificate)
+        session.home = home
         if proto is not None:
             session.proto = proto
+        self.refit(client)
+
+    def select(self, client: Client, number: int) -> None:
+        """SELECT."""
+        session: Session = client.session
+        if session.user is None or not session.user.has_database(number):
+            raise GateError(BAD_DATABASE)
+        home = self.places.home(session.user, number)
+        if session.subscriptions is not None and home != session.home:
+            raise select_while_subscribed()
+        session.database, session.home = number, home
         self.refit(client)
 
     def reset(self, client: Client) -> None:

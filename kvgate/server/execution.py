@@ -13,14 +13,16 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from kvgate.backend import Backend, CallContext, Command
+from kvgate.commands.home import Home, carries_keys
 from kvgate.commands.spec import CommandSpec
 from kvgate.errors import GateError
 from kvgate.lane.client import Client
+from kvgate.lane.slots import Pending
 from kvgate.metrics.ledger import Account
 from kvgate.policy.users import User
 from kvgate.server.locate import largest_of
 from kvgate.server.places import Place
-from kvgate.server.session import Emulated, Session
+from kvgate.server.session import Answer, Emulated, Session
 from kvgate.wire.reply import Raw, Reply, encode
 
 if TYPE_CHECKING:
@@ -85,11 +87,14 @@ class Execution:
     ) -> None:
         """Have an adapter execute the command: at once where it can, else together with all that came with it."""
         command = Command(args, spec, keys, frame)
-        reply = self._now(client, client.session, backend, command)
+        session: Session = client.session
+        reply = self._now(client, session, backend, command)
         if reply is None:
             self._later(client, backend, command, now, account)
         else:
-            raw = reply if isinstance(reply, Raw) else encode(reply, client.session.proto)
+            raw = reply if isinstance(reply, Raw) else encode(reply, session.proto)
+            if session.home is not None:
+                raw = Raw(session.home.reply(spec, raw))
             seconds = time.monotonic() - now
             account.note_reply(raw, seconds, len(frame))
             if seconds > self._gate.lane.slow_after:
@@ -128,7 +133,11 @@ class Execution:
     def _later(self, client: Client, backend: Backend, command: Command, now: float, account: Account) -> None:
         """Run the command together with all that came with it."""
         slot = self._gate.lane.pending(client, now, len(command.frame), quiet=client.session.quiet)
-        client.batch.append(Emulated(backend, command, slot, account, now))
+        taker: Pending | Answer = slot
+        home: Home | None = client.session.home
+        if home is not None and carries_keys(command.spec):
+            taker = Answer(lambda raw: slot.fill(home.reply(command.spec, raw)))
+        client.batch.append(Emulated(backend, command, taker, account, now))
 
     def run_batch(self, client: Client) -> None:
         """Run what the present portion of the client's bytes has collected, behind what runs already."""

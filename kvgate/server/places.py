@@ -7,6 +7,7 @@ from weakref import WeakKeyDictionary
 import attrs
 
 from kvgate.backend import INTERNAL_PREFIX, Backend, InPlace, Located, PassThrough, Queueing, Rewriting, Topology
+from kvgate.commands.home import Home
 from kvgate.commands.resp3 import in_resp3
 from kvgate.commands.spec import CommandSpec
 from kvgate.errors import no_namespace, no_perm_key
@@ -15,7 +16,7 @@ from kvgate.lane.upstream import Shard, Upstream
 from kvgate.metrics.ledger import Account, Accounts, Ledger
 from kvgate.policy.audit import Auditing
 from kvgate.policy.blocks import KEY, USER, Block, Blocks, Called
-from kvgate.policy.compiled import NO_COLON, Route
+from kvgate.policy.compiled import NO_COLON, Route, in_pieces
 from kvgate.policy.users import User
 from kvgate.routing.configuration import Configuration
 from kvgate.routing.namespaces import Namespace
@@ -125,6 +126,15 @@ class Places:
             raise no_perm_key()
         return namespace
 
+    def home(self, user: User | None, database: int) -> Home | None:
+        """The namespace that a database of the user stands for; None where keys are whole already."""
+        name = None if user is None else user.databases.get(database)
+        namespace = None if name is None else self.namespaces.of_name(name)
+        if namespace is None or namespace.prefix is None:
+            return None
+        shards = self.shards.get(namespace.backend)
+        return Home(namespace.prefix, database, shards[0].endpoint.database if shards else 0)
+
     def place(self, namespace: Namespace, key: bytes) -> Place:
         """Where a key of the namespace lies."""
         name = namespace.backend
@@ -188,11 +198,14 @@ class Places:
             if len(compiled.by_namespace) >= MOST_ROUTES:
                 compiled.by_namespace.clear()
             own = namespace.versioned and name in self.rewriting  # some of its commands are not passed on
+            longest = LONGEST_KEY if namespace.max_key is None else namespace.max_key
+            if user.databases:  # the lane sees keys without their prefix
+                longest -= len(namespace.prefix or b"")
             route = compiled.by_namespace[namespace.name] = Route(
                 namespace,
                 {} if own else compiled.plans.setdefault((name, writes), {}),
                 Accounts(self.ledger, namespace.name),
-                max_key=LONGEST_KEY if namespace.max_key is None else namespace.max_key,
+                max_key=longest,
                 max_value=most,
                 tables=self._tables_of(name) if name in self.shards else (),
                 slot_of=self._slot_of_key.get(name, len),
@@ -201,6 +214,8 @@ class Places:
             )
         if local is not None:
             route.local = local
+        elif user.databases and route.local is None:
+            route.local = in_pieces
         route.learn(head, more, readonly=spec.readonly, spec=None if local is None else spec, look=look)
         colon = key.find(b":")
         if len(compiled.routes) >= MOST_ROUTES:

@@ -8,6 +8,7 @@ those that are known to touch only the keys they name.
 from typing import TYPE_CHECKING, Final
 
 from kvgate.backend import Backend, Command
+from kvgate.commands.home import Home
 from kvgate.commands.scripts import KNOWN_SCRIPTS, claim, script_sha, sha_of
 from kvgate.commands.spec import CommandSpec
 from kvgate.errors import GateError, cross_slot, no_perm_script, refused
@@ -15,6 +16,7 @@ from kvgate.lane.client import Client
 from kvgate.lane.everywhere import merge_everywhere
 from kvgate.policy.users import User
 from kvgate.server.places import Place
+from kvgate.wire.glob import glob_matcher
 from kvgate.wire.reply import Error, Map, Raw, Reply, SetOf, decode
 from kvgate.wire.request import encode_request
 
@@ -25,8 +27,10 @@ if TYPE_CHECKING:
 _SHOW_ONLY: Final = frozenset({"FUNCTION|LIST", "FUNCTION|DUMP", "FUNCTION|STATS"})
 
 
-def place(gate: "Dispatcher", user: User, spec: CommandSpec, args: list[bytes], places: list[Place]) -> Place:
-    """Where a script runs, if it may.
+def place(
+    gate: "Dispatcher", user: User, spec: CommandSpec, args: list[bytes], places: list[Place], home: Home | None
+) -> Place:
+    """Where a script runs, if it may; one without keys where the client's `home` is, if it has one.
 
     Raises:
         GateError: keys on several shards; no keys and several shards; a store that is shared with others.
@@ -36,7 +40,7 @@ def place(gate: "Dispatcher", user: User, spec: CommandSpec, args: list[bytes], 
         if any(other.backend is not first.backend or other.shard is not first.shard for other in places):
             raise cross_slot()
     else:
-        first = _only_shard(gate, user, spec)
+        first = _only_shard(gate, user, spec, home)
     held = all(each.namespace.upstream_user for each in places or [first]) or _known(gate, spec, args)
     if not held and gate.places.shared(user, first.backend):
         raise refused(
@@ -54,11 +58,13 @@ def place(gate: "Dispatcher", user: User, spec: CommandSpec, args: list[bytes], 
     return first
 
 
-def _only_shard(gate: "Dispatcher", user: User, spec: CommandSpec) -> Place:
+def _only_shard(gate: "Dispatcher", user: User, spec: CommandSpec, home: Home | None) -> Place:
     """For a script without keys: the one shard that the user sees."""
+    spaces = gate.places.namespaces
+    own = None if home is None else spaces.of(home.prefix)
     found = [
         Place(rule, gate.backends[rule.backend], shard)
-        for rule in gate.places.namespaces.rules
+        for rule in (spaces.rules if own is None else [own])
         if user.sees_some(rule) and spec.capability in gate.backends[rule.backend].capabilities
         for shard in gate.places.shards.get(rule.backend, ())
     ]
@@ -124,12 +130,24 @@ def _pubsub(gate: "Dispatcher", client: Client, spec: CommandSpec, args: list[by
     user: User | None = client.session.user
     if user is None:
         return
-    backends = [backend for backend in gate.places.visible(user) if "pubsub" in backend.capabilities]
-    gate.tasks.alone(client, _count_subscribers, gate, client, user, spec, args, backends)
+    home: Home | None = client.session.home
+    own = None if home is None else gate.places.namespaces.of(home.prefix)
+    visible = gate.places.visible(user) if own is None else [gate.backends[own.backend]]
+    backends = [backend for backend in visible if "pubsub" in backend.capabilities]
+    if home is not None and spec.name.endswith("CHANNELS"):
+        gate.tasks.alone(client, _channels_at_home, gate, client, user, spec, args, backends, home)
+        return
+    gate.tasks.alone(client, _count_subscribers, gate, client, user, spec, args, backends, home)
 
 
 async def _count_subscribers(
-    gate: "Dispatcher", client: Client, user: User, spec: CommandSpec, args: list[bytes], backends: list[Backend]
+    gate: "Dispatcher",
+    client: Client,
+    user: User,
+    spec: CommandSpec,
+    args: list[bytes],
+    backends: list[Backend],
+    home: Home | None,
 ) -> Reply:
     """Of channels that the user may see; the numbers are those of the gates' connections, one for each subscriber."""
     command = Command(args, spec, (), encode_request(args))
@@ -155,8 +173,32 @@ async def _count_subscribers(
     if spec.name == "PUBSUB|NUMPAT":
         return patterns
     if spec.name.endswith("NUMSUB"):
-        return [part for name in args[2:] for part in (name, channels[name])]
+        shown = args[2:] if home is None else [home.said(name) for name in args[2:]]
+        return [part for name, said in zip(args[2:], shown, strict=True) for part in (said, channels[name])]
     return [*channels]
+
+
+async def _channels_at_home(
+    gate: "Dispatcher",
+    client: Client,
+    user: User,
+    spec: CommandSpec,
+    args: list[bytes],
+    backends: list[Backend],
+    home: Home,
+) -> Reply:
+    """PUBSUB CHANNELS and SHARDCHANNELS. Key events are left out: their channels are everybody's."""
+    pattern = args[2] if len(args) > 2 else b"*"
+    matches, found = glob_matcher(pattern), dict[bytes, None]()
+    for whole in home.patterns(pattern):
+        if home.is_event(whole):
+            continue
+        reply = await _count_subscribers(gate, client, user, spec, [*args[:2], whole], backends, home)
+        for name in _items(reply):
+            said = home.said(name) if isinstance(name, bytes) else None
+            if said is not None and matches(said):
+                found[said] = None
+    return [*found]
 
 
 def _visible(gate: "Dispatcher", user: User, channel: bytes) -> bool:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import trio
 
     from kvgate.backend import Backend, Command, Rewritten
+    from kvgate.commands.home import Home
     from kvgate.commands.spec import CommandSpec
     from kvgate.errors import GateError
     from kvgate.lane.slots import Pending
@@ -65,6 +66,8 @@ class Queued:
     """The indices of its keys in `args`."""
     rewritten: "Rewritten | None" = None
     """What the store is sent in its place; `frame` has its bytes already."""
+    home: "Home | None" = None
+    """Whose prefix is taken off the keys in its reply."""
 
 
 @attrs.define(slots=True)
@@ -98,6 +101,7 @@ class Session:
         "created",
         "database",
         "enqueued",
+        "home",
         "host",
         "in_batch",
         "last_command",
@@ -140,6 +144,7 @@ class Session:
         self.lib_ver = b""
         self.proto = 2
         self.database = 0
+        self.home: Home | None = None  # the namespace that the database stands for; None: keys are whole already
         self.no_evict = False
         self.silent = False  # CLIENT REPLY OFF
         self.skip_next = False  # CLIENT REPLY SKIP

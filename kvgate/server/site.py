@@ -68,7 +68,18 @@ class Site(Protocol):
         """On the lane's clock; 0 when CLIENT PAUSE is not in force."""
 
     def become(self, client: Client, user: User | None, *, proto: int | None = None) -> None:
-        """Give the client a user (after AUTH; None: it has to authenticate again) and, when said, another protocol."""
+        """Give the client a user (after AUTH; None: it has to authenticate again) and, when said, another protocol.
+
+        Raises:
+            GateError: the user lacks the client's present database; the client stays who it was.
+        """
+
+    def select(self, client: Client, number: int) -> None:
+        """SELECT: another of the user's databases.
+
+        Raises:
+            GateError: the user has no such database.
+        """
 
     def reset(self, client: Client) -> None:
         """RESET: drop MULTI, WATCH, subscriptions, MONITOR, the name, the reply mode; RESP2; the initial user."""

@@ -5,6 +5,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from kvgate.backend import Command
+from kvgate.commands.home import Home, carries_keys
 from kvgate.commands.keys import is_plain
 from kvgate.commands.resp3 import in_resp3
 from kvgate.commands.scripts import served_as
@@ -35,7 +36,7 @@ def to_stores(
     session: Session = client.session
     found = located(gate.places, user, spec, args)
     if spec.capability in ("script", "function"):
-        place = scripts.place(gate, user, spec, args, [place for _, place in found])
+        place = scripts.place(gate, user, spec, args, [place for _, place in found], session.home)
         if place.shard is not None:
             found = [(0, place)]
     if not found:
@@ -77,11 +78,13 @@ def _forward(
     if not place.speaks(session.proto):
         _forward_converted(gate, client, place, spec, args, sent, now)
         return
-    if sent is frame and not session.quiet and is_plain(spec, args):
+    home = session.home
+    convert = None if home is None or not carries_keys(spec) else partial(home.reply, spec)
+    if sent is frame and convert is None and not session.quiet and is_plain(spec, args):
         head = frame[: frame.find(b"\r\n$", 5)]
         most, look = largest_of(gate.places, place.namespace), rewriting.looks_for_ifeq(gate.places, place, spec, args)
         gate.places.learn(user, session.proto, place, args[1], head, len(args) - 2, spec=spec, most=most, look=look)
-    gate.lane.forward(client, up, sent, now, gate.places.account(place, spec), quiet=session.quiet)
+    gate.lane.forward(client, up, sent, now, gate.places.account(place, spec), quiet=session.quiet, convert=convert)
 
 
 def _forward_converted(
@@ -90,9 +93,11 @@ def _forward_converted(
     """Send on what a store without RESP3 will answer, and turn its reply into RESP3."""
     assert place.shard is not None  # noqa: S101 - the caller asked
     slot = gate.lane.pending(client, now, len(frame), quiet=client.session.quiet)
+    home: Home | None = client.session.home
 
     def answer(raw: bytes) -> None:
-        slot.fill(in_resp3(spec, args, raw))
+        raw = in_resp3(spec, args, raw)
+        slot.fill(raw if home is None else home.reply(spec, raw))
         gate.lane.settle(client)
 
     account = gate.places.account(place, spec)

@@ -7,21 +7,23 @@ that reads a feed also writes the confirmations, so that no message can overtake
 
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final
 
 import attrs
 import trio
 
 from kvgate.backend import BrokenUpstream, OwnConnection
+from kvgate.commands.home import Home
 from kvgate.commands.spec import CommandSpec
 from kvgate.errors import GateError, no_namespace, no_perm_channel, not_supported, try_again
 from kvgate.lane.client import Client
 from kvgate.policy.users import User
-from kvgate.routing.namespaces import KEY_EVENTS
+from kvgate.routing.namespaces import KEY_EVENTS, notification
 from kvgate.server.blocking import open_own
 from kvgate.server.locate import channel_place
 from kvgate.server.places import Place
+from kvgate.wire.glob import glob_matcher
 from kvgate.wire.reply import Push, Raw, Reply, decode, encode
 from kvgate.wire.request import encode_request
 
@@ -45,6 +47,7 @@ class Wanted:
     kind: bytes
     """``subscribe``, ``punsubscribe`` …"""
     name: bytes
+    """As the client knows it."""
     missing: int
     said: bool = False
     """Whether the client has its confirmation."""
@@ -82,6 +85,9 @@ class Subscriptions:
         self.families: dict[bytes, set[bytes]] = {b"": set(), b"p": set(), b"s": set()}
         self.monitor = False  # it is shown commands, too (kvgate.server.command_monitor)
         self.at_end: Callable[[], None] | None = None  # ends that
+        self.home: Home | None = client.session.home  # stays while there are subscriptions
+        self.meant: dict[tuple[bytes, bytes], list[bytes]] = {}
+        """At home: (family, name as the stores know it) → the client's names that it serves."""
 
     @property
     def channels(self) -> set[bytes]:
@@ -112,30 +118,40 @@ class Subscriptions:
             self.gate.tasks.spawn(self.pump, found)
         return found
 
-    async def ask(self, kind: bytes, family: bytes, name: bytes, feeds: list[Feed]) -> None:
-        """Send one name to its feeds, and wait until all have confirmed."""
-        wanted = Wanted(kind, name, len(feeds))
-        for feed in feeds:
+    def wholes(self, family: bytes, name: bytes) -> list[bytes]:
+        """What stores are asked for, for one of the client's names."""
+        if self.home is None:
+            return [name]
+        return self.home.patterns(name) if family == b"p" else [self.home.whole(name)]
+
+    def only_for(self, family: bytes, name: bytes, whole: bytes) -> bool:
+        """Whether nobody misses it when the client's name is given up."""
+        return self.home is None or self.meant.get((family, whole)) in (None, [name])
+
+    async def ask(self, kind: bytes, family: bytes, name: bytes, asked: list[tuple[Feed, bytes]]) -> None:
+        """Send one of the client's names to its feeds, each with what its store knows it as; wait until all have confirmed."""
+        wanted = Wanted(kind, name, len(asked))
+        for feed, whole in asked:
             feed.expected.append(wanted)
             if kind.startswith((b"un", b"pun", b"sun")):
-                feed.names.discard((family, name))
+                feed.names.discard((family, whole))
             else:
-                feed.names.add((family, name))
-            await feed.connection.send(encode_request([kind, name]))
+                feed.names.add((family, whole))
+            await feed.connection.send(encode_request([kind, whole]))
         budget = self.gate.configuration.gate.command_timeout
         with trio.move_on_after(budget):
             await wanted.confirmed.wait()
         if not wanted.confirmed.is_set():
-            self._give_up(feeds, (family, name))
+            self._give_up(list(dict.fromkeys(feed for feed, _ in asked)), {(family, whole) for _, whole in asked})
             raise try_again(f"the store did not confirm it within {budget} s")
         if wanted.refusal:
             raise GateError(wanted.refusal.decode("utf-8", "surrogateescape"))
 
-    def _give_up(self, feeds: list[Feed], unconfirmed: tuple[bytes, bytes]) -> None:
+    def _give_up(self, feeds: list[Feed], unconfirmed: set[tuple[bytes, bytes]]) -> None:
         """End feeds that confirm nothing: a later confirmation would be a lie. With one that carries more the client is
         closed, as with any feed that is lost."""
         for feed in feeds:
-            feed.names.discard(unconfirmed)
+            feed.names -= unconfirmed
             if feed.names:
                 self.gate.driver.close_client(self.client)
             feed.close()
@@ -171,6 +187,9 @@ class Subscriptions:
         kind = items[0]
         if kind in CONFIRMATIONS and feed.expected:
             self._confirm(feed.expected.popleft())
+        elif isinstance(kind, bytes) and kind in MESSAGES and self.home is not None:
+            for message in self._at_home(self.home, feed, items):
+                self.gate.lane.push(self.client, encode(Push(message), self.client.session.proto))
         elif isinstance(kind, bytes) and kind in MESSAGES and self._visible(feed, items[MESSAGES[kind]]):
             proto = self.client.session.proto
             same = (raw[:1] == b">") == (proto == 3)
@@ -184,13 +203,26 @@ class Subscriptions:
         wanted.missing -= 1
         if begins and not wanted.said:
             names.add(wanted.name)
+            if self.home is not None:
+                for whole in self.wholes(family, wanted.name):
+                    meant = self.meant.setdefault((family, whole), [])
+                    meant += [wanted.name] if wanted.name not in meant else []
             wanted.said = True
             self.say(wanted.kind, wanted.name, family)
         elif not begins and not wanted.missing:
-            names.discard(wanted.name)
-            self.say(wanted.kind, wanted.name, family)
+            self.given_up(wanted.kind, wanted.name, family)
         if not wanted.missing:
             wanted.confirmed.set()
+
+    def given_up(self, kind: bytes, name: bytes, family: bytes) -> None:
+        """Confirm the end of a name, which no feed carries any more, or for other names only."""
+        self.families[family].discard(name)
+        if self.home is not None:
+            for whole in self.wholes(family, name):
+                left = [other for other in self.meant.pop((family, whole), []) if other != name]
+                if left:
+                    self.meant[family, whole] = left
+        self.say(kind, name, family)
 
     def say(self, kind: bytes, name: bytes | None, family: bytes) -> None:
         self.gate.lane.push(self.client, encode(Push([kind, name, self.count(family)]), self.client.session.proto))
@@ -207,6 +239,33 @@ class Subscriptions:
         if blocks.active and any(not block.writes_only for block in blocks.of_namespace(namespace)):
             return False
         return namespace is KEY_EVENTS or channel_place(self.gate.places, namespace, channel).shard is feed.place.shard
+
+    def _at_home(self, home: Home, feed: Feed, items: list[Reply]) -> Iterator[list[Reply]]:
+        """A message as the client knows it; of a pattern, for each of the client's patterns that it matches."""
+        kind, name, channel, body = items[0], items[1], items[-2], items[-1]
+        user: User | None = self.client.session.user
+        namespace = self.gate.places.namespaces.of(home.prefix)
+        if not (isinstance(name, bytes) and isinstance(channel, bytes) and isinstance(body, bytes)):
+            return
+        said = home.said(channel)
+        if said is None or namespace is None or user is None or not user.sees(namespace):
+            return
+        blocks = self.gate.places.blocks
+        if blocks.active and any(not block.writes_only for block in blocks.of_namespace(namespace)):
+            return
+        key = notification(channel)[1]
+        if home.is_event(channel):
+            if not body.startswith(home.prefix):
+                return
+            key, body = body, body[len(home.prefix) :]
+        if self.gate.places.place(namespace, key).shard is not feed.place.shard:
+            return
+        if kind != b"pmessage":
+            yield [kind, said, body]
+            return
+        for pattern in self.meant.get((b"p", name), ()):
+            if glob_matcher(pattern)(said):
+                yield [kind, pattern, said, body]
 
     def close(self) -> None:
         """End all feeds."""
@@ -257,19 +316,48 @@ def _places(gate: "Dispatcher", user: User, spec: CommandSpec, name: bytes, *, p
     return places
 
 
+def _places_at_home(gate: "Dispatcher", user: User, spec: CommandSpec, home: Home, whole: bytes) -> list[Place]:
+    """Where to listen for a channel or a pattern of a home namespace, as the stores know it.
+
+    Raises:
+        GateError: NOPERM, not supported by the backend.
+    """
+    namespace = gate.places.namespaces.of(home.prefix)
+    if namespace is None or not user.sees(namespace):
+        raise no_perm_channel()
+    if gate.places.blocks.active:
+        for block in gate.places.blocks.of_namespace(namespace):
+            if not block.writes_only:
+                raise block.error
+    backend = gate.backends[namespace.backend]
+    if "pubsub" not in backend.capabilities:
+        raise not_supported(spec.lower, backend.name, backend.type)
+    if spec.name != "PSUBSCRIBE" and not home.is_event(whole):
+        return [channel_place(gate.places, namespace, whole)]
+    return [Place(namespace, backend, shard) for shard in gate.places.shards[backend.name]]
+
+
+def _wanted(gate: "Dispatcher", client: Client, spec: CommandSpec, name: bytes) -> tuple[bytes, list[tuple[Place, bytes]]]:
+    """One of the client's names, and where to ask for what. `name` is whole where it is a channel's. Raises GateError."""
+    session: Session = client.session
+    user, home, pattern = session.user, session.home, spec.name == "PSUBSCRIBE"
+    if user is None:
+        raise no_perm_channel()
+    if home is None:
+        return name, [(place, name) for place in _places(gate, user, spec, name, pattern=pattern)]
+    wholes = home.patterns(name) if pattern else [name]
+    asked = [(place, whole) for whole in wholes for place in _places_at_home(gate, user, spec, home, whole)]
+    return (name if pattern else home.said(name) or b""), asked
+
+
 def _subscribe(gate: "Dispatcher", client: Client, spec: CommandSpec, args: list[bytes], frame: bytes, now: float) -> None:
     del frame, now
-    session: Session = client.session
-    user = session.user
-    if user is None:
-        return
-    pattern = spec.name == "PSUBSCRIBE"
-    wanted = [(name, _places(gate, user, spec, name, pattern=pattern)) for name in args[1:]]
+    wanted = [_wanted(gate, client, spec, name) for name in args[1:]]
     gate.tasks.alone(client, _listen, gate, client, spec.lower.encode(), wanted, silent=True)
 
 
 async def _listen(
-    gate: "Dispatcher", client: Client, kind: bytes, wanted: list[tuple[bytes, list[Place]]]
+    gate: "Dispatcher", client: Client, kind: bytes, wanted: list[tuple[bytes, list[tuple[Place, bytes]]]]
 ) -> Raw | Reply:
     session: Session = client.session
     subscriptions = session.subscriptions
@@ -279,7 +367,7 @@ async def _listen(
     family = kind[:1] if kind != b"subscribe" else b""
     try:
         for name, places in wanted:
-            await subscriptions.ask(kind, family, name, [await subscriptions.feed(place) for place in places])
+            await subscriptions.ask(kind, family, name, [(await subscriptions.feed(place), whole) for place, whole in places])
     except BrokenUpstream:
         gate.driver.close_client(client)
     except GateError as error:
@@ -293,7 +381,9 @@ async def _listen(
 
 def _unsubscribe(gate: "Dispatcher", client: Client, spec: CommandSpec, args: list[bytes], frame: bytes, now: float) -> None:
     del frame, now
-    gate.tasks.alone(client, _listen_no_more, gate, client, spec.lower.encode(), args[1:], silent=True)
+    home: Home | None = client.session.home
+    names = args[1:] if home is None or spec.name == "PUNSUBSCRIBE" else [home.said(name) or b"" for name in args[1:]]
+    gate.tasks.alone(client, _listen_no_more, gate, client, spec.lower.encode(), names, silent=True)
 
 
 async def _listen_no_more(gate: "Dispatcher", client: Client, kind: bytes, names: list[bytes]) -> Raw | Reply:
@@ -302,12 +392,17 @@ async def _listen_no_more(gate: "Dispatcher", client: Client, kind: bytes, names
     family = kind[:1] if kind != b"unsubscribe" else b""
     chosen: list[bytes | None] = [*(names or sorted(subscriptions.families[family]))]
     for name in chosen or [None]:
-        feeds = [feed for feed in subscriptions.feeds.values() if (family, name) in feed.names]
-        if name is None or not feeds:
+        if name is None or name not in subscriptions.families[family]:
             subscriptions.say(kind, name, family)  # what was not subscribed is confirmed all the same
             continue
+        wholes = [each for each in subscriptions.wholes(family, name) if subscriptions.only_for(family, name, each)]
+        feeds = subscriptions.feeds.values()
+        asked = [(feed, whole) for feed in feeds for whole in wholes if (family, whole) in feed.names]
+        if not asked:
+            subscriptions.given_up(kind, name, family)
+            continue
         try:
-            await subscriptions.ask(kind, family, name, feeds)
+            await subscriptions.ask(kind, family, name, asked)
         except BrokenUpstream:
             gate.driver.close_client(client)
             return None

@@ -181,6 +181,9 @@ def adopt(gate: "Dispatcher", client: Client) -> None:
             else:
                 gate.driver.close_client(client)
             return
+    if not _at_home(gate, session):
+        gate.driver.close_client(client)
+        return
     gate.fit_limits(client)
     if session.subscriptions is not None and not _may_listen(gate, session, session.subscriptions):
         gate.driver.close_client(client)
@@ -207,6 +210,9 @@ def _may_listen(gate: "Dispatcher", session: Session, subscriptions: "Subscripti
     if subscriptions.monitor and not user.allows(TABLE[b"MONITOR"]):
         return False
     spaces = gate.places.namespaces
+    if subscriptions.home is not None:
+        own = spaces.of(subscriptions.home.prefix)
+        return own is not None and user.sees(own)
     names = {name for feed in subscriptions.feeds.values() for name in feed.names}
     found = (spaces.of_pattern(name) if family == b"p" else spaces.of_channel(name) for family, name in names)
     return all(namespace is None or user.sees(namespace) for namespace in found)
@@ -220,6 +226,24 @@ def _may_wait(gate: "Dispatcher", user: User | None, spec: CommandSpec, args: li
     except GateError:
         return False
     return user is not None and user.allows(spec)
+
+
+def _at_home(gate: "Dispatcher", session: Session) -> bool:
+    """Give the client the namespace that its database stands for now; False when there is no such database any more, or it
+    listens to another namespace's channels. A transaction over two namespaces is none: it is aborted."""
+    if session.user is not None and not session.user.has_database(session.database):
+        return False
+    home = gate.places.home(session.user, session.database)
+    if home != session.home:
+        if session.subscriptions is not None:
+            return False
+        if session.multi is not None:
+            session.multi.aborted = True
+        if session.watch is not None:
+            session.watch.broken = True
+            session.watch.close()
+        session.home = home
+    return True
 
 
 def _stays(gate: "Dispatcher", place: Place) -> bool:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from kvgate.backend import Command, NotKnownYet, Transactional
+from kvgate.commands.home import carries_keys
 from kvgate.commands.resp3 import in_resp3
 from kvgate.commands.scripts import served_as
 from kvgate.commands.spec import Action, CommandSpec
@@ -66,7 +67,7 @@ def queue(
     multi.places = gate.places
     keys, found = tuple(index for index, _ in where), [place for _, place in where]
     if spec.capability in ("script", "function"):
-        found = [scripts.place(gate, user, spec, args, found)]
+        found = [scripts.place(gate, user, spec, args, found, session.home)]
     for place in found:
         if place.shard is None and not isinstance(place.backend, Transactional):
             raise not_supported("multi", place.backend.name, place.backend.type)
@@ -89,7 +90,8 @@ def queue(
     if len(multi.commands) >= limits.queued_commands or multi.size + len(frame) > limits.queued_bytes:
         raise GateError(f"ERR a MULTI holds at most {limits.queued_commands} commands and {limits.queued_bytes} bytes")
     multi.size += len(frame)
-    multi.commands.append(Queued(spec, args, frame, keys, rewritten))
+    home = session.home if carries_keys(spec) else None
+    multi.commands.append(Queued(spec, args, frame, keys, rewritten, home))
     gate.reply(client, Simple(b"QUEUED"))
 
 
@@ -212,7 +214,8 @@ async def run_block(
     parts = [b"*%d\r\n" % len(multi.commands)]
     for at, queued in enumerate(multi.commands):
         reply = _answer(gate, client, queued, time.monotonic()) if at in own else next(rest)
-        parts.append(reply if isinstance(reply, Raw) else encode(reply, session.proto))
+        raw = reply if isinstance(reply, Raw) else encode(reply, session.proto)
+        parts.append(raw if queued.home is None else queued.home.reply(queued.spec, raw))
     raw = Raw(b"".join(parts))
     count(gate, client, multi, raw, time.monotonic() - began)
     return raw
@@ -254,7 +257,7 @@ def answer_of(client: Client, place: "Place", multi: Multi, replies: list[bytes]
     """`outcome`, in the client's protocol: each element by the rule of its command."""
     raw, proto = outcome(replies), client.session.proto
     speaks = place.speaks(proto)
-    if raw[:1] != b"*" or (speaks and all(each.rewritten is None for each in multi.commands)):
+    if raw[:1] != b"*" or (speaks and all(each.rewritten is None and each.home is None for each in multi.commands)):
         return raw
     if raw == b"*-1\r\n":
         return raw if speaks else b"_\r\n"
@@ -265,7 +268,8 @@ def answer_of(client: Client, place: "Place", multi: Multi, replies: list[bytes]
 def _element(place: "Place", proto: int, queued: Queued, raw: bytes) -> bytes:
     if queued.rewritten is not None:
         return queued.rewritten.known or rewriting.told(place, proto, queued.spec, queued.args, queued.rewritten, raw)
-    return raw if place.speaks(proto) else in_resp3(queued.spec, queued.args, raw)
+    raw = raw if place.speaks(proto) else in_resp3(queued.spec, queued.args, raw)
+    return raw if queued.home is None else queued.home.reply(queued.spec, raw)
 
 
 def _without_keys(gate: "Dispatcher", client: Client, multi: Multi, now: float) -> Raw:

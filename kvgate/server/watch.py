@@ -199,13 +199,15 @@ async def _ask(
     found: "list[tuple[int, Place]]",
 ) -> Raw:
     session: Session = client.session
+    home = session.home
     try:
         rewritten = rewriting.of(gate.places, spec, args, found)
     except NotKnownYet:
         rewritten = await rewriting.known(gate, session, spec, args, found)
     if rewritten is None:
         raw = await watch.ask(gate.places.renamed(watch.place, spec, args, frame), spec)
-        return watch.place.in_protocol(session.proto, spec, args, raw)
+        raw = watch.place.in_protocol(session.proto, spec, args, raw)
+        return raw if home is None else Raw(home.reply(spec, raw))
     raw = Raw(rewritten.known) or await watch.ask(rewritten.frame, spec)
     return Raw(rewritten.known or rewriting.told(watch.place, session.proto, spec, args, rewritten, raw))
 

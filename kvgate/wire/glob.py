@@ -24,6 +24,36 @@ def literal_prefix(pattern: bytes) -> bytes:
     return bytes(prefix)
 
 
+def rest_after(pattern: bytes, beginning: bytes) -> bytes | None:
+    """A pattern for what follows `beginning` in the texts that match `pattern` and begin so; None when none does. Where that
+    would take several patterns it is ``*``, which matches more."""
+    starts: list[int] = []
+    elements = _elements(pattern, ignore_case=False, starts=starts)
+    states = _with_skipped(elements, {0})
+    for char in beginning:
+        states = _with_skipped(
+            elements,
+            {
+                at if elements[at] is None else at + 1
+                for at in states
+                if at < len(elements) and (elements[at] is None or char in (elements[at] or ()))
+            },
+        )
+    left = sorted(at for at in states if at - 1 not in states or elements[at - 1] is not None)  # what no star before it covers
+    if not left:
+        return None
+    return pattern[([*starts, len(pattern)])[left[0]] :] if len(left) == 1 else b"*"
+
+
+def _with_skipped(elements: "list[_Element]", states: set[int]) -> set[int]:
+    """The places, and those behind stars that match nothing."""
+    found = set(states)
+    for at in range(len(elements)):
+        if at in found and elements[at] is None:
+            found.add(at + 1)
+    return found
+
+
 def glob_matcher(pattern: bytes, *, ignore_case: bool = False) -> Callable[[bytes], bool]:
     """A function that tells whether a text matches `pattern`, in at most len(text) * len(pattern) steps."""
     prefix = literal_prefix(pattern)
@@ -38,11 +68,12 @@ def glob_matcher(pattern: bytes, *, ignore_case: bool = False) -> Callable[[byte
     return lambda text: text.startswith(prefix) and _matches(elements, text)
 
 
-def _elements(pattern: bytes, *, ignore_case: bool) -> list[_Element]:
+def _elements(pattern: bytes, *, ignore_case: bool, starts: list[int] | None = None) -> list[_Element]:
+    """The pattern's elements; `starts` gets where each begins."""
     elements: list[_Element] = []
     at = 0
     while at < len(pattern):
-        char = pattern[at]
+        char, begin = pattern[at], at
         element: _Element
         if char == 0x2A:  # *
             if elements and elements[-1] is None:
@@ -59,6 +90,8 @@ def _elements(pattern: bytes, *, ignore_case: bool) -> list[_Element]:
             one = pattern[at : at + 1]
             element = frozenset(one.lower() if ignore_case else one)
         elements.append(element)
+        if starts is not None:
+            starts.append(begin)
         at += 1
     return elements
 
