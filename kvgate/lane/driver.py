@@ -598,7 +598,7 @@ class Driver:
                 self.close_client(client)
                 return
             if shaking and tls.established and self.shaken is not None:
-                self.shaken(client, tls.peer_names())
+                self.shaken(client, tls.peer_names(time.time()))
             self._send(transport, client, tls.outgoing())
             if client.closed or (not data and not tls.ended):
                 return

@@ -76,11 +76,12 @@ class TlsTransform:
         """The ciphertext that waits to be sent; empty when there is none."""
         return self._outgoing.read()
 
-    def peer_names(self) -> frozenset[str]:
+    def peer_names(self, now: float) -> frozenset[str]:
         """What the other side's verified certificate says who it is: ``CN=…`` of its subject, ``DNS=…`` and ``URI=…`` of its
-        alternative names. None at all without such a certificate, and no ``CN=`` when there are several."""
-        certificate: Any = self._object.getpeercert()  # empty when it was not verified
-        if not self.established or not certificate:
+        alternative names. None at all without such a certificate, and no ``CN=`` when there are several. `now` in seconds
+        since the epoch: a session that is resumed may have outlived its certificate, which then says nothing."""
+        certificate: Any = self._object.getpeercert() if self.established else None  # empty when it was not verified
+        if not certificate or ssl.cert_time_to_seconds(certificate["notAfter"]) < now:
             return frozenset()
         common = [value for part in certificate.get("subject", ()) for name, value in part if name == "commonName"]
         names = {f"CN={value}" for value in common} if len(common) == 1 else set()

@@ -2,6 +2,7 @@
 
 import os
 import ssl
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -177,3 +178,17 @@ def test_the_context_is_kept_until_a_file_changes(files: Path, tmp_path: Path, a
     assert client_context(wanted) is not first
     with pytest.raises(FileNotFoundError):
         client_context(Endpoint(url="", tls=True, tls_ca=tmp_path / "missing.pem"))
+
+
+def test_names_are_those_of_a_verified_certificate(authority: trustme.CA, files: Path, tmp_path: Path) -> None:
+    shown = authority.issue_cert("Ads.Shop", "mail@ads.shop", "10.0.0.1", common_name="ads")
+    shown.private_key_and_cert_chain_pem.write_to_path(str(tmp_path / "shown.pem"))
+    names = frozenset({"CN=ads", "DNS=ads.shop"})
+    for asks, expected in ((files / "ca.pem", names), (None, frozenset[str]())):
+        context = client_context(endpoint(files, tls_cert=tmp_path / "shown.pem", tls_key=tmp_path / "shown.pem"))
+        client = TlsTransform(context, server_name=HOST)
+        server = TlsTransform(server_context(files / "cert.pem", files / "key.pem", asks), server_side=True)
+        assert server.peer_names(time.time()) == frozenset()
+        shake((client, server))
+        assert server.peer_names(time.time()) == expected
+        assert server.peer_names(5e9) == frozenset()  # its time is over: a resumed session would come to that
