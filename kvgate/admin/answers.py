@@ -10,6 +10,7 @@ from kvgate.admin import (
     command,
     commandstats,
     connection,
+    connections,
     diagnostics,
     gate,
     help,  # noqa: A004 - a module
@@ -30,6 +31,7 @@ ANSWERS: Final[Mapping[str, Answer]] = MappingProxyType(
         **settings.ANSWERS,
         **info.ANSWERS,
         **commandstats.ANSWERS,
+        **connections.ANSWERS,
         **diagnostics.ANSWERS,
         **hotkeys.ANSWERS,
         **latency.ANSWERS,
@@ -40,6 +42,6 @@ ANSWERS: Final[Mapping[str, Answer]] = MappingProxyType(
 )
 """What else has `Action.GATE` asks the stores or changes a transaction: see kvgate.server."""
 PARTS: Final[Mapping[str, Collect]] = MappingProxyType(
-    {**commandstats.PARTS, **hotkeys.PARTS, **info.PARTS, **latency.PARTS, **slowlog.PARTS}
+    {**commandstats.PARTS, **connections.PARTS, **hotkeys.PARTS, **info.PARTS, **latency.PARTS, **slowlog.PARTS}
 )
 """Of commands that tell of all processes: what each of them collects for the one that is asked."""

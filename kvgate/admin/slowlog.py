@@ -21,6 +21,8 @@ from kvgate.wire.reply import OK, Map, Reply
 USUAL: Final = 10
 """Entries that are shown when nobody says how many, as in Redis."""
 MOST: Final = 2**31 - 1
+SCRIPTS: Final = (b"EVAL", b"FCALL")
+HIDDEN: Final = b"(arguments of another user's script)"
 BAD_COUNT: Final = "ERR count should be greater than or equal to -1"
 
 
@@ -58,10 +60,20 @@ def _newest(site: Site, user: User, count: int) -> list[list[Any]]:
             whose = [entry.address, entry.name.decode("latin-1"), entry.user]
             if not all_clients and entry.user != user.name:
                 whose = ["", "", ""]
-            args = [arg.decode("latin-1") for arg in entry.args]
+            words = entry.args if user.sees_all or entry.user == user.name else _without_scripts(entry.args)
+            args = [arg.decode("latin-1") for arg in words]
             more = [list(entry.namespaces), entry.upstream, entry.queued, entry.more]
             found.append([entry.time, entry.id, entry.usec, args, *whose, *more])
     return found
+
+
+def _without_scripts(args: Sequence[bytes]) -> Sequence[bytes]:
+    """Another user's command: what a script is told and does may be about more than its keys."""
+    if args[0].upper().startswith(SCRIPTS):
+        return [args[0], HIDDEN]
+    if args[0].upper() == b"EXEC":
+        return [line.split(b" ")[0] + b" " + HIDDEN if line.upper().startswith(SCRIPTS) else line for line in args]
+    return args
 
 
 def collect(site: Site, user: User, args: list[bytes], now: float) -> Any:

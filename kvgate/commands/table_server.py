@@ -162,6 +162,7 @@ OWN_COMMANDS: Final[tuple[Row, ...]] = (
     ("GATE|BIGKEYS",  -2, "noscript loading stale",       "connection", "",            GATE,    "gate",    "0.1.0", "The heaviest keys, by bytes and by elements",                     "kvgate's own, not in Redis"),
     ("GATE|BLOCK",    -6, "admin noscript loading stale", "",           "",            GATE,    "gate",    "0.1.0", "Refuses commands of a namespace, a user or a key for a while",    "kvgate's own, not in Redis"),
     ("GATE|BLOCKED",   2, "admin noscript loading stale", "",           "",            GATE,    "gate",    "0.1.0", "What is blocked, and until when",                                 "kvgate's own, not in Redis"),
+    ("GATE|CLIENTS",  -2, "admin noscript loading stale", "",           "",            GATE,    "gate",    "0.1.0", "Connections of clients, one map for each",                        "kvgate's own, not in Redis"),
     ("GATE|EXTEND",    6, "write denyoom fast",           "string",     "2 RW update", FORWARD, "lock",    "0.1.0", "Lets the holder keep a lock for longer",                          "kvgate's own, not in Redis"),
     ("GATE|HELP",      2, "loading stale",                "connection", "",            GATE,    "gate",    "0.1.0", "Lists the subcommands",                                           "kvgate's own, not in Redis"),
     ("GATE|HOTKEYS",  -2, "noscript loading stale",       "connection", "",            GATE,    "gate",    "0.1.0", "Keys that are used most, over the last minutes",                  "kvgate's own, not in Redis"),
@@ -172,5 +173,6 @@ OWN_COMMANDS: Final[tuple[Row, ...]] = (
     ("GATE|SLOWLOG",  -2, "noscript loading stale",       "connection", "",            GATE,    "gate",    "0.1.0", "Commands that took long, with more than SLOWLOG GET tells",       "kvgate's own, not in Redis"),
     ("GATE|UNBLOCK",   4, "admin noscript loading stale", "",           "",            GATE,    "gate",    "0.1.0", "Ends a block before its time",                                    "kvgate's own, not in Redis"),
     ("GATE|UNLOCK",    4, "write fast",                   "string",     "2 RW delete", FORWARD, "lock",    "0.1.0", "Gives a lock back",                                               "kvgate's own, not in Redis"),
+    ("GATE|UPSTREAMS", -2, "admin noscript loading stale", "",          "",            GATE,    "gate",    "0.1.0", "Shared connections to stores, one map for each",                  "kvgate's own, not in Redis"),
     ("GATE|USAGE",    -2, "noscript loading stale",       "connection", "",            GATE,    "gate",    "0.1.0", "Keys and bytes of each namespace",                                "kvgate's own, not in Redis"),
 )

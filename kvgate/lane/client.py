@@ -44,6 +44,7 @@ class Client:
         "scanner",
         "sent",
         "session",
+        "since",
         "streaming",
         "subscribed",
         "touched",
@@ -73,6 +74,7 @@ class Client:
         self.batch: list[Any] = []  # commands for an adapter that the gate collects while one portion is scanned
         self.received = 0  # bytes that came of it
         self.sent = 0  # bytes that were put on the way to it
+        self.since = 0.0  # when it came, on the lane's clock
         self.last_fed = 0.0  # when bytes of it came last, on the lane's clock
         self.busy = False  # a command of its own path runs: nothing else of this client may start
         self.waiting: Callable[[], None] | None = None  # starts such a command once the queue is empty

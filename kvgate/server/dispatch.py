@@ -124,6 +124,7 @@ class Dispatcher:
         self.present_args: list[bytes] = []
         self.moving: Moving | None = None  # what the last switch moved, until every client knows of it
         self._next_id = 1
+        self.number = 0  # among the workers
         self.parts: Sequence[Any] | None = None  # see Site
         self.fleet: Fleet | None = None  # the other workers; None: there are none
         self.reload: Callable[[bool], Awaitable[Difference]] | None = None
@@ -166,6 +167,7 @@ class Dispatcher:
         session.places = self.places
         session.home = self.places.home(user, session.database)
         client = Client(ident, session, transport)
+        client.since = time.monotonic()
         self.fit_limits(client)
         self.connections += 1
         self.refit(client)

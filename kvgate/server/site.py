@@ -13,6 +13,7 @@ from kvgate.policy.users import User
 from kvgate.routing.configuration import Configuration
 from kvgate.server.audit import Audit
 from kvgate.server.hotkeys import HotKeys
+from kvgate.server.places import Places
 from kvgate.server.slowlog import SlowLog
 from kvgate.server.traces import Tracer
 from kvgate.wire.reply import Raw, Reply
@@ -55,6 +56,9 @@ class Site(Protocol):
     commands: int
     """Since the start, for INFO: those that ``lane.commands`` does not count, being forwarded by nobody as they are."""
 
+    places: Places
+    number: int
+    """Of this process among the gate's workers, from 0."""
     ledger: Ledger
     """What every command came to, in this process."""
     hotkeys: HotKeys

@@ -105,7 +105,8 @@ class _Work:
         dispatcher.fleet = fleet = Behind(self._channel, start["workers"], os.getpid())
         dispatcher.reload = fleet.reload
         dispatcher.keeper.share = fleet.share
-        dispatcher.slowlog.number, dispatcher.slowlog.processes = start["number"], start["workers"]
+        dispatcher.number = dispatcher.slowlog.number = start["number"]
+        dispatcher.slowlog.processes = start["workers"]
         dispatcher.run_id, dispatcher.started, dispatcher.reload_error = start["run_id"], start["started"], start["error"]
         await self._run(process)
         dispatcher.keeper.take(start["blocks"])
