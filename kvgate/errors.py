@@ -190,6 +190,11 @@ def no_perm_command(command: str, user: str) -> GateError:
     return GateError(f"NOPERM this user has no permissions to run the '{command}' command")
 
 
+def not_an_operator() -> GateError:
+    """The connection came by ``gate.admin``, and its user may not administer the gate."""
+    return GateError("NOPERM this address is for operators: the user's rules have to grant GATE RELOAD")
+
+
 def no_perm_key() -> GateError:
     """Redis 7.0's text for a key outside of the user's patterns; it does not say which key."""
     return GateError("NOPERM this user has no permissions to access one of the keys used as arguments")

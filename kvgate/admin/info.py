@@ -113,7 +113,7 @@ def _clients(site: Site, client: Client, now: float) -> Lines:
     del client, now
     clients = site.driver.clients
     return [
-        ("connected_clients", len(clients)),
+        ("connected_clients", len(clients) - len(site.driver.admins)),
         ("cluster_connections", 0),
         ("maxclients", site.configuration.gate.max_clients),
         ("blocked_clients", sum(session_of(each).blocked for each in clients.values())),

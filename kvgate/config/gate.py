@@ -35,6 +35,20 @@ def _listeners(gate: Options, texts: Sequence[str], base: Path) -> tuple[Listen,
     return tuple(listeners)
 
 
+def _admin(gate: Options, listeners: Sequence[Listen], base: Path) -> Listen | None:
+    text = gate.text("admin")
+    if not text:
+        return None
+    try:
+        admin = parse_listen(text, base)
+    except ValueError as error:
+        gate.wrong("admin", str(error))
+        return None
+    if admin in listeners and (admin.kind == "unix" or admin.port):
+        gate.wrong("admin", f'"{text}" is an address of listen; operators need one of their own')
+    return admin
+
+
 def _tls(gate: Options, base: Path) -> TlsSettings | None:
     table = gate.subtable("tls")
     if table is None:
@@ -141,6 +155,7 @@ def read_gate(
     if table.get("listen") == []:
         gate.wrong("listen", 'at least one address: listen = ["127.0.0.1:6380"]')
     listeners = _listeners(gate, listen or written or ("127.0.0.1:6380",), base)
+    admin = _admin(gate, listeners, base)
     metrics = gate.text("metrics")
     metrics_at = None
     if metrics:
@@ -151,10 +166,11 @@ def read_gate(
         if metrics_at is not None and metrics_at.kind != "tcp":
             gate.wrong("metrics", "is plain HTTP over TCP: host:port")
     tls = _tls(gate, base)
-    if tls is None and "tls" not in table and any(each.kind == "tls" for each in listeners):
+    if tls is None and "tls" not in table and any(each.kind == "tls" for each in (*listeners, *([admin] if admin else ()))):
         gate.wrong("tls", "a tls: listener needs [gate.tls] with cert and key")
     settings = GateSettings(
         listen=listeners,
+        admin=admin,
         metrics=metrics_at,
         traces=_traces(gate),
         trace_sample=_share(gate, "trace_sample", GateSettings().trace_sample),

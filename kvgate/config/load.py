@@ -112,12 +112,14 @@ def _held_by_the_store(namespaces: Namespaces, backends: Mapping[str, Backend], 
 
 def _exposed(gate: GateSettings, users: Users, backends: dict[str, BackendSettings], mistakes: list[str]) -> None:
     """What a listener that other machines can reach asks for."""
-    reachable = [str(listen) for listen in gate.listen if not listen.loopback]
+    listens = [("listen", listen) for listen in gate.listen] + ([("admin", gate.admin)] if gate.admin else [])
+    reachable = [str(listen) for _, listen in listens if not listen.loopback]
     if not reachable:
         return
     if not users.configured:
+        key = next(key for key, listen in listens if not listen.loopback)
         mistakes.append(
-            f'gate.listen: "{reachable[0]}" can be reached from other machines, and there are no users: add'
+            f'gate.{key}: "{reachable[0]}" can be reached from other machines, and there are no users: add'
             ' [users.NAME] with password_sha256 = ["…"] (`kvgate password` prints it) and namespaces = ["*"],'
             " or listen on 127.0.0.1 or a unix socket only"
         )

@@ -18,6 +18,7 @@ class Client:
     """One connection of a client. `session` belongs to the gate above the lane; the lane never looks into it."""
 
     __slots__ = (
+        "admitted",
         "backlog",
         "backlog_size",
         "batch",
@@ -81,6 +82,7 @@ class Client:
         self.withheld: list[bytes] = []  # pushes that wait for the end of a streamed reply
         self.streaming = False  # the beginning of a large reply went out, its end has not come
         self.subscribed = False  # messages pile up for who does not read: its output limits are smaller
+        self.admitted = True  # False: it came by the operators' listener, and nobody knows yet that it is one's
         self.touched = False  # already on the lane's list of whom to flush
         self.eof = False  # it will send no more; what came is finished and flushed, then it is closed
         self.hung_up = False  # what it still sends is not looked at (QUIT, a protocol error)

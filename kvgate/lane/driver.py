@@ -37,6 +37,10 @@ TURN = 0.0005
 HANDED = struct.Struct("!IQ")
 """What comes with a connection from the parent: the number of its listener, and the client's id."""
 RECEIVE = 64 * 1024
+AHEAD = 8
+"""Sockets of operators that are served at the beginning of a round."""
+MOST_ADMINS = 64
+"""Connections by the operators' listener; of those beyond, the oldest that has not proved to be an operator's gives way."""
 ACCEPTS = 16
 """Connections accepted from one listener in a row: about half a turn."""
 HANDSHAKES = 2
@@ -91,6 +95,7 @@ class Transport:
 
     __slots__ = (
         "address",
+        "ahead",
         "behind",
         "ended",
         "fd",
@@ -113,6 +118,7 @@ class Transport:
         self.on_readable = on_readable
         self.owner = owner
         self.tls: TlsTransform | None = None
+        self.ahead = False  # it came by the operators' listener, and is looked at before the others
         self.ident = 0  # the client's id, where the parent gave it
         self.address = ""
         self.listener = ""  # its name, once it carries a client
@@ -132,6 +138,8 @@ class Listener:
     tls: Callable[[], TlsTransform] | None = None
     trusted: Callable[[str], bool] | None = None
     """Whether a peer address is a balancer that sends a PROXY v2 header."""
+    admin: bool = False
+    """Whether its clients are operators: they are outside the limit on clients, and served ahead of the others."""
 
 
 Welcome = Callable[[Transport, str, Listener], Client | bytes]
@@ -174,6 +182,11 @@ class Driver:
         self._greeted: dict[Transport, float] = {}  # since when a PROXY header is awaited
         self._resting: list[int] = []  # listeners that are not looked at: there are no descriptors left
         self._epoll = select.epoll()
+        self._ahead = select.epoll()  # of operators' sockets; it stands in the other one, which wakes the lane
+        self._epoll.register(self._ahead.fileno(), _IN)
+        self._has_ahead = False  # whether it was ever needed
+        self.admins: dict[int, Client] = {}
+        """Those of `clients` that came by the operators' listener."""
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._epoll.register(self._wake, _IN | select.EPOLLET)  # an edge only: nobody has to read it
         self._transports: dict[int, Transport] = {}
@@ -230,11 +243,20 @@ class Driver:
     def _round(self, until: float) -> bool:
         """Serve the sockets that are ready, then send everything; whether there was anything. The time is looked at after
         each socket: those that are left are the first ones of the next turn."""
-        events, transports, clock = self._ready, self._transports, time.monotonic
+        events = self._ready
+        if self._has_ahead and self._serve(deque(self._ahead.poll(0, AHEAD)), math.inf):
+            self._settle(until)
         if not events:
             events.extend(self._epoll.poll(0, 512))
             if not events and not self.lane.resumable:
                 return False
+        self._serve(events, until)
+        self._settle(until)
+        return True
+
+    def _serve(self, events: deque[tuple[int, int]], until: float) -> bool:
+        """Serve sockets that are ready, at least one, as many as there is time for; whether there were any."""
+        transports, clock, any_event = self._transports, time.monotonic, bool(events)
         while events:
             fd, mask = events.popleft()
             transport = transports.get(fd)
@@ -252,8 +274,10 @@ class Driver:
                     self._failed(transport, error)
             if clock() > until:
                 break
-        self._settle(until)
-        return True
+        return any_event
+
+    def _set_of(self, transport: Transport) -> select.epoll:
+        return self._ahead if transport.ahead else self._epoll
 
     async def _ticks(self) -> None:
         turns, awaited = -1, True
@@ -285,7 +309,7 @@ class Driver:
                 self._forget(transport)
         for fd in self._resting:
             if fd in self._listeners:
-                self._epoll.modify(fd, _IN)
+                self._set_of_listener(fd).modify(fd, _IN)
         self._resting.clear()
 
     def kick(self) -> None:
@@ -356,7 +380,13 @@ class Driver:
         """Accept clients from now on; `sock` is bound, listening and non-blocking."""
         self._listeners[sock.fileno()] = sock, listener
         self._count_at(listener.name)
-        self._epoll.register(sock.fileno(), _IN)
+        self._set_of_listener(sock.fileno()).register(sock.fileno(), _IN)
+
+    def _set_of_listener(self, fd: int) -> select.epoll:
+        if not self._listeners[fd][1].admin:
+            return self._epoll
+        self._has_ahead = True
+        return self._ahead
 
     def take_over(self, handoff: socket.socket, listeners: Sequence[Listener], ended: Callable[[], None]) -> None:
         """Serve the connections that the parent accepts and hands over; `ended` is called when one of them has ended."""
@@ -374,7 +404,7 @@ class Driver:
         """Accept nobody any more, but for those that the kernel or the parent has accepted already."""
         for fd, (sock, _) in self._listeners.items():
             self._accept_rest(fd)
-            self._epoll.unregister(fd)
+            self._set_of_listener(fd).unregister(fd)
             sock.close()
         self._listeners.clear()
         if self._handoff is not None:
@@ -439,7 +469,7 @@ class Driver:
             except OSError as error:  # no more descriptors: it would stay readable, and the lane would do nothing else
                 facts = {"listener": listener.name, "error": str(error), "do": "raise the open-files limit"}
                 log.warning("accept_failed", extra=facts)
-                self._epoll.modify(fd, 0)
+                self._set_of_listener(fd).modify(fd, 0)
                 self._resting.append(fd)
                 return False
             self._accepted(sock, peer, listener)
@@ -466,6 +496,8 @@ class Driver:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, self.limits.keepalive)
         transport.address = address
+        if listener.admin:
+            transport.ahead = self._has_ahead = True
         if listener.tls is not None:
             transport.tls = listener.tls()
         if listener.trusted is not None and listener.trusted(host):
@@ -475,17 +507,19 @@ class Driver:
         elif not self._begin(transport, listener, host):
             return
         self._transports[transport.fd] = transport
-        self._epoll.register(transport.fd, _IN)
+        self._set_of(transport).register(transport.fd, _IN)
 
     def _begin(self, transport: Transport, listener: Listener, host: str) -> bool:
         """Make a client of a new connection, or refuse it."""
         refusal: bytes | Client = b"-ERR max number of clients reached\r\n"
-        if len(self.clients) < self.limits.clients:
+        if self._room_for_admin() if listener.admin else len(self.clients) - len(self.admins) < self.limits.clients:
             refusal = self.welcome(transport, host, listener)
         else:
             self.turned_away(transport.address, listener.name)
         if isinstance(refusal, Client):
             transport.owner = self.clients[refusal.id] = refusal
+            if listener.admin:
+                self.admins[refusal.id] = refusal
             transport.on_readable = self._client_readable if transport.tls is None else self._shake
             transport.listener = listener.name
             self.accepted[listener.name] += 1
@@ -500,6 +534,14 @@ class Driver:
         if transport.ident:
             self._tell_ended()
         return False
+
+    def _room_for_admin(self) -> bool:
+        """Whether one more fits; who holds a place without being an operator loses it."""
+        if len(self.admins) >= MOST_ADMINS:
+            stranger = next((client for client in self.admins.values() if not client.admitted), None)
+            if stranger is not None:
+                self.close_client(stranger)
+        return len(self.admins) < MOST_ADMINS
 
     def _greet(self, transport: Transport) -> None:
         """Read the PROXY header of a connection from a trusted balancer; only then it is a client."""
@@ -541,7 +583,7 @@ class Driver:
         """Take a step of a TLS handshake, a few in each turn; who comes too late waits in line."""
         if self._handshakes <= 0:
             self._shaking.append(transport)
-            self._epoll.modify(transport.fd, 0)
+            self._set_of(transport).modify(transport.fd, 0)
             return
         self._handshakes -= 1
         self._client_readable(transport)
@@ -654,7 +696,7 @@ class Driver:
         wanted = _OUT if transport.want_out else 0
         if not transport.ended:
             wanted |= _HUNG_UP if transport.paused else _IN
-        self._epoll.modify(transport.fd, wanted)
+        self._set_of(transport).modify(transport.fd, wanted)
 
     def _gone_while_paused(self, transport: Transport) -> None:
         """A client that is not read has sent its last: who waits for others' doing has left. What others sent is read when
@@ -662,7 +704,7 @@ class Driver:
         client = transport.owner
         self.lane.gate.half_closed(client)
         if not client.closed:
-            self._epoll.modify(transport.fd, _OUT if transport.want_out else 0)
+            self._set_of(transport).modify(transport.fd, _OUT if transport.want_out else 0)
 
     def _flush_client(self, client: Client) -> None:
         transport = client.transport
@@ -798,6 +840,7 @@ class Driver:
             return
         transport: Transport = client.transport
         self.clients.pop(client.id, None)
+        self.admins.pop(client.id, None)
         self.present[transport.listener] -= 1
         self._heavy.discard(client)
         self._paused.discard(transport)
@@ -817,7 +860,7 @@ class Driver:
 
     def _forget(self, transport: Transport) -> None:
         if self._transports.pop(transport.fd, None) is not None:
-            self._epoll.unregister(transport.fd)
+            self._set_of(transport).unregister(transport.fd)
         if transport.ident:
             transport.ident = 0
             self._tell_ended()
@@ -971,6 +1014,7 @@ class Driver:
             self._forget(transport)
         self.stop_listening()
         self._epoll.close()
+        self._ahead.close()
         os.close(self._wake)
 
 

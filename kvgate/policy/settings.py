@@ -96,6 +96,8 @@ class GateSettings:
     """``[gate]``. A field with a unit in its metadata is a key of that name."""
 
     listen: tuple[Listen, ...] = (Listen("tcp", "127.0.0.1", 6380),)
+    admin: Listen | None = None
+    """Where operators are served outside the limit on clients, and ahead of them; None: nowhere."""
     metrics: Listen | None = None
     """Where /metrics and /health are; None: nowhere."""
     traces: str = ""

@@ -77,7 +77,7 @@ async def _serve_alone(
             nursery.start_soon(ending.listen, signals, reloader.quietly)
             nursery.start_soon(HttpServer(Monitor(watched).answer).serve, metrics)
             await nursery.start(process.run)
-            names = [(each.name, each.listen.kind) for each in bound]
+            names = [(each.name, each.listen.kind, each.admin) for each in bound]
             for each, door in zip(bound, doors(dispatcher.configuration.gate, names), strict=True):
                 driver.listen(each.sock, door)
             watched.serving = True

@@ -13,11 +13,20 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
+from kvgate.admin.common import administers
 from kvgate.backend import Backend, PassThrough
 from kvgate.commands.keys import needs_own_connection
 from kvgate.commands.spec import Action, CommandSpec
 from kvgate.commands.table import lookup, resolve
-from kvgate.errors import BAD_DATABASE, NO_AUTH, GateError, no_perm_command, refused, select_while_subscribed
+from kvgate.errors import (
+    BAD_DATABASE,
+    NO_AUTH,
+    GateError,
+    no_perm_command,
+    not_an_operator,
+    refused,
+    select_while_subscribed,
+)
 from kvgate.lane.client import NO_ROUTES, Client
 from kvgate.lane.driver import Driver, Listener, Transport
 from kvgate.lane.machine import Lane
@@ -166,6 +175,7 @@ class Dispatcher:
         session = Session(transport.address, host, listener.name, user)
         session.places = self.places
         session.home = self.places.home(user, session.database)
+        session.admin = listener.admin
         client = Client(ident, session, transport)
         client.since = time.monotonic()
         self.fit_limits(client)
@@ -215,6 +225,7 @@ class Dispatcher:
         else:
             client.routes = NO_ROUTES
         client.prefix = b"" if session.home is None else session.home.prefix
+        client.admitted = not session.admin or (session.user is not None and administers(session.user))
         client.subscribed = session.subscriptions is not None
         of_protocol = self._shared_connections
         self.lane.move(client, client.id % of_protocol + (of_protocol if session.proto == 3 else 0))
@@ -247,6 +258,8 @@ class Dispatcher:
                 return
             session.last_command = spec.lower
             user = _authenticated(session, spec)
+            if not client.admitted and spec.name not in BEFORE_AUTH:
+                raise not_an_operator()
             if not user.allows(spec):
                 raise no_perm_command(spec.lower, user.name)
             _possible_now(session, spec, args)
@@ -274,9 +287,10 @@ class Dispatcher:
             if spec is None and args[0].upper() == b"EXEC":
                 spec = lookup(args)  # of wrong arity
             self.ledger.refused(NO_NAMESPACE, error.code)
-            if spec is not None:
-                self.ledger.account(NO_NAMESPACE, spec.lower, readonly=spec.readonly).rejected += 1
             self.audit.refused(client, args, error)
+            meant = spec or lookup(args)
+            if meant is not None:
+                self.ledger.account(NO_NAMESPACE, meant.lower, readonly=meant.readonly).rejected += 1
             self.reply(client, transactions.fail(self, client, spec, error))
 
     def slow(self, up: Upstream, slot: Slot, replies: int, now: float) -> None:

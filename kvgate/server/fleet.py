@@ -95,6 +95,7 @@ SUMMED: Final = frozenset(
         b"blocked_clients",
         b"pubsub_clients",
         b"clients",
+        b"admin_clients",
         b"clients_output_bytes",
         b"maxclients",
         b"used_memory",

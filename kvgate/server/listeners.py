@@ -25,6 +25,8 @@ class Bound:
 
     sock: socket.socket
     listen: Listen
+    admin: bool = False
+    """Whether it is ``gate.admin``, for operators."""
     file: tuple[int, int] | None = None
     """Device and inode of a unix socket's file."""
 
@@ -38,19 +40,21 @@ class Bound:
 
 
 def bind(gate: GateSettings) -> list[Bound]:
-    """Bind every listener of the configuration.
+    """Bind every listener of the configuration, that for operators last.
 
     Raises:
         ConfigurationError: an address that is taken or not this machine's, a certificate that cannot be read.
     """
     bound: list[Bound] = []
     try:
-        for listen in gate.listen:
+        for listen in (*gate.listen, *([gate.admin] if gate.admin else ())):
+            admin = listen is gate.admin
             try:
                 sockets = _unix(listen) if listen.kind == "unix" else _tcp(listen)
             except OSError as error:
-                raise ConfigurationError([f'gate.listen: "{listen}" cannot be bound: {error.strerror or error}']) from None
-            bound += [Bound(sock, listen, _file(listen)) for sock in sockets]
+                key = "gate.admin" if admin else "gate.listen"
+                raise ConfigurationError([f'{key}: "{listen}" cannot be bound: {error.strerror or error}']) from None
+            bound += [Bound(sock, listen, admin, _file(listen)) for sock in sockets]
     except BaseException:
         close(bound)
         raise
@@ -77,14 +81,17 @@ def close(bound: Sequence[Bound]) -> None:
         each.sock.close()
 
 
-def doors(gate: GateSettings, names: Sequence[tuple[str, str]]) -> list[Listener]:
-    """What the lane has to know of each bound socket: of its ``(name, kind)``.
+def doors(gate: GateSettings, names: Sequence[tuple[str, str, bool]]) -> list[Listener]:
+    """What the lane has to know of each bound socket: of its ``(name, kind, admin)``.
 
     Raises:
         ConfigurationError: a certificate that cannot be read.
     """
     tls = None if gate.tls is None else _tls(gate.tls)
-    return [Listener(name, tls if kind == "tls" else None, _trusted(gate.proxy_protocol)) for name, kind in names]
+    trusted = _trusted(gate.proxy_protocol)
+    return [
+        Listener(name, tls if kind == "tls" else None, None if admin else trusted, admin) for name, kind, admin in names
+    ]
 
 
 def _tcp(listen: Listen) -> list[socket.socket]:

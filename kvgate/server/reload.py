@@ -23,7 +23,7 @@ Build = Callable[[bytes | None], tuple[bytes, Configuration, Mapping[str, Backen
 Raises ConfigurationError. Given by the command line, which knows the file and its own arguments.
 """
 
-NEED_RESTART: Final = ("listen", "tls", "workers", "metrics", "traces", "proxy_protocol", "shared_connections")
+NEED_RESTART: Final = ("listen", "admin", "tls", "workers", "metrics", "traces", "proxy_protocol", "shared_connections")
 """Keys of ``[gate]`` that are read at the start only; what they say elsewhere is left to the next start, and named."""
 
 

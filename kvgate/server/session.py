@@ -90,6 +90,7 @@ class Session:
 
     __slots__ = (
         "address",
+        "admin",
         "asked",
         "batches",
         "batching",
@@ -133,6 +134,7 @@ class Session:
         self.address = address
         self.host = host
         self.listener = listener
+        self.admin = False  # it came by the operators' listener
         self.user = user  # None: has to authenticate first
         self.certificate: frozenset[str] = frozenset()  # the names in its verified certificate
         self.certified = False  # the user is who the certificate says, not who AUTH said
@@ -178,4 +180,5 @@ class Session:
             or self.subscriptions is not None
             or self.silent
             or self.skip_next
+            or self.admin
         )

@@ -364,7 +364,7 @@ class Supervisor:
 
     async def _start(self, worker: Worker, served: Callable[[], None]) -> None:
         """Have it serve what all serve now."""
-        names = [(each.name, each.listen.kind) for each in self._bound]
+        names = [(each.name, each.listen.kind, each.admin) for each in self._bound]
         reloader = self._reloader
         text = reloader.text
         start = {

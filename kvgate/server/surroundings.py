@@ -81,7 +81,7 @@ async def leave_rotation(gate: GateSettings, number: int) -> None:
 def write_banner(configuration: Configuration, bound: Sequence[Bound], introduction: Sequence[str]) -> None:
     """Say on standard output where the gate is and what it serves; one `redis-cli` line to try."""
     workers = configuration.gate.workers
-    serves = f"kvgate {__version__} serves {', '.join(each.name for each in bound)}"
+    serves = f"kvgate {__version__} serves {', '.join(each.name + ' (admin)' * each.admin for each in bound)}"
     if workers > 1:
         serves += f" with {workers} workers"
     lines = [serves, *introduction, f"  try: {_try(configuration, bound)}"]

@@ -98,7 +98,7 @@ class _Work:
             configuration = attrs.evolve(configuration, gate=gate)
             logs.start(gate.log_level)
             process = Process(self._build, configuration, backends)
-            listeners = doors(gate, [(name, kind) for name, kind in start["listeners"]])
+            listeners = doors(gate, [(name, kind, admin) for name, kind, admin in start["listeners"]])
         except ConfigurationError as error:
             raise GateError("ERR " + "; ".join(error.mistakes)) from None
         dispatcher = process.dispatcher
