@@ -8,7 +8,7 @@ A user is described in the words of Redis' ACL. ``~Ads.Profile:*`` is a namespac
 import secrets
 from typing import Final
 
-from kvgate.admin.common import bad_arguments, grants, text, user_of
+from kvgate.admin.common import bad_arguments, grants, session_of, text, user_of
 from kvgate.commands.keys import channel_patterns, channels, hidden_patterns, integer, key_indices, written_keys
 from kvgate.commands.spec import Action, CommandSpec
 from kvgate.commands.table import CATEGORIES, every_command, resolve
@@ -18,6 +18,7 @@ from kvgate.policy.users import User
 from kvgate.routing.namespaces import DEFAULT, Namespace, Namespaces
 from kvgate.server.site import Answer, Site
 from kvgate.wire.reply import OK, Map, Reply, SetOf
+from kvgate.wire.request import encode_request
 
 MOST_BITS: Final = 4096
 BAD_BITS: Final = (
@@ -133,32 +134,39 @@ def _dryrun(site: Site, client: Client, args: list[bytes], now: float) -> Reply:
         if "wrong number of arguments" in error.text:
             raise
         raise GateError(f"ERR Command '{text(request[0])}' not found") from None
-    why = _denied(user, site.configuration.namespaces, spec, request)
+    home = session_of(client).home if asked == asking.name else None
+    try:
+        whole = request if home is None else home.request(spec, request, encode_request(request))[0]
+        why = _denied(user, site.configuration.namespaces, spec, whole, request)
+    except GateError as error:  # its keys cannot be told
+        why = error.text
     return OK if why is None else _bytes(why)
 
 
-def _denied(user: User, namespaces: Namespaces, spec: CommandSpec, request: list[bytes]) -> str | None:
-    """Why the user's rights do not allow a request; None when they do."""
+def _denied(user: User, namespaces: Namespaces, spec: CommandSpec, request: list[bytes], said: list[bytes]) -> str | None:
+    """Why the user's rights do not allow a request; None when they do. `said` is what the client wrote, where `request` has
+    whole keys.
+
+    Raises:
+        GateError: see kvgate.commands.keys.key_indices.
+    """
     if not user.allows(spec):
         return f"This user has no permissions to run the '{spec.lower}' command"
     if spec.action is Action.REFUSE:
         return refused(spec.lower, spec.why).text
-    try:
-        keys, written = key_indices(spec, request), written_keys(spec, request)
-    except GateError as error:
-        return error.text
-    for at in keys:
+    written = written_keys(spec, request)
+    for at in key_indices(spec, request):
         if not _may(user, namespaces.of(request[at]), write=at in written):
-            return f"This user has no permissions to access the '{text(request[at])}' key"
+            return f"This user has no permissions to access the '{text(said[at])}' key"
     for at in hidden_patterns(spec, request):
         reached = namespaces.of_beginning(request[at].partition(b"*")[0])
         if not reached or not all(_may(user, each) for each in reached):
-            return f"This user has no permissions to access the '{text(request[at])}' key"
+            return f"This user has no permissions to access the '{text(said[at])}' key"
     found = [(at, namespaces.of_channel(request[at])) for at in channels(spec, request)]
     found += [(at, space) for at in channel_patterns(spec, request) if (space := namespaces.of_pattern(request[at]))]
     for at, namespace in found:
         if not _may(user, namespace, write=spec.name in ("PUBLISH", "SPUBLISH")):
-            return f"This user has no permissions to access the '{text(request[at])}' channel"
+            return f"This user has no permissions to access the '{text(said[at])}' channel"
     return None
 
 

@@ -359,3 +359,12 @@ def test_an_upstream_user_is_the_one_that_the_gate_connects_as() -> None:
     for url, backend in (("redis://h", "c"), ("redis://bank:p@h", "c"), ("redis://ads:p@h", "l")):
         (mistake,) = mistakes_of(store.format(f'url = "{url}"') + spaces.format(backend))
         assert mistake.startswith(f'namespaces."Ads.X".upstream_user: the gate does not connect to backend "{backend}" as')
+
+
+def test_certificates_that_nobody_asks_for_are_warned_of() -> None:
+    text = SMALL + '[users.a]\ncertificates = ["CN=a"]\nread_only = ["Nobody.*"]\n'
+    warning = "gate.tls.ca: users have certificates, and without it no client is asked for one"
+    assert warning in parse(text.encode(), BASE).warnings
+    assert any('users.a.read_only: "Nobody.*" matches nothing' in each for each in parse(text.encode(), BASE).warnings)
+    tls = '[gate.tls]\ncert = "c.pem"\nkey = "k.pem"\nca = "ca.pem"\n'
+    assert warning not in parse((tls + text).encode(), BASE).warnings

@@ -18,6 +18,7 @@ NO_KEY = b"-NOPERM this user has no permissions to access one of the keys used a
 NO_CHANNEL = b"-NOPERM this user has no permissions to access one of the channels used as arguments\r\n"
 NO_SCRIPT = b"-NOPERM a script could write"
 OWN, KEPT = b"Ads.P:", {"redis": b"Bank.L:", "lmdb": b"Bank.E:"}
+HOME = 'databases = { 0 = "Ads.P", 1 = "Bank.L", 2 = "Bank.E" }\ncommands = ["+@all"]'
 BOTH = pytest.mark.parametrize("kind", ["redis", "lmdb"])
 
 
@@ -32,6 +33,7 @@ def setting() -> Iterator[Setting]:
             + user("ads", "Ads.*", more='read_only = ["Bank.*"]\ncommands = ["+@all"]')
             + user("reader", more='read_only = ["*"]\ncommands = ["+@all"]')
             + user("mixed", "*", more='read_only = ["Bank.L", "Ads.E"]\ncommands = ["+@all"]')
+            + user("home", "Ads.P", more='read_only = ["Bank.L", "Bank.E"]\n' + HOME)
             + user("boss", "*", more='commands = ["+@all"]')
         )
         with serving(config, one, two) as setting:
@@ -244,3 +246,25 @@ def test_scripts_that_could_write_beside(setting: Setting) -> None:
             assert b"other applications use the same store" in reader.raw_reply(container, "FLUSH")
             assert boss.cmd(container, "FLUSH") == b"OK"
         assert boss.cmd("EXISTS", "Bank.L:x") == 0
+
+
+@pytest.mark.parametrize("database", [1, 2])
+def test_a_database_may_be_read_only(setting: Setting, database: int) -> None:
+    whole = {1: "Bank.L:x", 2: "Bank.E:x"}[database]
+    with login(setting, "home") as home, login(setting, "boss") as boss:
+        boss.cmd("SET", whole, "kept")
+        assert home.pipeline([("SET", "x", "1"), ("GET", "x")] * 50)[-1] == b"1"
+        assert home.cmd("SELECT", database) == b"OK"
+        for _ in range(3):
+            assert home.cmd("GET", "x") == b"kept"
+            assert home.raw_reply("SET", "x", "1") == NO_KEY
+            assert home.raw_reply("DEL", "x") == NO_KEY
+        assert home.cmd("KEYS", "*") == [b"x"]
+        assert home.raw_reply("FLUSHDB").startswith(b"-NOPERM")
+        assert home.cmd("ACL", "DRYRUN", "home", "GET", "x") == b"OK"
+        assert home.cmd("ACL", "DRYRUN", "home", "SET", "x", "1") == b"This user has no permissions to access the 'x' key"
+        assert home.cmd("FLUSHALL") == b"OK"
+        assert boss.cmd("GET", whole) == b"kept"
+        assert boss.cmd("EXISTS", "Ads.P:x") == 0
+        assert home.cmd("SELECT", 0) == b"OK"
+        assert home.cmd("SET", "x", "1") == b"OK"
