@@ -17,6 +17,7 @@ from kvgate.admin import (
     hotkeys,
     info,
     latency,
+    namespaces,
     settings,
     slowlog,
 )
@@ -35,6 +36,7 @@ ANSWERS: Final[Mapping[str, Answer]] = MappingProxyType(
         **diagnostics.ANSWERS,
         **hotkeys.ANSWERS,
         **latency.ANSWERS,
+        **namespaces.ANSWERS,
         **slowlog.ANSWERS,
         **gate.ANSWERS,
         **help.ANSWERS,
@@ -42,6 +44,14 @@ ANSWERS: Final[Mapping[str, Answer]] = MappingProxyType(
 )
 """What else has `Action.GATE` asks the stores or changes a transaction: see kvgate.server."""
 PARTS: Final[Mapping[str, Collect]] = MappingProxyType(
-    {**commandstats.PARTS, **connections.PARTS, **hotkeys.PARTS, **info.PARTS, **latency.PARTS, **slowlog.PARTS}
+    {
+        **commandstats.PARTS,
+        **connections.PARTS,
+        **hotkeys.PARTS,
+        **info.PARTS,
+        **latency.PARTS,
+        **namespaces.PARTS,
+        **slowlog.PARTS,
+    }
 )
 """Of commands that tell of all processes: what each of them collects for the one that is asked."""

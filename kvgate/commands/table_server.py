@@ -168,6 +168,7 @@ OWN_COMMANDS: Final[tuple[Row, ...]] = (
     ("GATE|HOTKEYS",  -2, "noscript loading stale",       "connection", "",            GATE,    "gate",    "0.1.0", "Keys that are used most, over the last minutes",                  "kvgate's own, not in Redis"),
     ("GATE|LOCK",      6, "write denyoom fast",           "string",     "2 RW insert", FORWARD, "lock",    "0.1.0", "Takes a lock for a while; answers a number that only grows",      "kvgate's own, not in Redis"),
     ("GATE|MONITOR",  -2, "admin noscript loading stale", "",           "",            GATE,    "gate",    "0.1.0", "Shows the commands that pass, of one namespace, or a sample",      "kvgate's own, not in Redis"),
+    ("GATE|NAMESPACES", -2, "noscript loading stale",     "connection", "",            GATE,    "gate",    "0.1.0", "What the commands of each namespace came to",                     "kvgate's own, not in Redis"),
     ("GATE|RELOAD",   -2, "admin noscript loading stale", "",           "",            GATE,    "gate",    "0.1.0", "Reads the configuration again; DRYRUN only shows the difference", "kvgate's own, not in Redis"),
     ("GATE|ROUTE",    -3, "noscript loading stale",       "connection", "",            GATE,    "gate",    "0.1.0", "Where a key lies, and why a command would be refused",            "kvgate's own, not in Redis"),
     ("GATE|SLOWLOG",  -2, "noscript loading stale",       "connection", "",            GATE,    "gate",    "0.1.0", "Commands that took long, with more than SLOWLOG GET tells",       "kvgate's own, not in Redis"),

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 MOST_NAMESPACES: Final = 200
 """Namespaces whose accounts are summed up in the lane: at ten commands each, about a millisecond's work."""
-_OF_ACCOUNTS: Final = frozenset({"INFO", "LATENCY|HISTOGRAM"})
+_OF_ACCOUNTS: Final = frozenset({"INFO", "LATENCY|HISTOGRAM", "GATE|NAMESPACES"})
 
 
 def answer(gate: "Dispatcher", spec: CommandSpec, client: Client, args: list[bytes], now: float) -> Raw | Reply:

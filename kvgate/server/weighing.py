@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
-from kvgate.admin.common import user_of
+from kvgate.admin.common import administers, user_of
 from kvgate.backend import INTERNAL_PREFIX, Backend, Weighing
 from kvgate.commands.keys import integer
 from kvgate.commands.spec import CommandSpec
-from kvgate.commands.table import by_full_name
 from kvgate.errors import NOT_AN_INTEGER, GateError, no_perm_key, syntax_error
 from kvgate.lane.client import Client
 from kvgate.metrics.weights import MOST_LISTED, Heavy, Share, Weights
@@ -126,14 +125,9 @@ class Weighings:
         return run
 
 
-def _administers(user: User) -> bool:
-    """Whether it was granted what administers the gate: then the figures, but not the keys, of all namespaces are shown."""
-    reload = by_full_name(b"GATE|RELOAD")
-    return reload is not None and user.granted(reload)
-
-
 def _counted_for(user: User, namespace: Namespace) -> bool:
-    return user.sees(namespace) or _administers(user)
+    """Who administers the gate is shown the figures, but not the keys, of all namespaces."""
+    return user.sees(namespace) or administers(user)
 
 
 async def rows(gate: "Dispatcher", what: str, user: User, only: str, count: int) -> list[Row]:
@@ -148,7 +142,7 @@ async def rows(gate: "Dispatcher", what: str, user: User, only: str, count: int)
         backend
         for name, backend in gate.backends.items()
         if (not only or (wanted is not None and wanted.backend == name))
-        and any(user.sees_some(rule) or _administers(user) for rule in spaces.on(name))
+        and any(user.sees_some(rule) or administers(user) for rule in spaces.on(name))
     ]
     told: list[Row] = []
     for backend, done, present in await gate.weighings.runs(backends, gate.configuration.gate.usage_age):
@@ -255,7 +249,7 @@ def _parse(gate: "Dispatcher", user: User, spec: CommandSpec, args: list[bytes])
     if words:
         only = words[0].decode("utf-8", "surrogateescape")
         namespace = gate.places.namespaces.of_name(only)
-        if not _administers(user) and (namespace is None or not user.sees(namespace)):
+        if not administers(user) and (namespace is None or not user.sees(namespace)):
             raise no_perm_key()  # of one that is not there, too: which there are is nobody's business
     return only, count
 

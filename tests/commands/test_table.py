@@ -129,8 +129,8 @@ def test_categories_are_those_of_redis(module_redis: RedisServer) -> None:
 
 
 FOR_EVERYBODY = {
-    "GATE", "GATE|BIGKEYS", "GATE|EXTEND", "GATE|HELP", "GATE|HOTKEYS", "GATE|LOCK", "GATE|ROUTE", "GATE|SLOWLOG",
-    "GATE|UNLOCK", "GATE|USAGE",
+    "GATE", "GATE|BIGKEYS", "GATE|EXTEND", "GATE|HELP", "GATE|HOTKEYS", "GATE|LOCK", "GATE|NAMESPACES", "GATE|ROUTE",
+    "GATE|SLOWLOG", "GATE|UNLOCK", "GATE|USAGE",
 }  # fmt: skip
 """The gate's own commands that the default rules grant: locks on the user's keys, and what tells of the user alone."""
 
