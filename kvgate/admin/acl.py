@@ -9,6 +9,7 @@ import secrets
 from typing import Final
 
 from kvgate.admin.common import bad_arguments, grants, session_of, text, user_of
+from kvgate.commands.home import Home
 from kvgate.commands.keys import channel_patterns, channels, hidden_patterns, integer, key_indices, written_keys
 from kvgate.commands.spec import Action, CommandSpec
 from kvgate.commands.table import CATEGORIES, every_command, resolve
@@ -134,9 +135,11 @@ def _dryrun(site: Site, client: Client, args: list[bytes], now: float) -> Reply:
         if "wrong number of arguments" in error.text:
             raise
         raise GateError(f"ERR Command '{text(request[0])}' not found") from None
-    home = session_of(client).home if asked == asking.name else None
+    home = session_of(client).home
+    if asked != asking.name:
+        home = Home(f"{user.databases[0]}:".encode("utf-8", "surrogateescape"), 0) if user.databases else None
     try:
-        whole = request if home is None else home.request(spec, request, encode_request(request))[0]
+        whole = request if home is None else [*home.request(spec, request, encode_request(request))[0]]
         why = _denied(user, site.configuration.namespaces, spec, whole, request)
     except GateError as error:  # its keys cannot be told
         why = error.text
@@ -163,7 +166,8 @@ def _denied(user: User, namespaces: Namespaces, spec: CommandSpec, request: list
         if not reached or not all(_may(user, each) for each in reached):
             return f"This user has no permissions to access the '{text(said[at])}' key"
     found = [(at, namespaces.of_channel(request[at])) for at in channels(spec, request)]
-    found += [(at, space) for at in channel_patterns(spec, request) if (space := namespaces.of_pattern(request[at]))]
+    if said is request:  # at home patterns, too, are about the one namespace
+        found += [(at, space) for at in channel_patterns(spec, request) if (space := namespaces.of_pattern(request[at]))]
     for at, namespace in found:
         if not _may(user, namespace, write=spec.name in ("PUBLISH", "SPUBLISH")):
             return f"This user has no permissions to access the '{text(said[at])}' channel"

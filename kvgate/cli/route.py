@@ -28,6 +28,7 @@ def add(subparsers: Any) -> None:
     parser.add_argument("config", metavar="CONFIG.toml", type=Path)
     parser.add_argument("keys", metavar="KEY", nargs="+")
     parser.add_argument("--user", metavar="U", help="look with this user's rights")
+    parser.add_argument("--database", metavar="N", type=int, default=0, help="of a user that has databases; 0 when not said")
     parser.add_argument("--command", metavar="NAME", help='look at this command only: GET, "config|get"')
     parser.set_defaults(run=run)
 
@@ -40,6 +41,16 @@ def _user(checked: Configuration, name: str | None) -> User | None:
         near = did_you_mean(name, list(checked.users.by_name)[:500])
         raise ConfigurationError([f'users: there is no user "{name}"{near}'])
     return user
+
+
+def _home(checked: Configuration, user: User | None, database: int) -> bytes:
+    """What is put before the user's keys in that database."""
+    if user is None:
+        return b""
+    if not user.has_database(database):
+        raise ConfigurationError([f'--database: user "{user.name}" has no database {database}'])
+    namespace = checked.namespaces.of_name(user.databases[database]) if user.databases else None
+    return b"" if namespace is None else namespace.prefix or b""
 
 
 def _command(name: str | None) -> CommandSpec | None:
@@ -63,9 +74,10 @@ def run(arguments: argparse.Namespace) -> int:
     checked = load(arguments.config)
     user, spec = _user(checked, arguments.user), _command(arguments.command)
     backends = prepare_backends(checked)
+    prefix = _home(checked, user, arguments.database)
     good = True
     for number, text in enumerate(arguments.keys):
-        key = os.fsencode(text)
+        key = prefix + os.fsencode(text)
         explanation = explain(key, checked.namespaces, backends, user, spec)
         good = good and not explanation.refusal
         if number:
