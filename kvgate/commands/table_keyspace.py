@@ -92,7 +92,7 @@ PUBSUB: Final[tuple[Row, ...]] = (
     ("PUBSUB",                 -2, "",                              "",         "",              GATE,    "pubsub",   "2.8.0", "Who listens to what",                         ""),
     ("PUBSUB|CHANNELS",        -2, "pubsub loading stale",          "",         "",              GATE,    "pubsub",   "2.8.0", "Channels that somebody listens to",           "Only channels that the user may see"),
     ("PUBSUB|HELP",             2, "loading stale",                 "",         "",              GATE,    "gate",     "6.2.0", "Lists the subcommands",                       ""),
-    ("PUBSUB|NUMPAT",           2, "pubsub loading stale",          "",         "",              GATE,    "pubsub",   "2.8.0", "Number of patterns that are listened to",     ""),
+    ("PUBSUB|NUMPAT",           2, "pubsub loading stale",          "",         "",              GATE,    "pubsub",   "2.8.0", "Number of patterns that are listened to",     "Refused where the user shares the store with others"),
     ("PUBSUB|NUMSUB",          -2, "pubsub loading stale",          "",         "",              GATE,    "pubsub",   "2.8.0", "Number of listeners of channels",             ""),
     ("PUBSUB|SHARDCHANNELS",   -2, "pubsub loading stale",          "",         "",              GATE,    "pubsub",   "7.0.0", "Shard channels that somebody listens to",     "Only channels that the user may see"),
     ("PUBSUB|SHARDNUMSUB",     -2, "pubsub loading stale",          "",         "",              GATE,    "pubsub",   "7.0.0", "Number of listeners of shard channels",       ""),

@@ -134,6 +134,8 @@ def _pubsub(gate: "Dispatcher", client: Client, spec: CommandSpec, args: list[by
     own = None if home is None else gate.places.namespaces.of(home.prefix)
     visible = gate.places.visible(user) if own is None else [gate.backends[own.backend]]
     backends = [backend for backend in visible if "pubsub" in backend.capabilities]
+    if spec.name == "PUBSUB|NUMPAT" and any(gate.places.shared(user, backend) for backend in backends):
+        raise refused(spec.lower, "other applications use the same store, and their patterns would be counted")
     if home is not None and spec.name.endswith("CHANNELS"):
         gate.tasks.alone(client, _channels_at_home, gate, client, user, spec, args, backends, home)
         return
