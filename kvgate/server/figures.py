@@ -46,6 +46,10 @@ SPANS: Final = Family(
     "kvgate_trace_spans", COUNTER, "Spans of commands: exported, failed (the receiver did not take them), dropped.",
     ("result",),
 )  # fmt: skip
+AUDITED: Final = Family(
+    "kvgate_audit_records", COUNTER, "Records of the audit log: written, dropped (there was no room for them).", ("result",)
+)
+UNAUDITED: Final = Family("kvgate_audit_failing", GAUGE, "1 while the audit log cannot be written.", (), LARGEST)
 SLOW: Final = Family("kvgate_slow_tasks", GAUGE, "Commands that run in tasks of their own beside the lane.")
 
 _BACKEND: Final = ("backend",)
@@ -151,6 +155,10 @@ class Figures:
         samples.put(FAILURES, driver.failures + lane.failures)
         samples.put(SLOW, driver.slow_tasks)
         samples.put(LOADED, gate.loaded)
+        written, dropped, _ = gate.audit.figures
+        samples.put(AUDITED, written, "written")
+        samples.put(AUDITED, dropped, "dropped")
+        samples.put(UNAUDITED, int(gate.audit.failing))
         if gate.tracer is not None:
             for result in ("exported", "failed", "dropped"):
                 samples.put(SPANS, getattr(gate.tracer, result), result)

@@ -11,6 +11,7 @@ from typing import Any
 import attrs
 import pytest
 
+from kvgate.server.figures import SPANS
 from tests.server.settings import user
 from tests.support import promql
 from tests.support.ports import free_port
@@ -148,6 +149,27 @@ def test_the_alerts_that_fire_are_those_of_what_is_wrong_here(store: Store) -> N
     down = evaluate("kvgate_backend_up == 0", store)
     assert isinstance(down, dict)
     assert [dict(labels)["backend"] for labels in down] == ["ledger"]
+
+
+def test_the_page_of_metrics_has_what_is_exported(scene: "tuple[Gate, Watch, RedisServer]", store: Store) -> None:
+    """docs/metrics.md: name, type, labels and meaning of each, and nothing else."""
+    del store  # there was traffic
+    rows = re.findall(
+        r"(?m)^\| `(kvgate_\w+)` \| (\w+) \| (.*?) \| (.*) \|$", (ROOT / "docs" / "metrics.md").read_text("utf-8")
+    )
+    written = {name: (kind, sorted(re.findall(r"`(\w+)`", labels)), text) for name, kind, labels, text in rows}
+    exported = {  # what is exported where a gate sends traces, too
+        SPANS.name + "_total": (SPANS.kind, list(SPANS.labels), SPANS.help)
+    }
+    exported |= {
+        family.name + ("_total" if family.type == "counter" else ""): (
+            family.type,
+            sorted({label for row in family.samples for label in row.labels} - {"le"}),
+            family.documentation,
+        )
+        for family in scene[1].scrape().families.values()
+    }
+    assert written == exported
 
 
 def test_names_are_those_of_prometheus_and_every_alert_is_there_once() -> None:
