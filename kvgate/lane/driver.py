@@ -55,6 +55,8 @@ PAUSE_LOOK, PAUSE_LOOK_COMMANDS = 1024 * 1024, 1000
 """In flight below which no limit of a client can be near."""
 SEND = 256 * 1024
 """Bytes joined for one send when a peer is behind."""
+TIMED_EVERY = 8
+"""Sends to a store on one connection of which one is timed, up to the last reply: to time all would cost a hundredth."""
 TICK = 0.05
 """Seconds between looks at the time limits: a thirtieth of a command's budget."""
 QUIET_TICK = 0.25
@@ -230,7 +232,9 @@ class Driver:
             self.tell_long_turn(took)
         if took > self.turn_max:
             self.turn_max = took
-        times, at = self.turn_times, min(int(took * 1_000_000).bit_length(), BUCKETS - 1)
+        times, at = self.turn_times, int(took * 1_000_000).bit_length()
+        if at >= BUCKETS:
+            at = BUCKETS - 1
         times.buckets[at] += 1
         times.seconds += took
         commands = self.lane.commands + self.above()
@@ -979,7 +983,9 @@ class Driver:
                 self._watch(transport)
                 return
             up.unsent = b""
-            if up.timed is None and up.fifo and not up.out:
+            up.untimed -= 1
+            if up.untimed < 0 and up.timed is None and up.fifo and not up.out:
+                up.untimed = TIMED_EVERY - 1
                 up.timed, up.timed_at = up.fifo[-1], time.monotonic()
 
     def retire(self, up: Upstream) -> None:

@@ -31,8 +31,8 @@ class Trips:
         """Nothing yet."""
         self.lost = 0  # connections that ended while the shard was served
         self.times = Times()
-        """From the moment when a run of commands was sent to its last reply's. Of each connection one run is timed at a time,
-        the last one that was sent together with others: a sample, which costs the lane next to nothing."""
+        """From the moment when a run of commands was sent to its last reply's. It is a sample: of each connection one send in
+        a few is timed, one at a time, and of what was sent together the last run."""
 
 
 class Upstream:
@@ -67,6 +67,7 @@ class Upstream:
         "trips",
         "unasked",
         "unsent",
+        "untimed",
         "why_down",
     )
 
@@ -100,6 +101,7 @@ class Upstream:
         self.trips = trips or Trips()
         self.timed: Slot | None = None  # whose time is taken, since `timed_at`
         self.timed_at = 0.0
+        self.untimed = 0  # sends until the next one that is timed
         self.touched = False
         self.retired = False  # of a configuration that is served no more
         self.held = False  # a store that refuses writes is left: nothing more is sent before the reconnect
