@@ -59,7 +59,7 @@ UP: Final = Family(
 )  # fmt: skip
 ROUND_TRIP: Final = Family(
     "kvgate_store_round_trip_seconds", HISTOGRAM,
-    "Time from sending commands to a store to the last of their replies: a sample, of each shared connection one send in eight.",
+    "Time from sending commands to a store to their last reply: a sample, of each shared connection one send in eight.",
     _BACKEND,
 )  # fmt: skip
 UPSTREAMS: Final = Family(
