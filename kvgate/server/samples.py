@@ -40,9 +40,9 @@ class Follower(Protocol):
     def every(self) -> int:
         """As of a `Watcher`."""
 
-    def follow(self, client: Client, spec: CommandSpec) -> Callable[[Account], Account]:
+    def follow(self, client: Client, spec: CommandSpec) -> Callable[[Account], Account] | None:
         """Makes an account that counts in the one it is given, and tells what it is told; called for each store that takes
-        part."""
+        part. None: it does not want this one."""
 
 
 class Samples:
@@ -139,7 +139,8 @@ class Samples:
         self._watch(client, spec, args)
         if self._follower is None or not self._wants(self._follower.every):
             return None
-        return self._follower.follow(client, spec)(account)
+        follow = self._follower.follow(client, spec)
+        return None if follow is None else follow(account)
 
     def _watch(self, client: Client, spec: CommandSpec, args: list[bytes]) -> None:
         for watcher in self._watchers:

@@ -7,7 +7,7 @@ and counted. No key and no value is told.
 
 import logging
 import os
-import secrets
+import random
 import threading
 import time
 from collections import deque
@@ -30,6 +30,10 @@ log = logging.getLogger("kvgate.traces")
 
 MOST_WAITING: Final = 8192
 """Spans that wait to be sent; more are dropped."""
+MOST_A_SECOND: Final = 500
+"""Spans; each costs some 60 µs. Where more commands pass than that is a share of, a smaller share has one."""
+THINNER: Final = 16
+"""When a second has had its spans, one of so many times as many commands is looked at, to see whether it is over."""
 BATCH: Final = 512
 PAUSE: Final = 1.0
 """Seconds between two messages, unless there is a batch to send."""
@@ -114,16 +118,25 @@ class Tracer:
         """Spans that the receiver did not take."""
         self.dropped = 0
         """Spans that found no room."""
+        self._second = 0
+        self._left = MOST_A_SECOND
 
     @property
     def every(self) -> int:
         """See `Follower`."""
-        return round(1 / self._gate.configuration.gate.trace_sample)
+        usual = round(1 / self._gate.configuration.gate.trace_sample)
+        return usual if self._left > 0 else usual * THINNER
 
-    def follow(self, client: Client, spec: CommandSpec) -> Callable[[Account], Account]:
+    def follow(self, client: Client, spec: CommandSpec) -> Callable[[Account], Account] | None:
         """See `Follower`. What several stores do for one command is told as one trace."""
         del client, spec
-        trace = secrets.randbits(128) or 1
+        now = int(time.monotonic())
+        if now != self._second:
+            self._second, self._left = now, MOST_A_SECOND
+        if self._left <= 0:
+            return None
+        self._left -= 1
+        trace = random.getrandbits(128) or 1
         return lambda account: Followed(account, partial(self._done, trace))
 
     def _done(self, trace: int, account: Account, seconds: float, store_seconds: float, result: str) -> Span:
@@ -219,9 +232,10 @@ def _readable(span: Span, resource: Any) -> Any:
         attributes["kvgate.backend"] = span.backend
     if span.code:
         attributes["db.response.status_code"] = span.code
+    identity = random.getrandbits(64) or 1
     return ReadableSpan(
         name=span.command.upper().replace("|", " "),
-        context=SpanContext(span.trace, secrets.randbits(64) or 1, is_remote=False, trace_flags=TraceFlags(1)),
+        context=SpanContext(span.trace, identity, is_remote=False, trace_flags=TraceFlags(1)),
         resource=resource,
         attributes=attributes,
         kind=SpanKind.SERVER,
