@@ -18,6 +18,19 @@ from kvgate.commands.spec import CommandSpec
 from kvgate.wire.reply import Raw, Reply
 
 
+@attrs.frozen(slots=True)
+class After:
+    """The expiry that one key is to have once a command has run, in the same transaction."""
+
+    key: bytes
+    given: int
+    """Milliseconds for a key without one."""
+    longest: int = 0
+    """Milliseconds that it may be at most; 0: any."""
+    cut: int = 0
+    """Milliseconds instead of a longer one."""
+
+
 @attrs.define(slots=True)
 class Command:
     """One client command, checked: known, right arity, allowed, its keys within one namespace or namespaces of one backend."""
@@ -29,6 +42,8 @@ class Command:
     """The indices of its keys in `args`."""
     frame: bytes
     """The canonical RESP request."""
+    after: tuple[After, ...] = ()
+    """What its keys get afterwards."""
 
 
 @attrs.define(slots=True)
@@ -269,6 +284,8 @@ class Rewritten:
     """Whether the reply has the form of RESP2 in RESP3 too: a script ran the command."""
     known: bytes = b""
     """The reply where it is known already; then nothing is to be sent."""
+    after: bytes = b""
+    """Another request that is to be executed in one transaction with the first; nobody gets its reply."""
 
 
 @runtime_checkable

@@ -134,11 +134,65 @@ def no_digests() -> GateError:
 
 
 def too_large(what: str, size: int, limit: int, namespace: str) -> GateError:
-    """`what` is ``key``, ``value`` or ``request``; sizes in bytes. Nothing was sent to a store."""
+    """`what` is ``key``, ``field``, ``value`` or ``request``; sizes in bytes. Nothing was sent to a store."""
     return GateError(
         f"ERR {what} of {size} bytes is over the limit of {limit} bytes in namespace '{namespace}'"
         f" (max_{what} in [namespaces])"
     )
+
+
+def forbidden_command(command: str, namespace: str) -> GateError:
+    """The namespace's ``forbidden`` names the command."""
+    return GateError(f"NOPERM command '{command}' is forbidden in namespace '{namespace}' (forbidden in [namespaces])")
+
+
+def wrong_type_there(command: str, kind: str, namespace: str, types: str) -> GateError:
+    """The command makes or reads keys of the type `kind`, which the namespace's ``types`` does not list."""
+    return GateError(
+        f"NOPERM command '{command}' is about keys of type '{kind}', and namespace '{namespace}' has"
+        f" {types} only (types in [namespaces])"
+    )
+
+
+def wrong_key(namespace: str) -> GateError:
+    """A key that the namespace's ``key_pattern`` does not match."""
+    return GateError(f"ERR key does not match the pattern of namespace '{namespace}' (key_pattern in [namespaces])")
+
+
+def too_many_elements(count: int, limit: int, namespace: str) -> GateError:
+    """One request with more keys, fields or members than the namespace takes."""
+    return GateError(
+        f"ERR {count} elements are over the limit of {limit} elements in namespace '{namespace}'"
+        " (max_elements in [namespaces])"
+    )
+
+
+def lasting_key(command: str, namespace: str) -> GateError:
+    """PERSIST and its kin, in a namespace whose keys all expire."""
+    return GateError(
+        f"ERR '{command}' would leave a key without expiry in namespace '{namespace}' (ttl_default, ttl_max in [namespaces])"
+    )
+
+
+def unlimited_script(command: str, namespace: str) -> GateError:
+    """A script in a namespace with limits that the gate keeps by looking at commands."""
+    return refused(
+        command,
+        f"a script could break the limits of namespace '{namespace}';"
+        " add its SHA-1 to allowed_scripts in [gate] if it keeps them",
+    )
+
+
+def reply_over_limit(limit: int, whose: str) -> GateError:
+    """A reply that is not delivered; `whose` is ``user 'ads'`` or ``namespace 'Ads.Profile'``."""
+    return GateError(
+        f"ERR reply of more than {limit} bytes is over the limit of {whose} (max_reply); the command was executed"
+    )
+
+
+def too_many_connections(limit: int, whose: str) -> GateError:
+    """Redis' words for too many clients, and whose they are: ``user 'ads'``, ``namespace 'Ads.Profile'``."""
+    return GateError(f"ERR max number of clients reached: {limit} of {whose} (max_connections)")
 
 
 def refused(command: str, why: str) -> GateError:

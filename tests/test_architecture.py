@@ -45,6 +45,7 @@ TRIO = {
     "kvgate.server.logins": "passwords are hashed on threads, a few at a time",
     "kvgate.server.listing": "pages of several stores side by side, within a deadline",
     "kvgate.server.subscriptions": "a task for each feed",
+    "kvgate.server.seats": "tells other workers of changes, at intervals",
     "kvgate.server.tasks": "starts tasks for slow commands",
     "kvgate.server.execution": "tells adapters a deadline",
     "kvgate.server.pauses": "waits for the end of a pause",

@@ -18,6 +18,7 @@ from kvgate.errors import ConfigurationError, GateError, not_supported
 from kvgate.model import keyspace, listing
 from kvgate.model.handlers import HANDLERS
 from kvgate.model.kv import KvTxn, TooLong, run_now, transact
+from kvgate.model.lasting import handler_with
 from kvgate.model.short import Way
 from kvgate.model.sweeper import Sweeper
 from kvgate.model.transaction import Transaction
@@ -321,7 +322,10 @@ class LmdbBackend:
 
 def _write(command: Command) -> Write:
     spec = command.spec
-    return Write(HANDLERS[spec.name], command.args, "denyoom" in spec.flags, spec.readonly)
+    handler = HANDLERS[spec.name]
+    if command.after:
+        handler = handler_with(handler, command.after)
+    return Write(handler, command.args, "denyoom" in spec.flags, spec.readonly)
 
 
 def _portion(commands: Sequence[Command]) -> Sequence[Command]:

@@ -11,6 +11,7 @@ from kvgate.backend import BackendStatistics, CallContext, Command, Scale, View
 from kvgate.errors import ConfigurationError, GateError, not_supported, try_again
 from kvgate.model import listing
 from kvgate.model.handlers import HANDLERS
+from kvgate.model.lasting import handler_with
 from kvgate.model.transaction import Transaction
 from kvgate.policy.options import Options
 from kvgate.wire.reply import OK, Error, Raw, Reply
@@ -226,7 +227,10 @@ class TikvBackend:
 
 def _write(command: Command) -> Write:
     keys = tuple(command.args[at] for at in command.keys)
-    return Write(HANDLERS[command.spec.name], command.args, keys)
+    handler = HANDLERS[command.spec.name]
+    if command.after:
+        handler = handler_with(handler, command.after)
+    return Write(handler, command.args, keys)
 
 
 class TikvAdapter:

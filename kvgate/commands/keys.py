@@ -133,6 +133,16 @@ def channel_patterns(spec: CommandSpec, args: Sequence[bytes]) -> tuple[int, ...
     return tuple(range(first, len(args))) if first else ()
 
 
+def listed(spec: CommandSpec, args: Sequence[bytes]) -> bytes | None:
+    """The pattern of the keys that KEYS or SCAN lists, None for all keys."""
+    if spec.name == "KEYS":
+        return args[1]
+    if spec.name == "SCAN":
+        found = [args[at + 1] for at in range(2, len(args) - 1, 2) if args[at].partition(b"\x00")[0].upper() == b"MATCH"]
+        return found[-1] if found else None
+    return None
+
+
 def needs_own_connection(spec: CommandSpec, args: Sequence[bytes]) -> bool:
     """Whether this request has to run on a connection of the client's own; XREAD and XREADGROUP only with BLOCK.
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from kvgate.commands.table import TABLE
 from kvgate.config.gate import networks
+from kvgate.config.limits import LEAST_REPLY, optional_count, read_limits
 from kvgate.policy.options import Options, did_you_mean
 from kvgate.policy.passwords import SHA256_HEX, Backoff
 from kvgate.policy.rules import DEFAULT_RULES, check_rule
@@ -49,6 +50,7 @@ def _namespace(name: str, value: object, all_of: Options, backends: Mapping[str,
         max_value=long.size("max_value", backends.get(backend), low=1),
         versioned=long.flag("versioned"),
         upstream_user=long.text("upstream_user"),
+        limits=read_limits(long),
     )
     long.done()
     return found
@@ -213,6 +215,9 @@ def read_users(
                 databases=databases,
                 commands=_commands(user, warnings),
                 networks=networks(user, "networks"),
+                max_connections=optional_count(user, "max_connections"),
+                max_pipeline=optional_count(user, "max_pipeline"),
+                max_reply=user.size("max_reply", low=LEAST_REPLY),
             )
         )
         user.done()

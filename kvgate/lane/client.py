@@ -26,6 +26,7 @@ class Client:
         "closed",
         "closing",
         "cut",
+        "depth",
         "eof",
         "held",
         "hung_up",
@@ -67,6 +68,7 @@ class Client:
         self.out: list[bytes] = []  # for the driver to send
         self.out_size = 0  # bytes that the driver could not send yet; `out` is not in it
         self.over_since = 0.0  # when out_size went over the soft limit
+        self.depth = 0  # commands that may be in flight, 0: any number; what comes beyond waits until all are answered
         self.inflight = 0  # commands forwarded and not answered
         self.inflight_bytes = 0
         self.held = 0  # bytes of replies that wait for earlier ones, and of pushes that wait for the end of a reply

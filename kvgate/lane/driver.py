@@ -673,7 +673,7 @@ class Driver:
         if (
             client.inflight > limits.commands
             or client.inflight_bytes > limits.bytes_in
-            or client.backlog_size > (limits.bytes_in if client.stalled else RECEIVE)  # else it is what others go before
+            or client.backlog_size > _backlog(limits, client)
             or client.out_size + client.held > limits.out_pause
         ):
             transport.paused = True
@@ -688,7 +688,7 @@ class Driver:
             if (
                 client.inflight * 2 < limits.commands
                 and client.inflight_bytes * 2 < limits.bytes_in
-                and client.backlog_size * 2 < (limits.bytes_in if client.stalled else RECEIVE)
+                and client.backlog_size * 2 < _backlog(limits, client)
                 and (client.out_size + client.held) * 2 < limits.out_pause
             ):
                 self._paused.discard(transport)
@@ -1031,3 +1031,8 @@ def _nobody(address: str, listener: str) -> None:
 def _holds(client: Client) -> int:
     """Bytes that are in memory for a client."""
     return client.out_size + client.held + client.backlog_size + client.inflight_bytes + client.scanner.held
+
+
+def _backlog(limits: Limits, client: Client) -> int:
+    """Bytes of a client that may wait to be looked at. Without a reason of its own to wait, it only lets others go first."""
+    return limits.bytes_in if client.stalled and not client.depth else RECEIVE

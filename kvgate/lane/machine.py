@@ -13,6 +13,7 @@ import math
 import re
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Final, Protocol
 from zlib import crc32
 
@@ -119,13 +120,30 @@ class Lane:
             self._later(client)
 
     def _take(self, client: Client, data: bytes, now: float) -> None:
+        if client.depth:
+            data = self._within_depth(client, data)
         try:
-            self._scan(client, data, now)
+            if data:
+                self._scan(client, data, now)
         except ProtocolError as problem:
             self.reply(client, GateError("ERR " + problem.text).reply)
             self.hang_up(client)
         if client.batch:
             self.gate.run_batch(client)
+        if client.depth and client.backlog and client.queue and not client.stalled:
+            client.waiting = partial(self.done, client)
+
+    def _within_depth(self, client: Client, data: bytes) -> bytes:
+        """The beginning of `data` that has no more commands than may be in flight; the rest is set aside. Each command but
+        the first follows a line's end, so it is enough to look for that: a value that looks alike only makes it shorter."""
+        room = max(0, client.depth - client.inflight)
+        if room and data.count(b"\n*") < room:
+            return data
+        at = 0
+        for _ in range(room):
+            at = data.find(b"\n*", at) + 1
+        self._set_aside(client, data, at)
+        return data[:at]
 
     def _scan(self, client: Client, data: bytes, now: float) -> None:
         """Walk over whole requests: a run of commands for one upstream becomes one slot; what is unknown goes up.
@@ -430,9 +448,10 @@ class Lane:
         *,
         quiet: bool = False,
         convert: Callable[[bytes], bytes] | None = None,
+        cap: tuple[int, bytes] | None = None,
     ) -> None:
         """Send `want` commands of one kind, counted in `account` and paid for from `toll`, on; their replies find their way
-        back by themselves, that of a single one `convert`ed."""
+        back by themselves, that of a single one `convert`ed and held to its `cap` (see Converted)."""
         if toll is not None:
             toll.commands -= want
             toll.bytes -= len(frames)
@@ -445,7 +464,7 @@ class Lane:
             self._want_connection(up)
         slot: Slot
         if convert is not None and not quiet:
-            slot = Converted(client, frames, now, convert, account)
+            slot = Converted(client, frames, now, convert, account, cap)
         else:
             self.unsampled -= want
             if self.unsampled < 0:
@@ -659,7 +678,7 @@ class Lane:
         if end < 0:
             self._hold(up, data)
             return -1
-        piece = b"".join(up.partial) + data[:end]
+        piece, length = b"".join(up.partial) + data[:end], up.partial_size + end
         up.measurer = None
         up.partial.clear()
         up.partial_size = 0
@@ -670,6 +689,8 @@ class Lane:
             return end
         slot = up.fifo[0]
         client = slot.client
+        if length > slot.most:
+            piece = slot.excess
         streamed = _streams(slot)
         _count(slot, b"" if streamed else piece, up.last_read)
         self._deliver(up, slot, piece, 1)
@@ -691,6 +712,8 @@ class Lane:
             return
         up.partial.append(data)
         up.partial_size += len(data)
+        if up.partial_size > slot.most:
+            up.partial.clear()  # nobody gets it
         if slot.special or up.partial_size <= BUFFERED_REPLY:
             return
         if client is not None and client.queue[0] is slot:

@@ -23,6 +23,10 @@ class Slot:
     """Whether its parts are written to the client."""
     patience = 0.0
     """Seconds that it may take beyond the lane's budget."""
+    most = 1 << 62
+    """Bytes that one reply may have; only special slots have fewer."""
+    excess = b""
+    """The raw error in the place of a longer one."""
 
     def __init__(
         self,
@@ -67,7 +71,7 @@ class Quiet(Slot):
 class Converted(Slot):
     """One command whose reply is another one on the way to the client."""
 
-    __slots__ = ("convert",)
+    __slots__ = ("convert", "excess", "most")
     special = True
 
     def __init__(
@@ -77,10 +81,13 @@ class Converted(Slot):
         started: float,
         convert: Callable[[bytes], bytes],
         account: "Account",
+        cap: "tuple[int, bytes] | None" = None,
     ) -> None:
-        """`convert` gets the store's reply, or the gate's error, and must not raise."""
+        """`convert` gets the store's reply, or the gate's error, and must not raise. `cap`: the bytes that the reply may have,
+        and the raw error in the place of a longer one."""
         super().__init__(client, 1, frames, started, readonly=account.readonly, account=account)
         self.convert = convert
+        self.most, self.excess = cap or (Slot.most, b"")
 
     def receive(self, piece: bytes, replies: int) -> None:
         """Take the reply."""
@@ -88,6 +95,8 @@ class Converted(Slot):
         client = self.client
         if client is not None:
             reply = self.convert(piece)
+            if len(reply) > self.most:
+                reply = self.excess
             self.parts.append(reply)
             client.held += len(reply)
 
@@ -134,7 +143,7 @@ class Call(Slot):
     `want` may be above 1 (MULTI … EXEC): `answer` gets every reply, in order.
     """
 
-    __slots__ = ("answer", "owner", "patience", "single")
+    __slots__ = ("answer", "excess", "most", "owner", "patience", "single")
     special = True
 
     def __init__(
@@ -148,16 +157,18 @@ class Call(Slot):
         owner: "Client | None" = None,
         patience: float = 0.0,
         account: "Account | None" = None,
+        cap: "tuple[int, bytes] | None" = None,
     ) -> None:
         """`answer` is called once for each reply, with its bytes; it must not raise. `owner` is whose order it belongs to;
-        `patience` is below 0 for a task that has less time than a client's command."""
+        `patience` is below 0 for a task that has less time than a client's command. `cap` as of `Converted`."""
         super().__init__(None, want, frames, started, readonly=readonly, account=account)
         self.answer = answer
         self.owner = owner
         self.single = want == 1
         self.patience = patience
+        self.most, self.excess = cap or (Slot.most, b"")
 
     def receive(self, piece: bytes, replies: int) -> None:
         """Hand the reply on; the lane gives special slots one reply at a time."""
         self.want -= replies
-        self.answer(piece)
+        self.answer(piece if len(piece) <= self.most else self.excess)

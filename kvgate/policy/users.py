@@ -111,6 +111,12 @@ class User:
     """None: from everywhere."""
     databases: Mapping[int, str] = attrs.field(factory=dict)
     """Number → the one namespace that it is (kvgate.commands.home). Empty: there is database 0, with keys as they are."""
+    max_connections: int | None = None
+    """Clients that may be this user at one time; None: as many as there may be clients."""
+    max_pipeline: int | None = None
+    """Commands of one client in flight, beyond which it is not read; None: what holds for every client."""
+    max_reply: int | None = None
+    """Bytes of one reply; a larger one is not delivered."""
     rules: CommandRules = attrs.field(init=False, repr=False)
     grants: Grants = attrs.field(init=False, repr=False)
     """What it may read."""

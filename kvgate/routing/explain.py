@@ -17,6 +17,7 @@ from kvgate.routing.slots import hash_text
 NO_PERMISSION: Final = "NOPERM"
 UNSUPPORTED: Final = "not supported by the backend"
 UNAVAILABLE: Final = "not available through the gate"
+LIMITED: Final = "against the namespace's limits"
 
 
 @attrs.frozen(slots=True)
@@ -34,6 +35,8 @@ class Explanation:
     slots: int
     upstream: str
     """The store's URL without user and password; empty where the store is no process that speaks RESP."""
+    limits: str
+    """What requests are held to besides, as the configuration says it; empty when nothing."""
     refusal: str
     """The error that the client would get, code first; empty when none is foreseen."""
 
@@ -46,6 +49,7 @@ class Explanation:
             ("backend", f"{self.backend} ({self.type})" if self.backend else ""),
             ("slot", "" if self.slot is None else f"{self.slot} of {self.slots}"),
             ("upstream", self.upstream),
+            ("limits", self.limits),
             ("refused", self.refusal),
         ]
         return [(name, text) for name, text in shown if text]
@@ -62,6 +66,12 @@ def refusal(spec: CommandSpec, namespace: Namespace, backend: Backend, user: Use
         return errors.GateError(spec.why) if spec.why.startswith("ERR ") else errors.refused(spec.lower, spec.why)
     if not supports(spec, backend.capabilities):
         return errors.not_supported(spec.lower, backend.name, backend.type)
+    if namespace.limits is not None:
+        try:
+            namespace.limits.check_command(spec, namespace.name)
+            namespace.limits.check_script(spec, namespace.name, known=False)
+        except errors.GateError as error:
+            return error
     return None
 
 
@@ -74,12 +84,26 @@ def refused_commands(namespace: Namespace, backend: Backend, user: User | None) 
         error = refusal(spec, namespace, backend, user)
         if error is None:
             continue
-        if error.text.startswith(NO_PERMISSION):
+        if namespace.limits is not None and error.text.endswith("in [namespaces])"):
+            reason = LIMITED
+        elif error.text.startswith(NO_PERMISSION):
             reason = NO_PERMISSION
         else:
             reason = UNAVAILABLE if spec.action is Action.REFUSE else UNSUPPORTED
         found.setdefault(reason, []).append(spec.lower)
     return found
+
+
+def _of_key(key: bytes, namespace: Namespace) -> errors.GateError | None:
+    """Why every command on the key would be refused, whatever it is."""
+    if namespace.max_key is not None and len(key) > namespace.max_key:
+        return errors.too_large("key", len(key), namespace.max_key, namespace.name)
+    if namespace.limits is not None:
+        try:
+            namespace.limits.check_key(key, namespace.name)
+        except errors.GateError as error:
+            return error
+    return None
 
 
 def _shard(backend: Backend, key: bytes) -> tuple[int | None, int, str]:
@@ -93,6 +117,26 @@ def _shard(backend: Backend, key: bytes) -> tuple[int | None, int, str]:
     return slot, len(topology.slots), topology.shards[topology.slots[slot]].url
 
 
+def _limits(namespace: Namespace, backend: Backend) -> str:
+    """``max_key = 1024, ttl_max = 60000 ms``: sizes in bytes."""
+    found: dict[str, int | str | float | None] = {"max_key": namespace.max_key}
+    if namespace.max_value != backend.max_value:
+        found["max_value"] = namespace.max_value
+    limits = namespace.limits
+    if limits is not None:
+        found |= {name: getattr(limits, name) for name in ("max_field", "max_elements", "max_reply", "max_connections")}
+        found["types"] = ", ".join(sorted(limits.types or ()))
+        found["key_pattern"] = limits.key_pattern
+        expiry = limits.expiry
+        if expiry is not None:
+            found |= {"ttl_default": _time(expiry.default), "ttl_max": _time(expiry.longest), "ttl_jitter": expiry.jitter}
+    return "; ".join(f"{name} = {value}" for name, value in found.items() if value)
+
+
+def _time(milliseconds: int | None) -> str:
+    return "" if milliseconds is None else f"{milliseconds} ms"
+
+
 def explain(
     key: bytes,
     namespaces: Namespaces,
@@ -103,12 +147,13 @@ def explain(
     """The way of the key, and why `spec` by `user` would be refused (without `spec`: whether the user may see the key)."""
     namespace = namespaces.of(key)
     if namespace is None:
-        return Explanation(key, "", "", "", "", None, 0, "", errors.no_namespace(key).text)
+        return Explanation(key, "", "", "", "", None, 0, "", "", errors.no_namespace(key).text)
     backend = backends[namespace.backend]
     if spec is not None:
         error = refusal(spec, namespace, backend, user)
     else:
         error = errors.no_perm_key() if user is not None and not user.sees(namespace) else None
+    error = error or _of_key(key, namespace)
     slot, slots, upstream = _shard(backend, key)
     return Explanation(
         key=key,
@@ -119,5 +164,6 @@ def explain(
         slot=slot,
         slots=slots,
         upstream=upstream,
+        limits=_limits(namespace, backend),
         refusal=error.text if error else "",
     )

@@ -9,6 +9,8 @@ from typing import Final
 
 import attrs
 
+from kvgate.policy.limits import Limits
+
 LONGEST_NAME: Final = 64  # bytes. docs/keyspace.md relies on it: a longer text before the ":" is part of no namespace
 DEFAULT: Final = "default"
 _MOST_SEEN: Final = 65_536  # names met under App.* rules that are remembered; about 20 MB
@@ -32,6 +34,8 @@ class Namespace:
     """Whether versioned keys are kept on a store that lacks the modules."""
     upstream_user: str = ""
     """The store's own user that is held to this namespace's keys; empty: none."""
+    limits: Limits | None = None
+    """What else its commands are held to; None: nothing."""
 
     @property
     def prefix(self) -> bytes | None:

@@ -4,6 +4,7 @@ A client that leaves closes that connection at once, so that nothing is popped f
 answered INDOUBT and never repeated.
 """
 
+import contextlib
 import time
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,7 @@ from kvgate.errors import (
 from kvgate.lane.client import Client
 from kvgate.lane.slots import Call
 from kvgate.lane.upstream import Shard
+from kvgate.server import limited
 from kvgate.server.locate import located
 from kvgate.server.session import BLOCKED, MOVED, REVOKED
 from kvgate.wire.reply import NULL_ARRAY, Error, Raw, Reply
@@ -58,13 +60,15 @@ def block(
 ) -> None:
     """Run one blocking command; all its keys have to lie on one shard."""
     del now
-    place = _place(gate, client.session, spec, args)
+    place = _found(gate, client.session, spec, args)[0][1]
     account = gate.places.account(place, spec)
     gate.tasks.alone(client, _pop, gate, client, spec, args, frame, blocked=True, account=account)
 
 
-def _place(gate: "Dispatcher", session: "Session", spec: CommandSpec, args: list[bytes]) -> "Place":
-    """The one place of all keys. Raises GateError."""
+def _found(
+    gate: "Dispatcher", session: "Session", spec: CommandSpec, args: list[bytes]
+) -> "list[tuple[int, Place]]":
+    """Where all keys lie: in one place. Raises GateError."""
     if session.user is None:
         raise GateError(NO_AUTH)
     if not session.user.allows(spec):
@@ -75,7 +79,7 @@ def _place(gate: "Dispatcher", session: "Session", spec: CommandSpec, args: list
     place = found[0][1]
     if any(other.backend is not place.backend or other.shard is not place.shard for _, other in found):
         raise cross_slot()
-    return place
+    return found
 
 
 async def _pop(gate: "Dispatcher", client: Client, spec: CommandSpec, args: list[bytes], frame: bytes) -> Raw:
@@ -84,9 +88,12 @@ async def _pop(gate: "Dispatcher", client: Client, spec: CommandSpec, args: list
     session.waits_for, session.asked = (spec, args), False
     if gate.places.blocks.active and session.user is not None:  # since its gates were passed
         gate.keeper.refuse(session, session.user, spec, args)
-    place = _place(gate, session, spec, args)  # again: a reload may have come while earlier commands were awaited
-    raw = await _wait_on(gate, client, place, gate.places.renamed(place, spec, args, frame))
-    raw = place.in_protocol(session.proto, spec, args, raw)
+    found = _found(gate, session, spec, args)  # again: a reload may have come while earlier commands were awaited
+    place, changed = found[0][1], limited.changed(spec, args, found)
+    after = b"" if changed is None else limited.expire_request(gate.places, place, changed.after)
+    cap = None if session.user is None else limited.cap(session.user, found)
+    raw = await _wait_on(gate, client, place, gate.places.renamed(place, spec, args, frame), after)
+    raw = Raw(limited.capped(place.in_protocol(session.proto, spec, args, raw), cap))
     return raw if home is None else Raw(home.reply(spec, raw))
 
 
@@ -108,19 +115,20 @@ def told(raw: bytes) -> Raw:
     return Raw(raw)
 
 
-async def _wait_on(gate: "Dispatcher", client: Client, place: "Place", frame: bytes) -> Raw:
-    """Until there is a reply; while the store is no master, on new connections within the budget: its name may move."""
+async def _wait_on(gate: "Dispatcher", client: Client, place: "Place", frame: bytes, after: bytes) -> Raw:
+    """Until there is a reply; while the store is no master, on new connections within the budget: its name may move. `after`
+    is sent with it: the store runs it as soon as the wait is over, also when the gate is not there any more."""
     deadline = trio.current_time() + gate.configuration.gate.command_timeout
     while True:
         try:
-            return await _wait_once(gate, client, place, frame)
+            return await _wait_once(gate, client, place, frame, after)
         except NotTheMaster:
             if client.session.watch is not None or trio.current_time() + RETRY_PAUSE > deadline:
                 raise
         await trio.sleep(RETRY_PAUSE)
 
 
-async def _wait_once(gate: "Dispatcher", client: Client, place: "Place", frame: bytes) -> Raw:
+async def _wait_once(gate: "Dispatcher", client: Client, place: "Place", frame: bytes, after: bytes) -> Raw:
     session: Session = client.session
     watch = session.watch
     session.waits_on = place
@@ -130,7 +138,7 @@ async def _wait_once(gate: "Dispatcher", client: Client, place: "Place", frame: 
     connection = watched if watched is not None else await open_own(gate, session, place)
     ident, sent, session.asked = b"", False, True
     try:
-        await connection.send(WHO_AM_I + frame)
+        await connection.send(WHO_AM_I + frame + after)
         sent = True
         ident = await connection.receive()
         raw = told(await connection.receive())
@@ -160,6 +168,9 @@ async def _wait_once(gate: "Dispatcher", client: Client, place: "Place", frame: 
             watch.broken = True
         connection.close()  # it may be waiting there still: closing ends that without effect
         raise
+    if after:
+        with contextlib.suppress(BrokenUpstream):  # `give_back` finds out, and so does EXEC
+            await connection.receive()
     if watched is None:
         await connection.give_back()
     return raw

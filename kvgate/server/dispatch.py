@@ -62,6 +62,7 @@ from kvgate.server.locate import largest_of
 from kvgate.server.pauses import Pauses
 from kvgate.server.places import Places
 from kvgate.server.samples import Samples
+from kvgate.server.seats import Seats
 from kvgate.server.session import Session
 from kvgate.server.shared import Shared
 from kvgate.server.slowlog import SlowLog
@@ -117,6 +118,7 @@ class Dispatcher:
         self.tasks = Tasks(self)
         self.execution = Execution(self)
         self.pauses = Pauses(self)
+        self.seats = Seats(self)
         self.keeper = Keeper(self)
         self.tracer: Tracer | None = None  # follows commands, where ``traces`` says so
         self.lent: dict[str, command_monitor.Lent] = {}  # what clients of other workers monitor here
@@ -176,6 +178,10 @@ class Dispatcher:
         session.places = self.places
         session.home = self.places.home(user, session.database)
         session.admin = listener.admin
+        try:
+            self.seats.admit(session, user)
+        except GateError as error:
+            return error.reply
         client = Client(ident, session, transport)
         client.since = time.monotonic()
         self.fit_limits(client)
@@ -191,7 +197,11 @@ class Dispatcher:
             user = self.configuration.users.initial(session.host, names)
             known = "" if user is None else user.name
             log.info("client_certificate", extra={"peer": session.address, "names": ", ".join(sorted(names)), "user": known})
-            self.become(client, user)
+            try:
+                self.become(client, user)
+            except GateError as error:  # as many clients as that user may have: this one has to be another one
+                log.info("client_refused", extra={"peer": session.address, "user": known, "why": error.text})
+                self.become(client, None)
             self.audit.certified(client)
 
     def left(self, client: Client) -> None:
@@ -201,6 +211,7 @@ class Dispatcher:
             session.running.cancel()
         transactions.forget(session)
         subscriptions.forget(session)
+        self.seats.left(session)
 
     def half_closed(self, client: Client) -> None:
         """The client sends no more. Who waits in a blocking command or is subscribed has left."""
@@ -221,11 +232,12 @@ class Dispatcher:
         session: Session = client.session
         client.scanner.authenticated = session.user is not None
         if session.user is not None and session.plain and not self.pauses.until:
-            client.routes = self.places.compiled(session.user, session.proto).routes
+            client.routes = self.places.compiled(session.owner or session.user, session.proto).routes
         else:
             client.routes = NO_ROUTES
         client.prefix = b"" if session.home is None else session.home.prefix
         client.admitted = not session.admin or (session.user is not None and administers(session.user))
+        client.depth = (session.user is not None and session.user.max_pipeline) or 0
         client.subscribed = session.subscriptions is not None
         of_protocol = self._shared_connections
         self.lane.move(client, client.id % of_protocol + (of_protocol if session.proto == 3 else 0))
@@ -269,6 +281,10 @@ class Dispatcher:
                 self.present_args = args
             if self.places.blocks.active:
                 self.keeper.refuse(session, user, spec, args)
+            if self.places.forbidding and not spec.name.startswith("GATE"):
+                self.places.refuse_keyless(user, spec, args)
+            if session.owner is not None:
+                self.seats.use(session, user, spec, args)
             if self.pauses.possible and self.pauses.hold_back(session, spec, args):
                 self.pauses.later(client, *said)
                 return
@@ -370,6 +386,7 @@ class Dispatcher:
         if session.subscriptions is not None and home != session.home:
             raise select_while_subscribed()
         if user is not session.user:
+            self.seats.admit(session, user)
             session.user = user
             session.certified = user is not None and user is self.configuration.users.certified(session.certificate)
         session.home = home
@@ -397,7 +414,10 @@ class Dispatcher:
         session.name = b""
         session.database = 0
         session.no_evict = False
-        self.become(client, self.configuration.users.initial(session.host, session.certificate), proto=2)
+        try:
+            self.become(client, self.configuration.users.initial(session.host, session.certificate), proto=2)
+        except GateError:  # that one has as many clients as it may: this one has to authenticate
+            self.become(client, None, proto=2)
 
     def reply_mode(self, client: Client, mode: str) -> None:
         """CLIENT REPLY."""

@@ -20,9 +20,10 @@ from kvgate.lane.client import Client
 from kvgate.lane.slots import Pending
 from kvgate.metrics.ledger import Account
 from kvgate.policy.users import User
+from kvgate.server import limited
 from kvgate.server.locate import largest_of
 from kvgate.server.places import Place
-from kvgate.server.session import Answer, Emulated, Session
+from kvgate.server.session import Answer, Emulated, Owner, Session
 from kvgate.wire.reply import Raw, Reply, encode
 
 if TYPE_CHECKING:
@@ -46,6 +47,10 @@ class Execution:
     def learn(self, client: Client, user: User, spec: CommandSpec, args: list[bytes], frame: bytes, place: Place) -> None:
         """Let the lane hand such requests to the backend without asking anything again."""
         gate, backend, lane, samples = self._gate, place.backend, self._gate.lane, self._gate.samples
+        namespace = place.namespace
+        alone = limited.is_limited(user, namespace)
+        limits = namespace.limits
+        found, cap = [(1, place)], limited.cap(user, [(1, place)])
 
         def local(
             client: Client, spec: CommandSpec, args: list[bytes], frame: bytes, now: float, account: Account
@@ -57,12 +62,22 @@ class Execution:
             session.last_command = spec.lower
             if samples.active:
                 account = samples.count(client, spec, args, account)
-            command = Command(args, spec, FIRST, frame)
+            if limits is None:
+                command = Command(args, spec, FIRST, frame)
+            else:
+                try:
+                    limited.check_again(namespace, spec, args)
+                except GateError as error:
+                    limited.turn_down(gate, client, args, account, error)
+                    return
+                command = limited.command(spec, args, FIRST, frame, found)
             reply = self._now(client, session, backend, command) if spec.readonly else None
             if reply is None:
-                self._later(client, backend, command, now, account)
+                self._later(client, backend, command, now, account, cap)
             else:
                 raw = reply if isinstance(reply, Raw) else encode(reply, session.proto)
+                if cap is not None:
+                    raw = Raw(limited.capped(raw, cap))
                 seconds = time.monotonic() - now
                 account.note_reply(raw, seconds, len(frame))
                 if seconds > lane.slow_after:
@@ -72,33 +87,34 @@ class Execution:
         head = frame[: frame.find(b"\r\n$", 5)]
         most = largest_of(gate.places, place.namespace)
         proto = client.session.proto
-        gate.places.learn(user, proto, place, args[1], head, len(args) - 2, spec=spec, most=most, local=local)
+        more = len(args) - 2
+        owner: Owner | None = client.session.owner
+        gate.places.learn(
+            user, proto, place, args[1], head, more, spec=spec, most=most, local=local, alone=alone, owner=owner
+        )
 
     def run(
         self,
         client: Client,
         backend: Backend,
-        spec: CommandSpec,
-        args: list[bytes],
-        frame: bytes,
-        keys: tuple[int, ...],
+        command: Command,
         now: float,
         account: Account,
+        cap: limited.Cap | None = None,
     ) -> None:
         """Have an adapter execute the command: at once where it can, else together with all that came with it."""
-        command = Command(args, spec, keys, frame)
         session: Session = client.session
         reply = self._now(client, session, backend, command)
         if reply is None:
-            self._later(client, backend, command, now, account)
+            self._later(client, backend, command, now, account, cap)
         else:
-            raw = reply if isinstance(reply, Raw) else encode(reply, session.proto)
+            raw = Raw(limited.capped(reply if isinstance(reply, Raw) else encode(reply, session.proto), cap))
             if session.home is not None:
-                raw = Raw(session.home.reply(spec, raw))
+                raw = Raw(session.home.reply(command.spec, raw))
             seconds = time.monotonic() - now
-            account.note_reply(raw, seconds, len(frame))
+            account.note_reply(raw, seconds, len(command.frame))
             if seconds > self._gate.lane.slow_after:
-                self._slow(client, backend, args, account, seconds, 0.0)
+                self._slow(client, backend, command.args, account, seconds, 0.0)
             self._gate.reply(client, Raw(raw))
 
     def _slow(
@@ -130,14 +146,22 @@ class Execution:
         in_place = self._gate.places.in_place.get(backend.name)
         return None if in_place is None else in_place.execute_now(command, _AT_ONCE[session.proto])
 
-    def _later(self, client: Client, backend: Backend, command: Command, now: float, account: Account) -> None:
+    def _later(
+        self,
+        client: Client,
+        backend: Backend,
+        command: Command,
+        now: float,
+        account: Account,
+        cap: limited.Cap | None,
+    ) -> None:
         """Run the command together with all that came with it."""
         slot = self._gate.lane.pending(client, now, len(command.frame), quiet=client.session.quiet)
         taker: Pending | Answer = slot
         home: Home | None = client.session.home
         if home is not None and carries_keys(command.spec):
             taker = Answer(lambda raw: slot.fill(home.reply(command.spec, raw)))
-        client.batch.append(Emulated(backend, command, taker, account, now))
+        client.batch.append(Emulated(backend, command, taker, account, now, cap))
 
     def run_batch(self, client: Client) -> None:
         """Run what the present portion of the client's bytes has collected, behind what runs already."""

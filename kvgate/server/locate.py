@@ -2,7 +2,7 @@
 
 from kvgate.backend import INTERNAL_PREFIX
 from kvgate.commands.keys import channels, hidden_patterns, key_indices, written_keys
-from kvgate.commands.scripts import served_as
+from kvgate.commands.scripts import script_sha, served_as
 from kvgate.commands.spec import CommandSpec
 from kvgate.commands.table import supports
 from kvgate.errors import cross_slot, no_namespace, no_perm_channel, no_perm_key, not_supported, too_large
@@ -26,6 +26,7 @@ def located(places: Places, user: User, spec: CommandSpec, args: list[bytes]) ->
         if index in written and not user.writes(namespace):
             raise no_perm_key()
         found.append((index, places.place(namespace, key)))
+    keys = len(found)
     sends = spec.name in ("PUBLISH", "SPUBLISH")
     found += [(index, _channel(places, user, args[index], sends=sends)) for index in channels(spec, args)]
     for pattern in hidden_patterns(spec, args):
@@ -41,7 +42,33 @@ def located(places: Places, user: User, spec: CommandSpec, args: list[bytes]) ->
         _fits(places, args, found)
         if places.blocks.active:
             _not_blocked(places, user, spec, args, found)
+        if any(place.namespace.limits is not None for _, place in found):
+            _within_limits(places, spec, args, found, keys)
     return found
+
+
+def _within_limits(
+    places: Places, spec: CommandSpec, args: list[bytes], found: list[tuple[int, Place]], keys: int
+) -> None:
+    """The limits of all namespaces involved; `keys` of what was found are keys, the rest are channels.
+
+    Raises:
+        GateError: over one of them.
+    """
+    known = served_as(spec, args) is not spec or script_sha(spec, args) in places.allowed_scripts
+    for number, (index, place) in enumerate(found):
+        limits, name = place.namespace.limits, place.namespace.name
+        if limits is None:
+            continue
+        limits.check_command(spec, name)
+        if number >= keys:
+            continue
+        limits.check_script(spec, name, known=known)
+        limits.check_key(args[index], name)
+        limits.check_request(spec, args, keys, name)
+        if number:
+            source = found[0][1].namespace
+            limits.check_target(spec, limits if source.rule == place.namespace.rule else source.limits, name)
 
 
 def channel_place(places: Places, namespace: Namespace, channel: bytes) -> Place:

@@ -8,9 +8,10 @@ import attrs
 
 from kvgate.backend import INTERNAL_PREFIX, Backend, InPlace, Located, PassThrough, Queueing, Rewriting, Topology
 from kvgate.commands.home import Home
+from kvgate.commands.keys import key_indices, listed
 from kvgate.commands.resp3 import in_resp3
 from kvgate.commands.spec import CommandSpec
-from kvgate.errors import no_namespace, no_perm_key
+from kvgate.errors import forbidden_command, no_namespace, no_perm_key
 from kvgate.lane.client import Client
 from kvgate.lane.upstream import Shard, Upstream
 from kvgate.metrics.ledger import Account, Accounts, Ledger
@@ -22,6 +23,7 @@ from kvgate.routing.configuration import Configuration
 from kvgate.routing.namespaces import Namespace
 from kvgate.routing.slots import hash_text
 from kvgate.server.difference import location
+from kvgate.server.session import Owner
 from kvgate.wire.reply import Raw
 from kvgate.wire.request import encode_request
 
@@ -84,6 +86,11 @@ class Places:
         """Make the lane's shards of every pass-through backend; nothing connects yet. Backends that were served `before`
         keep theirs, with their connections."""
         self.namespaces = configuration.namespaces
+        self.allowed_scripts = configuration.gate.allowed_scripts
+        rules = self.namespaces.rules
+        self.seated = tuple(each for each in rules if each.limits is not None and each.limits.max_connections is not None)
+        """Rules that count the clients that use them."""
+        self.forbidding = tuple(each for each in rules if each.limits is not None and each.limits.forbidden)
         self.backends = backends
         self.ledger = ledger
         self.auditing = None if configuration.audit is None else Auditing(configuration.audit)
@@ -109,8 +116,9 @@ class Places:
                         for index, endpoint in enumerate(topology.shards)
                     )
                 self._slot_of_key[name] = _of_key(topology.slot_of)
-        self._compiled: WeakKeyDictionary[User, Compiled] = WeakKeyDictionary()
-        self._compiled3: WeakKeyDictionary[User, Compiled] = WeakKeyDictionary()  # of RESP3 clients, where that matters
+        self._compiled: WeakKeyDictionary[User | Owner, Compiled] = WeakKeyDictionary()
+        # of RESP3 clients, where that matters:
+        self._compiled3: WeakKeyDictionary[User | Owner, Compiled] = WeakKeyDictionary()
         self._resp3 = all(shard.endpoint.resp3 for shards in self.shards.values() for shard in shards)
 
     def namespace(self, user: User, key: bytes) -> Namespace:
@@ -155,9 +163,27 @@ class Places:
         name = None if topology is None else topology.rename.get(spec.name.partition("|")[0])
         return frame if name is None else encode_request([name.encode("utf-8", "surrogateescape"), *args[1:]])
 
-    def compiled(self, user: User, proto: int) -> Compiled:
-        """The user's routes; one object for all clients of the user, filled by `learn`. Where some store has no RESP3, its
-        replies to RESP3 clients pass through the gate's hands, so that those have routes of their own, without that store."""
+    def refuse_keyless(self, user: User, spec: CommandSpec, args: list[bytes]) -> None:
+        """Refuse a command without keys that reaches all that a user sees, where a namespace of that forbids it.
+
+        Raises:
+            GateError: it does.
+        """
+        if spec.capability != "listing" and (spec.capability not in ("script", "function") or not spec.keys):
+            return
+        rules = [rule for rule in self.forbidding if rule.limits and rule.limits.forbids(spec) and user.sees_some(rule)]
+        if not rules or (spec.keys and key_indices(spec, args)):
+            return  # keys are looked at one by one
+        pattern = listed(spec, args)
+        only = None if pattern is None else self.namespaces.of_pattern(pattern)
+        for rule in rules:
+            if only is None or only.rule == rule.rule:
+                raise forbidden_command(spec.lower, rule.name)
+
+    def compiled(self, user: User | Owner, proto: int) -> Compiled:
+        """The user's routes; one object for all clients of the user, filled by `learn`, or that of one client. Where some
+        store has no RESP3, its replies to RESP3 clients pass through the gate's hands, so that those have routes of their own,
+        without that store."""
         users = self._compiled if proto == 2 or self._resp3 else self._compiled3
         found = users.get(user)
         if found is None:
@@ -177,9 +203,12 @@ class Places:
         most: int,
         local: Local | None = None,
         look: bool = False,
+        alone: bool = False,
+        owner: Owner | None = None,
     ) -> None:
         """Let the lane take such requests of this user by itself from now on; `most` is the largest value in bytes. `local`
-        serves them where their bytes are not passed on; `look`: not those with the word IFEQ.
+        serves them where their bytes are not passed on; `look`: not those with the word IFEQ. `alone`: what the user may do
+        in the namespace holds for no other one of the backend. `owner`: the one client that may.
 
         Where the user may only read, no command is learned that may write with other arguments (BITFIELD), and what is
         learned is not shared with namespaces that it may write to."""
@@ -191,13 +220,13 @@ class Places:
         writes = user.writes(namespace)
         if not writes and not spec.readonly:
             return
-        compiled = self.compiled(user, proto)
+        compiled = self.compiled(owner or user, proto)
         route = compiled.by_namespace.get(namespace.name)
         if route is None:
             name = namespace.backend
             if len(compiled.by_namespace) >= MOST_ROUTES:
                 compiled.by_namespace.clear()
-            own = namespace.versioned and name in self.rewriting  # some of its commands are not passed on
+            own = (namespace.versioned and name in self.rewriting) or alone  # some of its commands are not passed on
             longest = LONGEST_KEY if namespace.max_key is None else namespace.max_key
             if user.databases:  # the lane sees keys without their prefix
                 longest -= len(namespace.prefix or b"")
@@ -264,8 +293,8 @@ class Places:
 
         if any(block.kind != USER for block in self.blocks):
             self.unlearn(gone)
-        for user, compiled in (*self._compiled.items(), *self._compiled3.items()):
-            if self.blocks.of_user(user.name) is not None:
+        for whose, compiled in (*self._compiled.items(), *self._compiled3.items()):
+            if self.blocks.of_user(whose.name) is not None:
                 compiled.routes.clear()
                 compiled.by_namespace.clear()
 

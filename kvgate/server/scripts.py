@@ -11,7 +11,7 @@ from kvgate.backend import Backend, Command
 from kvgate.commands.home import Home
 from kvgate.commands.scripts import KNOWN_SCRIPTS, claim, script_sha, sha_of
 from kvgate.commands.spec import CommandSpec
-from kvgate.errors import GateError, cross_slot, no_perm_script, refused
+from kvgate.errors import GateError, cross_slot, no_perm_script, refused, unlimited_script
 from kvgate.lane.client import Client
 from kvgate.lane.everywhere import merge_everywhere
 from kvgate.policy.users import User
@@ -48,6 +48,10 @@ def place(
             "other applications' keys lie on the same store, and a script could reach them;"
             " add its SHA-1 to allowed_scripts in [gate] if it touches only the keys it names",
         )
+    if not places and not spec.readonly and not _known(gate, spec, args):
+        for rule in gate.places.namespaces.on(first.backend.name):
+            if rule.limits is not None and rule.limits.holds_scripts and user.sees_some(rule):
+                raise unlimited_script(spec.lower, rule.name)
     if gate.places.blocks.active and not _known(gate, spec, args):
         gate.places.refuse_beside(first, writes=not spec.readonly)
     if not spec.readonly and user.read_only:

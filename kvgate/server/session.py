@@ -48,9 +48,13 @@ class Emulated:
     account: "Account"
     began: float
     """When it arrived, on the lane's clock."""
+    cap: "tuple[int, bytes] | None" = None
+    """The bytes that the reply may have, and the raw error in the place of a longer one."""
 
     def fill(self, raw: bytes, now: float) -> None:
         """Answer it, and count that."""
+        if self.cap is not None and len(raw) > self.cap[0]:
+            raw = self.cap[1]
         self.account.note_reply(raw, now - self.began, len(self.command.frame))
         self.slot.fill(raw)
 
@@ -68,6 +72,10 @@ class Queued:
     """What the store is sent in its place; `frame` has its bytes already."""
     home: "Home | None" = None
     """Whose prefix is taken off the keys in its reply."""
+    command: "Command | None" = None
+    """As an adapter that runs blocks itself gets it."""
+    silent: bool = False
+    """Whether the gate put it there, so that the client gets no reply to it."""
 
 
 @attrs.define(slots=True)
@@ -81,8 +89,20 @@ class Multi:
     """A command was refused when it was to be queued: EXEC answers EXECABORT."""
     places: Any = None
     """The kvgate.server.places.Places that the commands were checked with; None while there are none."""
+    cap: "tuple[int, bytes] | None" = None
+    """What holds for EXEC's reply: the smallest limit of all namespaces involved."""
     target: Any = None
     """The kvgate.server.targets.Target that all keys lie on; None while no command had keys."""
+
+
+class Owner:
+    """Stands for a client that has compiled routes of its own, and shares those of its user with nobody."""
+
+    __slots__ = ("__weakref__", "name")
+
+    def __init__(self, name: str) -> None:
+        """`name` is its user's."""
+        self.name = name
 
 
 class Session:
@@ -112,6 +132,7 @@ class Session:
         "multi",
         "name",
         "no_evict",
+        "owner",
         "paused",
         "places",
         "proto",
@@ -119,6 +140,7 @@ class Session:
         "record",
         "refusal",
         "running",
+        "seats",
         "silent",
         "skip_next",
         "subscriptions",
@@ -168,6 +190,8 @@ class Session:
         self.record: Record | None = None  # of the audit log, while its command is looked at or runs alone
         self.places: Places | None = None  # the routing that all of this belongs to
         self.unblocked_by = ""  # CLIENT UNBLOCK's word: TIMEOUT or ERROR; MOVED or BLOCKED
+        self.seats: set[str] = set()  # where it is counted (kvgate.server.seats)
+        self.owner: Owner | None = None  # None: its routes are those of its user
         self.paused = False  # its command waits for the end of a pause or a reload
 
     @property

@@ -1,20 +1,20 @@
 """The way of plain commands to the stores of their keys: the client's own bytes, a part for each store, or an adapter."""
 
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from kvgate.backend import Command
 from kvgate.commands.home import Home, carries_keys
 from kvgate.commands.keys import is_plain
 from kvgate.commands.resp3 import in_resp3
-from kvgate.commands.scripts import served_as
 from kvgate.commands.spec import Action, CommandSpec
 from kvgate.errors import cross_slot, refused
 from kvgate.lane.client import Client
 from kvgate.lane.slots import Call
+from kvgate.metrics.ledger import Account
 from kvgate.policy.users import User
-from kvgate.server import rewriting, scripts, watch
+from kvgate.server import limited, rewriting, scripts, watch
 from kvgate.server.locate import largest_of, located
 from kvgate.server.places import Place
 from kvgate.server.session import Answer, Emulated, Session
@@ -53,9 +53,10 @@ def to_stores(
         if keys == (1,) and not session.quiet and is_plain(spec, args):
             gate.execution.learn(client, user, spec, args, frame, first)
         account = gate.places.account(first, spec)
-        gate.execution.run(client, first.backend, served_as(spec, args), args, frame, keys, now, account)
+        command = limited.command(spec, args, keys, frame, found)
+        gate.execution.run(client, first.backend, command, now, account, limited.cap(user, found))
     elif spec.action is Action.SPLIT:
-        _split(gate, client, spec, args, frame, found, now)
+        _split(gate, client, user, spec, args, frame, found, now)
     else:
         raise cross_slot()
 
@@ -80,10 +81,16 @@ def _forward(
         return
     home = session.home
     convert = None if home is None or not carries_keys(spec) else partial(home.reply, spec)
-    if sent is frame and convert is None and not session.quiet and is_plain(spec, args):
+    alone = limited.is_limited(user, place.namespace)
+    looks = alone and rewriting.looks(gate.places, user, place, spec, args)
+    if sent is frame and convert is None and not session.quiet and is_plain(spec, args) and not looks:
         head = frame[: frame.find(b"\r\n$", 5)]
         most, look = largest_of(gate.places, place.namespace), rewriting.looks_for_ifeq(gate.places, place, spec, args)
-        gate.places.learn(user, session.proto, place, args[1], head, len(args) - 2, spec=spec, most=most, look=look)
+        more = len(args) - 2
+        owner = session.owner
+        gate.places.learn(
+            user, session.proto, place, args[1], head, more, spec=spec, most=most, look=look, alone=alone, owner=owner
+        )
     gate.lane.forward(client, up, sent, now, gate.places.account(place, spec), quiet=session.quiet, convert=convert)
 
 
@@ -108,6 +115,7 @@ def _forward_converted(
 def _split(
     gate: "Dispatcher",
     client: Client,
+    user: User,
     spec: CommandSpec,
     args: list[bytes],
     frame: bytes,
@@ -124,26 +132,40 @@ def _split(
     step = spec.keys[0].step
     slot = gate.lane.pending(client, now, len(frame), quiet=client.session.quiet)
     parts: list[tuple[Sequence[int], bytes]] = []
+    cap, by_index = limited.cap(user, found), dict(found)
 
     def answer(indices: Sequence[int], raw: bytes) -> None:
         parts.append((indices, raw))
         if len(parts) == len(groups):
-            slot.fill(merge(spec, parts, [index for index, _ in found]))
+            slot.fill(limited.capped(merge(spec, parts, [index for index, _ in found]), cap))
             gate.lane.settle(client)
 
     for at, indices in groups.items():
-        place, chosen, take = places[at], part(args, indices, step), partial(answer, indices)
+        place, chosen = places[at], part(args, indices, step)
+        take: Callable[[bytes], None] = partial(answer, indices)
         account = gate.places.account(place, spec)
+        here = [(1 + number * step, by_index[index]) for number, index in enumerate(indices)]
         if place.shard is None:
             keys = tuple(range(1, len(chosen), step))
-            command = Command(chosen, spec, keys, encode_request(chosen))
+            command = limited.command(spec, chosen, keys, encode_request(chosen), here)
             client.batch.append(Emulated(place.backend, command, Answer(take), account, now))
         else:
             request = gate.places.renamed(place, spec, chosen, encode_request(chosen))
             if not place.speaks(client.session.proto):
                 take = partial(_converted, take, spec, chosen)
-            call = Call(request, now, take, readonly=spec.readonly, owner=client, account=account)
+            lasting = limited.changed(spec, chosen, here)
+            if lasting is not None and lasting.after:
+                request = limited.in_block(request, limited.expire_request(gate.places, place, lasting.after))
+                take = limited.Block(partial(_counted, take, account, now, len(request))).answer
+                call = Call(request, now, take, readonly=False, want=limited.BLOCK, owner=client)
+            else:
+                call = Call(request, now, take, readonly=spec.readonly, owner=client, account=account, cap=cap)
             gate.lane.ask(place.shard.lines[client.line], call)
+
+
+def _counted(take: Callable[[bytes], None], account: Account, began: float, size: int, raw: bytes) -> None:
+    account.note_reply(raw, time.monotonic() - began, size)
+    take(raw)
 
 
 def _converted(take: Callable[[bytes], None], spec: CommandSpec, args: list[bytes], raw: bytes) -> None:

@@ -10,7 +10,7 @@ import trio
 from kvgate.errors import GateError
 from kvgate.lane.client import Client
 from kvgate.metrics.ledger import NO_NAMESPACE, Account
-from kvgate.server import blocking
+from kvgate.server import blocking, limited
 from kvgate.wire.reply import Error, Raw, Reply, encode
 
 if TYPE_CHECKING:
@@ -101,6 +101,8 @@ class Tasks:
                 return
             reply = blocking.unblocked(session)
         raw = b"" if silent else reply if isinstance(reply, Raw) else encode(reply, session.proto)
+        if session.user is not None and session.user.max_reply is not None:
+            raw = limited.capped(raw, limited.cap(session.user, ()))
         if account is not None and blocked:
             account.note_untimed(1, raw[:1] == b"-", bytes_out=len(raw))
             if raw[:1] == b"-":

@@ -8,17 +8,16 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
-from kvgate.backend import Command, NotKnownYet, Transactional
+from kvgate.backend import NotKnownYet, Transactional
 from kvgate.commands.home import carries_keys
 from kvgate.commands.resp3 import in_resp3
-from kvgate.commands.scripts import served_as
 from kvgate.commands.spec import Action, CommandSpec
 from kvgate.errors import GateError, cross_slot, no_perm_command, not_supported, refused
 from kvgate.lane.client import Client
 from kvgate.lane.slots import Call
 from kvgate.metrics.ledger import NO_NAMESPACE
 from kvgate.policy.users import User
-from kvgate.server import answering, rewriting, scripts
+from kvgate.server import answering, limited, rewriting, scripts
 from kvgate.server.locate import located
 from kvgate.server.session import Multi, Queued, Session
 from kvgate.server.split import elements
@@ -91,7 +90,16 @@ def queue(
         raise GateError(f"ERR a MULTI holds at most {limits.queued_commands} commands and {limits.queued_bytes} bytes")
     multi.size += len(frame)
     home = session.home if carries_keys(spec) else None
-    multi.commands.append(Queued(spec, args, frame, keys, rewritten, home))
+    command = None
+    if where and where[0][1].shard is None:
+        command = limited.command(spec, args, keys, frame, where)
+    multi.commands.append(Queued(spec, args, frame, keys, rewritten, home, command))
+    if rewritten is not None and rewritten.after:
+        multi.commands.append(Queued(spec, args, rewritten.after, keys, rewritten, silent=True))
+        multi.size += len(rewritten.after)
+    cap = limited.cap(user, where)
+    if cap is not None and (multi.cap is None or cap[0] < multi.cap[0]):
+        multi.cap = cap
     gate.reply(client, Simple(b"QUEUED"))
 
 
@@ -122,6 +130,8 @@ def _check_again(gate: "Dispatcher", user: User, session: Session, multi: Multi)
     places: list[Place] = []
     try:
         for queued in multi.commands:
+            if queued.silent:
+                continue
             if not user.allows(queued.spec):
                 raise no_perm_command(queued.spec.lower, user.name)
             places += [place for _, place in located(gate.places, user, queued.spec, queued.args)]
@@ -189,10 +199,10 @@ def _exec(gate: "Dispatcher", client: Client, spec: CommandSpec, args: list[byte
             if len(replies) == want:
                 raw = answer_of(client, target, multi, replies)
                 count(gate, client, multi, raw, time.monotonic() - now)
-                slot.fill(raw)
+                slot.fill(limited.capped(raw, multi.cap))
                 gate.lane.settle(client)
 
-        call = Call(block(multi), now, answer, readonly=False, want=want, owner=client)
+        call = Call(block(multi), now, answer, readonly=False, want=want, owner=client, cap=multi.cap)
         gate.lane.ask(target.shard.lines[client.line], call)
 
 
@@ -206,7 +216,7 @@ async def run_block(
     began = time.monotonic()
     own = {at for at, queued in enumerate(multi.commands) if queued.spec.name in HARMLESS}
     theirs = [queued for at, queued in enumerate(multi.commands) if at not in own]
-    commands = [Command(each.args, served_as(each.spec, each.args), each.keys, each.frame) for each in theirs]
+    commands = [each.command or limited.command(each.spec, each.args, each.keys, each.frame, ()) for each in theirs]
     replies = await backend.execute_block(commands, watched, gate.execution.context(session))
     if replies is None:
         return NULL_ARRAY
@@ -218,7 +228,7 @@ async def run_block(
         parts.append(raw if queued.home is None else queued.home.reply(queued.spec, raw))
     raw = Raw(b"".join(parts))
     count(gate, client, multi, raw, time.monotonic() - began)
-    return raw
+    return Raw(limited.capped(raw, multi.cap))
 
 
 def count(gate: "Dispatcher", client: Client, multi: Multi, raw: bytes, seconds: float) -> None:
@@ -226,7 +236,8 @@ def count(gate: "Dispatcher", client: Client, multi: Multi, raw: bytes, seconds:
     gate.slowlog.block(client, multi, seconds)
     if raw[:1] != b"*" or raw == b"*-1\r\n":
         return
-    for queued, reply in zip(multi.commands, elements(raw), strict=True):
+    shown = (queued for queued in multi.commands if not queued.silent)
+    for queued, reply in zip(shown, elements(raw), strict=True):
         namespace = gate.places.namespaces.of(queued.args[queued.keys[0]]) if queued.keys else None
         name = NO_NAMESPACE if namespace is None else namespace.name
         account = gate.ledger.account(name, queued.spec.lower, readonly=queued.spec.readonly)
@@ -261,8 +272,8 @@ def answer_of(client: Client, place: "Place", multi: Multi, replies: list[bytes]
         return raw
     if raw == b"*-1\r\n":
         return raw if speaks else b"_\r\n"
-    parts = zip(multi.commands, elements(raw), strict=True)
-    return b"*%d\r\n" % len(multi.commands) + b"".join(_element(place, proto, each, part) for each, part in parts)
+    parts = [pair for pair in zip(multi.commands, elements(raw), strict=True) if not pair[0].silent]
+    return b"*%d\r\n" % len(parts) + b"".join(_element(place, proto, each, part) for each, part in parts)
 
 
 def _element(place: "Place", proto: int, queued: Queued, raw: bytes) -> bytes:

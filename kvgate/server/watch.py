@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from kvgate.backend import BrokenUpstream, Command, NotKnownYet, OwnConnection, Transactional
-from kvgate.commands.scripts import served_as
 from kvgate.commands.spec import Action, CommandSpec
 from kvgate.errors import GateError, cross_slot, in_doubt, not_supported, try_again
 from kvgate.lane.client import Client
-from kvgate.server import blocking, rewriting, transactions
+from kvgate.server import blocking, limited, rewriting, transactions
 from kvgate.server.locate import located
 from kvgate.wire.reply import NULL_ARRAY, OK, Raw, Reply
 from kvgate.wire.request import encode_request
@@ -91,14 +90,18 @@ class Connected(Watch):
         """Forget what is watched, by ending the connection."""
         self.connection.close()
 
-    async def ask(self, frame: bytes, spec: CommandSpec) -> Raw:
-        """One command of the client on this shard, between WATCH and EXEC."""
+    async def ask(self, frame: bytes, spec: CommandSpec, after: bytes = b"") -> Raw:
+        """One command of the client on this shard, between WATCH and EXEC; `after` goes with it, and has no reply. (A MULTI
+        would end the WATCH; the store reads both at once.)"""
         if self.broken:
             raise try_again("the connection with the watched keys ended; EXEC will answer nil")
         try:
             with trio.fail_after(self.budget):
-                await self.connection.send(frame)
-                return blocking.told(await self.connection.receive())
+                await self.connection.send(frame + after)
+                raw = blocking.told(await self.connection.receive())
+                if after:
+                    await self.connection.receive()
+                return raw
         except (BrokenUpstream, trio.TooSlowError) as error:
             self.broken = True
             self.close()
@@ -137,7 +140,7 @@ class Connected(Watch):
         await self.connection.give_back()
         raw = Raw(transactions.answer_of(client, self.place, multi, replies))
         transactions.count(gate, client, multi, raw, time.monotonic() - began)
-        return raw
+        return Raw(limited.capped(raw, multi.cap))
 
 
 def _ended(error: BrokenUpstream | trio.TooSlowError, budget: float) -> str:
@@ -158,7 +161,7 @@ def takes(
         if not missing or watch.broken or not all(place.joins(watch.place) for _, place in found):
             return False
         keys = tuple(at for at, _ in found)
-        command = Command(args, served_as(spec, args), keys, frame)
+        command = limited.command(spec, args, keys, frame, found)
         account = gate.places.account(found[0][1], spec)
         gate.tasks.alone(client, _still_missing, gate, client, watch, missing, command, account=account)
         return True
@@ -200,16 +203,18 @@ async def _ask(
 ) -> Raw:
     session: Session = client.session
     home = session.home
+    cap = None if session.user is None else limited.cap(session.user, found)
     try:
         rewritten = rewriting.of(gate.places, spec, args, found)
     except NotKnownYet:
         rewritten = await rewriting.known(gate, session, spec, args, found)
     if rewritten is None:
         raw = await watch.ask(gate.places.renamed(watch.place, spec, args, frame), spec)
-        raw = watch.place.in_protocol(session.proto, spec, args, raw)
+        raw = Raw(limited.capped(watch.place.in_protocol(session.proto, spec, args, raw), cap))
         return raw if home is None else Raw(home.reply(spec, raw))
-    raw = Raw(rewritten.known) or await watch.ask(rewritten.frame, spec)
-    return Raw(rewritten.known or rewriting.told(watch.place, session.proto, spec, args, rewritten, raw))
+    raw = Raw(rewritten.known) or await watch.ask(rewritten.frame, spec, rewritten.after)
+    raw = Raw(rewritten.known or rewriting.told(watch.place, session.proto, spec, args, rewritten, raw))
+    return Raw(limited.capped(raw, cap))
 
 
 def _watch(gate: "Dispatcher", client: Client, spec: CommandSpec, args: list[bytes], frame: bytes, now: float) -> None:

@@ -64,6 +64,7 @@ class _Work:
             "discard": self._discard,
             "failed": self._failed,
             "blocks": self._blocks,
+            "seats": self._seats,
             "drain": self._drain,
             "busiest": self._busiest,
             "figures": self._show,
@@ -183,6 +184,9 @@ class _Work:
 
     async def _health(self) -> list[dict[str, Any]]:
         return await self.figures.health()
+
+    async def _seats(self, worker: int, counts: dict[str, int]) -> None:
+        self.process.dispatcher.seats.hear(worker, counts)
 
     async def _drain(self, seconds: float) -> None:
         await self.process.drain(seconds)

@@ -14,6 +14,7 @@ import pytest
 from kvgate.cli.init import TEMPLATE
 from kvgate.config import parse
 from kvgate.policy.audit import AuditSettings
+from kvgate.policy.limits import Limits
 from kvgate.policy.options import parse_seconds, parse_size
 from kvgate.policy.settings import GateSettings
 from kvgate.routing.namespaces import Namespace
@@ -84,7 +85,9 @@ def test_every_key_of_the_gate_is_documented() -> None:
 
 
 def test_every_key_of_a_namespace_is_documented() -> None:
-    assert keys_in("## [namespaces]") == {field.name for field in attrs.fields(Namespace)} - {"name", "rule"}
+    fields = {field.name for table in (Namespace, Limits) for field in attrs.fields(table) if field.init}
+    times = {"ttl_default", "ttl_max", "ttl_jitter"}
+    assert keys_in("## [namespaces]") == fields - {"name", "rule", "limits", "expiry"} | times
 
 
 def test_every_key_of_the_audit_log_is_documented() -> None:
