@@ -175,6 +175,14 @@ def test_a_choice_of_what_is_noted(gates: Gates, choice: str) -> None:
     assert sorted(found) == sorted(expected * 3)
 
 
+def test_keys_of_a_home_namespace_are_whole(gates: Gates) -> None:
+    home = user("home", "Ads.P", more='databases = { 0 = "Ads.P" }')
+    gate = gates(config('users = ["home"]').replace("[audit]", home + "[audit]"))
+    with gate.client(user="home", password="home-secret") as client:
+        client.pipeline([("SET", "x", SECRET)] * 3)
+        wait_for(lambda: len(commands(gate, command="set", keys=["Ads.P:x"])) == 3, "the records")
+
+
 def test_names_are_shown_as_text_and_cut() -> None:
     assert shown(b'Ads.P:"a"') == 'Ads.P:"a"'
     assert shown(b"a\x00\n\xff\\") == "a\\x00\\x0a\\xff\\x5c"

@@ -27,6 +27,7 @@ def config(store: RedisServer, folder: Path) -> str:
         + user("ads", "Ads.*", "Emb.L", "default", more='commands = ["+@all", "-@admin"]')
         + user("bank", "Bank.L", more=ADMIN)
         + user("boss", "*", more=ADMIN)
+        + user("home", "Ads.P", "Ads.Q", more='databases = { 0 = "Ads.P", 1 = "Ads.Q" }')
     )
 
 
@@ -121,6 +122,23 @@ def test_names_of_namespaces(boss: Resp, ads: Resp, name: str) -> None:
         for other, theirs in keys.items():
             if other not in (name, "Ads.*") and (other, name) != ("Ads.P", "Ads.*"):
                 assert ads.cmd("SET", theirs[0], "v") == b"OK"
+
+
+def test_from_a_home_namespace(setting: Setting, boss: Resp) -> None:
+    with login(setting, "home") as home:
+        home.pipeline([("SET", "x", "v"), ("SET", "y", "v")] * 3)
+        boss.cmd("GATE", "BLOCK", "key", "Ads.P:x", "FOR", 60)
+        for _ in range(2):
+            refused(home, "SET x v", "key")
+            assert home.cmd("SET", "y", "v") == b"OK"
+        boss.cmd("GATE", "UNBLOCK", "key", "Ads.P:x")
+        boss.cmd("GATE", "BLOCK", "namespace", "Ads.P", "FOR", 60)
+        for words in ("SET y v", "KEYS *", "SCAN 0", "DBSIZE", "FLUSHALL", "SUBSCRIBE c", "PUBLISH c m", "BLPOP l 0"):
+            refused(home, words, "namespace")
+        home.cmd("SELECT", 1)
+        for words in ("SET y v", "KEYS *", "PUBLISH c m"):
+            assert not home.raw_reply(*words.split()).startswith(b"-"), words
+        refused(home, "FLUSHALL", "namespace")
 
 
 def test_writes_only(setting: Setting, boss: Resp, ads: Resp) -> None:
