@@ -95,5 +95,8 @@ def _cumulative(buckets: Sequence[float]) -> Iterator[tuple[str, float]]:
 
 def exposition(samples: Samples, accept: str) -> tuple[bytes, str]:
     """The text and its content type: OpenMetrics where `accept`, a request's header, names it, else Prometheus' own format."""
-    encode, content_type = choose_encoder(accept)
+    try:
+        encode, content_type = choose_encoder(accept)
+    except (TypeError, ValueError):  # a version that is none
+        encode, content_type = choose_encoder("")
     return encode(_Collector(samples)), content_type

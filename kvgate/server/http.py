@@ -67,7 +67,10 @@ class HttpServer:
         if not sockets:
             return
         listeners = [trio.SocketListener(trio.socket.from_stdlib_socket(sock)) for sock in sockets]
-        await trio.serve_listeners(self._serve_one, listeners)
+        try:
+            await trio.serve_listeners(self._serve_one, listeners)
+        except Exception as error:  # the gate goes on without being watched, and Prometheus tells that it is not
+            log.exception("http_ended", extra={"error": repr(error), "do": "report this"})
 
     async def _serve_one(self, stream: trio.SocketStream) -> None:
         self.connections += 1

@@ -47,6 +47,26 @@ def test_gauges_of_several_processes(merge: str, expected: float) -> None:
     assert list(samples.values[("kvgate_x", ("here",))]) == [expected]
 
 
+@pytest.mark.parametrize(
+    ("accept", "expected"),
+    [
+        ("", "text/plain"),
+        ("*/*", "text/plain"),
+        ("application/openmetrics-text", "application/openmetrics-text"),
+        ("application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,*/*;q=0.1", "application/openmetrics-text"),
+        ("application/openmetrics-text; version=what", "text/plain"),
+        ("text/plain; version=;;=,,", "text/plain"),
+        ("\u00ff" * 100, "text/plain"),
+    ],
+)
+def test_the_format_is_the_one_that_is_asked_for(accept: str, expected: str) -> None:
+    samples = Samples()
+    samples.put(Family("kvgate_n", COUNTER, "Some."), 7)
+    text, content_type = exposition(samples, accept)
+    assert content_type.partition(";")[0] == expected
+    assert text.endswith(b"# EOF\n") is (expected != "text/plain")
+
+
 def test_samples_survive_the_way_between_processes_and_prometheus_reads_them() -> None:
     samples, times = Samples(), Times()
     times.note(0.001, 3)

@@ -1,15 +1,18 @@
 """/health: who may use the gate, and what is wrong where it may not be used."""
 
+import contextlib
 import importlib.util
 import signal
+import socket
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 import pytest
 
 from tests.server.processes import children, stopped
 from tests.support.ports import free_port
-from tests.support.servers import Gates, RedisServer, RedisServers, wait_for
-from tests.support.watching import watched
+from tests.support.servers import Gate, Gates, RedisServer, RedisServers, wait_for
+from tests.support.watching import Watch, watched
 
 BOTH = pytest.mark.parametrize("workers", [1, 2])
 
@@ -72,6 +75,30 @@ def test_workers_that_do_not_answer(gates: Gates, redis_server: RedisServer) -> 
         status, told = watch.health("/health/live")
         assert (status, told["why_not_ready"]) == (503, "no worker answers")
     wait_for(lambda: watch.health()[1]["workers"]["answering"] == 2, "both to answer again")
+
+
+def test_who_starts_is_not_ready(redis_server: RedisServer) -> None:
+    """A placement driver that accepts and says nothing is waited for, for a second."""
+    if importlib.util.find_spec("tikv_client") is None:
+        pytest.skip("tikv-client cannot be installed here")
+    watch = Watch(free_port())
+    seen: set[tuple[int, str, bool]] = set()
+    with socket.create_server(("127.0.0.1", 0)) as mute, ThreadPoolExecutor(1) as pool:
+        tikv = f'[backends.ledger]\ntype = "tikv"\npd = ["127.0.0.1:{mute.getsockname()[1]}"]\n'
+        config = two(redis_server, redis_server).replace("[namespaces]", f'{tikv}[namespaces]\n"Bank.Ledger" = "ledger"')
+        gate = Gate(config, gate=f'metrics = "127.0.0.1:{watch.port}"\n')
+        try:
+            started = pool.submit(gate.start)
+            while not started.done():
+                with contextlib.suppress(OSError):
+                    status, told = watch.health()
+                    seen.add((status, told["why_not_ready"], told["live"]))
+            started.result()
+            assert watch.health()[0] == 200
+            gate.stop()
+        finally:
+            gate.close()
+    assert (503, "starting", True) in seen
 
 
 def test_a_cluster_that_cannot_be_reached(gates: Gates, redis_server: RedisServer) -> None:
