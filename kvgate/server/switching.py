@@ -170,7 +170,7 @@ def adopt(gate: "Dispatcher", client: Client) -> None:
     users = gate.configuration.users
     if session.user is None:
         session.user = users.initial(session.host, session.certificate)
-        session.certified = session.user is not None and bool(session.certificate)
+        session.certified = session.user is not None and users.certified(session.certificate) is session.user
     else:
         session.user = users.get(session.user.name)
         lost = session.certified and users.certified(session.certificate) is not session.user

@@ -143,3 +143,18 @@ def test_granted_is_without_exemptions() -> None:
     rules = CommandRules(DEFAULT_RULES)
     assert rules.allows(spec_of("client|kill"))
     assert not rules.granted(spec_of("client|kill"))
+
+
+def test_categories_of_our_own() -> None:
+    assert check_rule("-@shared", TABLE) == ""
+    rules = CommandRules(["+@all", "-@shared"])
+    assert not any(rules.allows(spec_of(name)) for name in ("script|flush", "function|load", "function|list"))
+    assert all(rules.allows(spec_of(name)) for name in ("script|load", "script|exists", "eval", "fcall"))
+    assert CommandRules(["+@shared"]).allows(spec_of("function|delete"))
+
+
+def test_what_tells_of_the_user_alone_is_for_everybody() -> None:
+    rules = CommandRules(DEFAULT_RULES)
+    assert all(rules.allows(spec_of(name)) for name in ("acl|list", "acl|users", "acl|getuser", "acl|dryrun", "acl|whoami"))
+    assert not any(rules.granted(spec_of(name)) for name in ("acl|dryrun", "acl|setuser"))
+    assert not any(rules.allows(spec_of(name)) for name in ("acl|setuser", "acl|deluser", "acl|log"))
