@@ -313,7 +313,11 @@ class Dispatcher:
         """A store was slow to reply (kvgate.lane.machine.Gate)."""
         del replies
         self.note_spike(f"store:{up.name.partition('/')[0]}", now - slot.started)
-        self.slowlog.forwarded(up, slot, now)
+        try:
+            self.slowlog.forwarded(up, slot, now)
+        except Exception:  # a mistake there must not end a connection that all share
+            self.lane.failures += 1
+            log.exception("slowlog_failed", extra={"store": up.name, "do": "report this"})
 
     def note_spike(self, name: str, seconds: float) -> None:
         """Keep a time for LATENCY, if it is long."""

@@ -117,6 +117,7 @@ SUMMED: Final = frozenset(
         b"audit_dropped",
         b"audit_failures",
         b"slow_tasks",
+        b"slowlog_missed",
         b"trace_spans",
         b"upstream_connections",
         b"pubsub_channels",

@@ -329,3 +329,39 @@ def test_upstreams_are_listed_with_their_state_over_workers(two: Two, setting: S
     store.cmd("CLIENT", "KILL", "TYPE", "normal")
     wait_for(lambda: any(row["last_error"] for row in maps(boss[1], "GATE", "UPSTREAMS")), "it to be noticed")
     assert info(boss[0])["admin_clients"] == "0"
+
+
+def test_a_reload_changes_what_is_looked_at(gates: Gates, redis_server: RedisServer) -> None:
+    config = backend("a", redis_server) + LOCAL + USERS
+    gate = gates(config, gate='workers = 2\nslowlog_time = "0s"\nhotkeys_sample = 1\n')
+    on = one_on_each(gate, 2, user="boss", password="boss-secret")
+    first, second = on.values()
+    for client in on.values():
+        client.cmd("SET", "Ads.P:1", "x")
+    assert maps(first, "GATE", "HOTKEYS")
+    assert first.cmd("SLOWLOG", "LEN") > 0
+    text = gate.config_path.read_text("utf-8")
+    changed = text.replace('slowlog_time = "0s"', 'slowlog_time = "1h"\nslowlog_entries = 7')
+    gate.config_path.write_text(changed.replace("hotkeys_sample = 1", "hotkeys_sample = 0"), "utf-8")
+    assert second.cmd("GATE", "RELOAD") == b"OK"
+    assert maps(first, "GATE", "HOTKEYS") == []
+    first.cmd("SLOWLOG", "RESET")
+    for client in on.values():
+        client.cmd("SET", "Ads.P:1", "x")
+        assert client.cmd("SLOWLOG", "LEN") == 0
+        assert client.cmd("CONFIG", "GET", "slowlog-max-len") == [b"slowlog-max-len", b"7"]
+        client.close()
+
+
+def test_many_namespaces_are_summed_up_beside_the_lane(gates: Gates, redis_server: RedisServer) -> None:
+    gate = gates(backend("a", redis_server) + USERS.replace('"Bank.Local" = "local"\n', ""))
+    with gate.client(user="ads", password="ads-secret") as ads, gate.client(user="boss", password="boss-secret") as boss:
+        ads.pipeline([("INCR", f"Ads.T{number}:k") for number in range(600)])
+        ads.pipeline([("GET", f"Ads.T{number}:{kind}") for number in range(600) for kind in "kx"])
+        for client in (ads, boss):
+            assert _calls(client, "incr") == 600
+            assert _lines(client.cmd("INFO", "stats"))["keyspace_hits"] == "600"
+            assert _lines(client.cmd("INFO"))["keyspace_misses"] == "600"
+            assert client.cmd("LATENCY", "HISTOGRAM", "get")[1][1] == 1200
+        replies = ads.pipeline([("INCR", "Ads.T1:k"), ("INFO", "stats"), ("INCR", "Ads.T1:k")])
+        assert (replies[0], replies[2]) == (2, 3), "in order"

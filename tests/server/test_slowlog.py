@@ -15,6 +15,7 @@ from kvgate.metrics.ledger import Account
 from kvgate.server.session import Multi, Queued, Session
 from kvgate.server.slowlog import EVERYTHING, LOOKED_AT, MOST_IN_A_SECOND, SlowLog, redacted, shortened
 from kvgate.wire.request import encode_request
+from tests.server.conversations import EVERY
 from tests.support.resp import parse as value_of
 from tests.support.servers import RedisServer
 
@@ -202,3 +203,22 @@ def test_arguments_are_shortened_as_redis_shortens_them(redis_server: RedisServe
             redis.cmd(*words)
             entry = value_of(redis.raw_reply("SLOWLOG", "GET", "1"))[0]
             assert list(shortened([word[:128] for word in words], len(words), list(map(len, words)))) == entry[3]
+
+
+def test_no_request_of_any_command_is_too_strange_to_be_noted() -> None:
+    slow, noted = log(entries=1), 0
+    for requests in EVERY.values():
+        for words in requests:
+            spec = lookup(words)
+            account = Account("Ads.P", "get" if spec is None else spec.lower, readonly=True)
+            for args in (list(words), [*words, *[b"x" * 200] * 300], list(words)[:1]):
+                slow._noted = 0
+                slow.executed(client(), args, account, 1.0, "local", 0.0)
+                slow.forwarded(upstream(), slot(encode_request(args), 1, account, started=float(noted)), 1e9)
+                noted += 2
+                (entry,) = slow.entries
+                assert len(entry.args) <= 32
+                assert max(map(len, entry.args)) < 160
+                assert "Ads.P" in entry.namespaces
+    assert slow.number == 0
+    assert slow.entries[0].id == noted - 1
