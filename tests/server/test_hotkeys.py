@@ -12,9 +12,8 @@ from kvgate.metrics.ledger import Ledger
 from kvgate.server.hotkeys import FEWEST, LONGEST_KEY, MOST_NAMESPACES, MOST_SAMPLES, HotKeys
 from kvgate.server.samples import Samples
 
-NAMESPACES = parse(
-    b'[backends.a]\ntype = "redis"\nurl = "redis://127.0.0.1:1"\n[namespaces]\n"Ads.*" = "a"\n"Bank.L" = "a"\n', Path("/nowhere")
-).namespaces
+CONFIG = b'[backends.a]\ntype = "redis"\nurl = "redis://127.0.0.1:1"\n[namespaces]\n"Ads.*" = "a"\n"Bank.L" = "a"\n'
+NAMESPACES = parse(CONFIG, Path("/nowhere")).namespaces
 NOBODY: Any = None
 
 
