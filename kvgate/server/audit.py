@@ -5,7 +5,6 @@ but keys. There is room for a number of records that are not written yet; what c
 the count becomes a record itself.
 """
 
-import datetime as dt
 import json
 import logging
 import os
@@ -14,6 +13,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from kvgate.commands.scripts import script_sha
@@ -70,12 +70,24 @@ class Record:
 
     def line(self) -> bytes:
         """As JSON."""
-        stamp = dt.datetime.fromtimestamp(self.time, dt.UTC).isoformat(timespec="milliseconds")
-        return json.dumps({"time": stamp.replace("+00:00", "Z"), **self.facts}).encode() + b"\n"
+        whole = int(self.time)
+        stamp = f"{_second(whole)}.{int((self.time - whole) * 1000):03d}Z"
+        return _encode({"time": stamp, **self.facts}).encode() + b"\n"
+
+
+_encode: Final = json.JSONEncoder(check_circular=False).encode
+
+
+@lru_cache(maxsize=4)
+def _second(whole: int) -> str:
+    """A second of time as it begins a record."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole))
 
 
 def shown(name: bytes) -> str:
     """A key or another name of a client's choice: printable ASCII, the rest as escapes; what is too long is cut."""
+    if len(name) <= LONGEST_KEY and name.isascii() and (text := name.decode("ascii")).isprintable() and "\\" not in text:
+        return text
     text = "".join(chr(byte) if 0x20 <= byte < 0x7F and byte != 0x5C else f"\\x{byte:02x}" for byte in name[:LONGEST_KEY])
     more = len(name) - LONGEST_KEY
     return f"{text}…+{more}" if more > 0 else text
