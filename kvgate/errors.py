@@ -10,6 +10,9 @@ from collections.abc import Sequence
 class GateError(Exception):
     """An error that is answered to the client as ``-<text>``; the connection stays open."""
 
+    namespace = ""
+    """Where it is counted; empty: of no namespace."""
+
     def __init__(self, text: str) -> None:
         """Keep `text`, one line, beginning with its code: ``ERR …``, ``NOPERM …``."""
         super().__init__(text)
@@ -201,6 +204,13 @@ def refused(command: str, why: str) -> GateError:
     if why.startswith("ERR "):
         return GateError(why)
     return GateError(f"ERR command '{command}' is not available through the gate: {why}")
+
+
+def throttled(milliseconds: int, namespace: str = "") -> GateError:
+    """Too much was asked for, or too many wrong passwords came; not executed. `namespace` is where it is counted."""
+    error = GateError(f"THROTTLED retry after {max(1, milliseconds)} ms")
+    error.namespace = namespace
+    return error
 
 
 def try_again(why: str) -> GateError:

@@ -49,6 +49,8 @@ TRIO = {
     "kvgate.server.tasks": "starts tasks for slow commands",
     "kvgate.server.execution": "tells adapters a deadline",
     "kvgate.server.pauses": "waits for the end of a pause",
+    "kvgate.server.budget": "asks the place where budgets are shared",
+    "kvgate.server.turns": "waits for the next turn",
     "kvgate.server.shared": "a backend waits for the lane's reply",
     "kvgate.server.blocks": "waits for the end of a block",
     "kvgate.server.blocking": "a blocked command ends with its client",

@@ -13,6 +13,7 @@ from kvgate.backend import Backend, PassThrough
 from kvgate.config.adapters import adapter, prepare
 from kvgate.config.audit import read_audit
 from kvgate.config.gate import read_gate
+from kvgate.config.rates import read_rates
 from kvgate.config.tenants import read_namespaces, read_users, unused
 from kvgate.errors import ConfigurationError
 from kvgate.policy.options import Options, key_path
@@ -23,7 +24,7 @@ from kvgate.routing.configuration import BackendSettings, Configuration
 from kvgate.routing.namespaces import Namespaces
 
 DEFAULT_DATA_DIR: Final = Path("kvgate-data")
-_TABLES: Final = ("gate", "backends", "namespaces", "users", "audit")
+_TABLES: Final = ("gate", "backends", "namespaces", "users", "audit", "rates")
 
 
 @contextlib.contextmanager
@@ -159,6 +160,7 @@ def _parse(text: bytes, base: Path, path: Path | None, listen: Sequence[str], wo
     backoff = Backoff(gate.wrong_password_first, gate.wrong_password_longest)
     users = read_users(tables["users"], namespaces, mistakes, warnings, backoff)
     audit = read_audit(tables["audit"], base, users.by_name, mistakes, warnings)
+    rates = read_rates(tables["rates"], base, mistakes)
     _held_by_the_store(namespaces, prepared, mistakes)
     _exposed(gate, users, backends, mistakes)
     if any(user.certificates for user in users.by_name.values()) and (gate.tls is None or gate.tls.ca is None):
@@ -168,7 +170,7 @@ def _parse(text: bytes, base: Path, path: Path | None, listen: Sequence[str], wo
         raise ConfigurationError(mistakes)
     digest = hashlib.sha256(text).hexdigest()
     moves = frozenset(tables["accept_moves"])
-    return Configuration(gate, backends, namespaces, users, base, digest, path, tuple(warnings), audit, moves)
+    return Configuration(gate, backends, namespaces, users, base, digest, path, tuple(warnings), audit, rates, moves)
 
 
 def load(path: Path, *, listen: Sequence[str] = (), workers: int | None = None) -> Configuration:

@@ -8,6 +8,7 @@ from typing import Any, Final
 from kvgate.commands.table import TABLE
 from kvgate.config.gate import networks
 from kvgate.config.limits import LEAST_REPLY, optional_count, read_limits
+from kvgate.config.rates import rate
 from kvgate.policy.options import Options, did_you_mean
 from kvgate.policy.passwords import SHA256_HEX, Backoff
 from kvgate.policy.rules import DEFAULT_RULES, check_rule
@@ -51,6 +52,7 @@ def _namespace(name: str, value: object, all_of: Options, backends: Mapping[str,
         versioned=long.flag("versioned"),
         upstream_user=long.text("upstream_user"),
         limits=read_limits(long),
+        rate=rate(long),
     )
     long.done()
     return found
@@ -218,6 +220,7 @@ def read_users(
                 max_connections=optional_count(user, "max_connections"),
                 max_pipeline=optional_count(user, "max_pipeline"),
                 max_reply=user.size("max_reply", low=LEAST_REPLY),
+                rate=rate(user),
             )
         )
         user.done()

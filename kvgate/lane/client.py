@@ -19,7 +19,9 @@ class Client:
 
     __slots__ = (
         "admitted",
+        "arrived",
         "backlog",
+        "backlog_since",
         "backlog_size",
         "batch",
         "busy",
@@ -73,11 +75,13 @@ class Client:
         self.inflight_bytes = 0
         self.held = 0  # bytes of replies that wait for earlier ones, and of pushes that wait for the end of a reply
         self.backlog: deque[bytes] = deque()  # received, not scanned: the client is busy, or waits to be
+        self.backlog_since: deque[float] = deque()  # when the first byte of each portion came, on the lane's clock
         self.backlog_size = 0
         self.batch: list[Any] = []  # commands for an adapter that the gate collects while one portion is scanned
         self.received = 0  # bytes that came of it
         self.sent = 0  # bytes that were put on the way to it
         self.since = 0.0  # when it came, on the lane's clock
+        self.arrived = 0.0  # when the bytes that are looked at now came, on the lane's clock
         self.last_fed = 0.0  # when bytes of it came last, on the lane's clock
         self.busy = False  # a command of its own path runs: nothing else of this client may start
         self.waiting: Callable[[], None] | None = None  # starts such a command once the queue is empty

@@ -45,6 +45,8 @@ MOST_ABOVE: Final = 128
 ten times what a forwarded one does, and a portion may hold thousands (``PING``)."""
 PORTION: Final = 64 * 1024
 """Bytes to which small portions that have to wait are joined: each is looked at anew after each command that runs alone."""
+TOGETHER: Final = 0.01
+"""Seconds within which they came: a command that waits for its turn should be known by its age."""
 
 NEVER: Final = 1 << 62
 
@@ -113,8 +115,9 @@ class Lane:
         client.last_fed = now
         client.received += len(data)
         if client.stalled or client.backlog:
-            _put_off(client, data)
+            _put_off(client, data, now)
             return
+        client.arrived = now
         self._take(client, data, now)
         if client.backlog and not client.stalled:
             self._later(client)
@@ -313,6 +316,7 @@ class Lane:
         """What a client sent further waits, since it is stalled or had its share; the position where scanning ends."""
         if pos < len(data) and not client.hung_up:
             client.backlog.appendleft(data[pos:])  # before what came later
+            client.backlog_since.appendleft(client.arrived)
             client.backlog_size += len(data) - pos
         return pos
 
@@ -425,6 +429,7 @@ class Lane:
         """Read nothing more of the client; close it once all before is answered and flushed."""
         client.eof = client.hung_up = True
         client.backlog.clear()
+        client.backlog_since.clear()
         client.backlog_size = 0
         self._ran_empty(client)
 
@@ -875,6 +880,7 @@ class Lane:
         client.queue.clear()
         client.out.clear()
         client.backlog.clear()
+        client.backlog_since.clear()
         client.batch.clear()
         client.withheld.clear()
         client.waiting = None
@@ -949,7 +955,7 @@ class Lane:
             client.busy = True
             start()
         elif client.backlog:
-            data = client.backlog.popleft()
+            data, client.arrived = client.backlog.popleft(), client.backlog_since.popleft()
             client.backlog_size -= len(data)
             self._take(client, data, now)
             if not client.stalled and (client.backlog or (client.eof and not client.queue)):
@@ -1007,15 +1013,16 @@ def _count(slot: Slot, raw: bytes, now: float) -> None:
         slot.account.note_reply(raw, now - slot.started, len(slot.frames) if slot.want == 1 else 0)
 
 
-def _put_off(client: Client, data: bytes) -> None:
+def _put_off(client: Client, data: bytes, now: float) -> None:
     """Keep bytes until the client's present command is answered; those of a client that was hung up on are dropped."""
     if client.hung_up:
         return
     backlog = client.backlog
-    if backlog and len(backlog[-1]) + len(data) <= PORTION:
+    if backlog and len(backlog[-1]) + len(data) <= PORTION and now - client.backlog_since[-1] < TOGETHER:
         backlog[-1] += data
     else:
         backlog.append(data)
+        client.backlog_since.append(now)
     client.backlog_size += len(data)
 
 

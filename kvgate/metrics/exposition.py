@@ -8,7 +8,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from kvgate.metrics.families import COUNTER, HISTOGRAM, Family, Samples, Value
-from kvgate.metrics.spaces import REFUSED, Vectors
+from kvgate.metrics.spaces import REFUSED, WAITED, Vectors
 from kvgate.metrics.times import BOUNDS
 
 _BY_CLASS: Final = ("namespace", "class")
@@ -30,6 +30,13 @@ REFUSALS: Final = Family(
     "kvgate_refusals", COUNTER, "Commands that the gate refused before anything was sent, by the error's first word.",
     ("namespace", "code"),
 )  # fmt: skip
+WAITS: Final = Family(
+    "kvgate_rate_waits", COUNTER, "Commands that waited for their turn, since a rate was used up, and then went on.",
+    ("namespace",),
+)  # fmt: skip
+WAIT_SECONDS: Final = Family(
+    "kvgate_rate_wait_seconds", COUNTER, "Seconds that commands waited for their turn.", ("namespace",)
+)
 BY_NAME: Final = Family(
     "kvgate_commands_by_name", COUNTER, "Commands that were answered, by name, over all namespaces.", ("command", "result")
 )
@@ -44,6 +51,10 @@ def expand(samples: Samples, namespaces: Mapping[str, Vectors], commands: Mappin
         for kind, numbers in vectors.items():
             if kind.startswith(REFUSED):
                 samples.put(REFUSALS, numbers[0], name, kind.removeprefix(REFUSED))
+                continue
+            if kind == WAITED:
+                samples.put(WAITS, numbers[0], name)
+                samples.put(WAIT_SECONDS, numbers[1], name)
                 continue
             calls, errors, misses, bytes_in, bytes_out, seconds, *buckets = numbers
             for result, number in (("ok", calls - errors - misses), ("miss", misses), ("error", errors)):

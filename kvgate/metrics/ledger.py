@@ -131,6 +131,11 @@ class Ledger:
         self.wrapping: Callable[[Account], Account] | None = None
         """Set while one command that is followed goes its way: what its accounts are told is told to somebody else, too."""
 
+        self.waits: Counter[str] = Counter()
+        """Namespace → commands that waited for their turn, since a rate was used up; refused ones are not among them."""
+        self.waited: Counter[str] = Counter()
+        """Namespace → microseconds that they waited."""
+
     def account(self, namespace: str, command: str, *, readonly: bool) -> Account:
         """The command's account in the namespace, opened if there is none."""
         commands = self._accounts.get(namespace)
@@ -160,6 +165,13 @@ class Ledger:
     def accounts(self) -> list[Account]:
         """Every account, as a list: also for a thread beside the lane, which goes on opening others."""
         return [account for commands in list(self._accounts.values()) for account in list(commands.values())]
+
+    def had_to_wait(self, namespace: str, seconds: float) -> None:
+        """Count a command that waited so long for its turn."""
+        if namespace not in self._accounts and len(self._accounts) >= MOST_NAMESPACES:
+            namespace = OTHER
+        self.waits[namespace] += 1
+        self.waited[namespace] += round(seconds * 1_000_000)
 
     def __iter__(self) -> Iterator[Account]:
         """Every account."""

@@ -30,8 +30,10 @@ WIDTH: Final = 6 + len(BOUNDS) + 1
 """Numbers in a vector of a class: calls, errors, misses, bytes in, bytes out, seconds, and the buckets of times."""
 
 Vectors = dict[str, list[float]]
-"""Of one namespace: a class → `WIDTH` numbers; ``refused CODE`` → how often. None of them ever falls."""
+"""Of one namespace: a class → `WIDTH` numbers; ``refused CODE`` → how often; `WAITED` → how many
+commands waited for their turn, and the seconds of all of them. None of them ever falls."""
 REFUSED: Final = "refused "
+WAITED: Final = "waited"
 
 
 @attrs.define(slots=True)
@@ -111,7 +113,7 @@ class Spaces:
         return Gathered(shown, commands, sum(name not in (OTHER, NO_NAMESPACE) for name in names))
 
     def _refused(self) -> Generator[None, None, dict[str, Vectors]]:
-        """By namespace. Codes beyond the limit, which do not exist, would be one."""
+        """Refusals, and commands that waited, by namespace. Codes beyond the limit, which do not exist, would be one."""
         found: dict[str, Vectors] = {}
         for number, ((name, code), times) in enumerate(list(self._ledger.refusals.items()), 1):
             if code not in self._codes and len(self._codes) < MOST_CODES and code.isalpha() and code.isupper():
@@ -119,6 +121,10 @@ class Spaces:
             key = REFUSED + (code if code in self._codes else "OTHER")
             numbers = found.setdefault(name, {}).setdefault(key, [0])
             numbers[0] += times
+            if not number % (4 * STEP):
+                yield
+        for number, (name, times) in enumerate(list(self._ledger.waits.items()), 1):
+            found.setdefault(name, {})[WAITED] = [times, self._ledger.waited[name] / 1_000_000]
             if not number % (4 * STEP):
                 yield
         return found

@@ -11,8 +11,6 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from kvgate.errors import GateError
-
 SHA256_HEX: Final = re.compile(r"[0-9a-f]{64}\Z")
 FIRST_DELAY: Final = 0.1
 LONGEST_DELAY: Final = 5.0
@@ -35,11 +33,6 @@ def matches(password: bytes, hashes: Iterable[str]) -> bool:
     for known in hashes:
         found |= hmac.compare_digest(offered, known)
     return found
-
-
-def throttled(wait: float) -> GateError:
-    """The answer to a password that was not looked at; `wait` in seconds."""
-    return GateError(f"THROTTLED retry after {max(1, round(wait * 1000))} ms")
 
 
 def _network(address: str) -> str:

@@ -8,8 +8,9 @@ from typing import Final, Protocol
 import attrs
 
 from kvgate.commands.spec import CommandSpec
-from kvgate.errors import WRONG_PASS, GateError
-from kvgate.policy.passwords import UNKNOWN_USER, Backoff, matches, throttled
+from kvgate.errors import WRONG_PASS, GateError, throttled
+from kvgate.policy.passwords import UNKNOWN_USER, Backoff, matches
+from kvgate.policy.rates import Rate
 from kvgate.policy.rules import DEFAULT_RULES, CommandRules, command_rules
 from kvgate.policy.scrypt import Remembered, Scrypt
 
@@ -117,6 +118,8 @@ class User:
     """Commands of one client in flight, beyond which it is not read; None: what holds for every client."""
     max_reply: int | None = None
     """Bytes of one reply; a larger one is not delivered."""
+    rate: Rate | None = None
+    """What all connections of the user together may ask for in a second; None: no limit."""
     rules: CommandRules = attrs.field(init=False, repr=False)
     grants: Grants = attrs.field(init=False, repr=False)
     """What it may read."""
@@ -293,7 +296,7 @@ class Users:
         """Raise GateError (THROTTLED) while passwords of that user are not looked at from there."""
         wait = self.backoff.wait(address, self._counted(name), now)
         if wait > 0:
-            raise throttled(wait)
+            raise throttled(round(wait * 1000))
 
     def is_remembered(self, attempt: Attempt, now: float) -> bool:
         """Whether `authenticate` knows by now that the password is right."""

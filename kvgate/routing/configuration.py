@@ -7,6 +7,7 @@ from typing import Any
 import attrs
 
 from kvgate.policy.audit import AuditSettings
+from kvgate.policy.rates import NO_SHARING, RateSettings
 from kvgate.policy.settings import GateSettings
 from kvgate.policy.users import Users
 from kvgate.routing.namespaces import Namespaces
@@ -40,5 +41,6 @@ class Configuration:
     """What can be served but is probably not meant, with key paths."""
     audit: AuditSettings | None = None
     """What is written to the audit log; None: there is none."""
+    rates: RateSettings = NO_SHARING
     accept_moves: frozenset[str] = frozenset()
     """Namespaces whose keys a reload may look for elsewhere: their data were moved, or are not wanted."""

@@ -10,6 +10,7 @@ from typing import Final
 import attrs
 
 from kvgate.policy.limits import Limits
+from kvgate.policy.rates import Rate
 
 LONGEST_NAME: Final = 64  # bytes. docs/keyspace.md relies on it: a longer text before the ":" is part of no namespace
 DEFAULT: Final = "default"
@@ -36,6 +37,8 @@ class Namespace:
     """The store's own user that is held to this namespace's keys; empty: none."""
     limits: Limits | None = None
     """What else its commands are held to; None: nothing."""
+    rate: Rate | None = None
+    """What all users together may ask for in a second, of all namespaces of the rule together; None: no limit."""
 
     @property
     def prefix(self) -> bytes | None:

@@ -56,6 +56,7 @@ def compare(
     """What changes from `old` to `new`; `restart` is left to who knows what has been in effect since the start."""
     moves = _moves(old, old_backends, new, new_backends)
     lines = [*_namespaces(old, new), *_backends(old, old_backends, new, new_backends), *_users(old, new), *_gate(old, new)]
+    lines += _rates(old, new)
     return Difference(tuple(lines), tuple(f"{name}: {move}" for name, move in moves.items()), frozenset(moves))
 
 
@@ -144,6 +145,17 @@ def _gate(old: Configuration, new: Configuration) -> list[str]:
         for field in attrs.fields(type(old.gate))
         if getattr(old.gate, field.name) != getattr(new.gate, field.name)
     ]
+
+
+def _rates(old: Configuration, new: Configuration) -> list[str]:
+    before, after = old.rates, new.rates
+    lines = []
+    if before.max_wait != after.max_wait:
+        lines.append(f"rates.max_wait: {before.max_wait} -> {after.max_wait}")
+    if (before.shared, before.prefix) != (after.shared, after.prefix):
+        places = [f"{each.shared.url}, {each.prefix}" if each.shared else "none" for each in (before, after)]
+        lines.append(f"rates: shared through {places[0]} -> {places[1]}")
+    return lines
 
 
 def _shown(value: object) -> str:

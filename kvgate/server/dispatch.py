@@ -68,6 +68,7 @@ from kvgate.server.shared import Shared
 from kvgate.server.slowlog import SlowLog
 from kvgate.server.switching import Moving
 from kvgate.server.tasks import Tasks
+from kvgate.server.throttle import Throttle
 from kvgate.server.traces import Tracer
 from kvgate.wire.reply import Error, Raw, Reply, encode
 
@@ -125,6 +126,8 @@ class Dispatcher:
         self.weighings = weighing.Weighings(self)
         self.hashing = logins.Hashing()
         self.audit = Audit(self)
+        self.fleet: Fleet | None = None  # the other workers; None: there are none
+        self.throttle = Throttle(self)
         self.started = time.time()
         self.run_id = secrets.token_hex(20)
         self.find_largest_value()
@@ -137,7 +140,6 @@ class Dispatcher:
         self._next_id = 1
         self.number = 0  # among the workers
         self.parts: Sequence[Any] | None = None  # see Site
-        self.fleet: Fleet | None = None  # the other workers; None: there are none
         self.reload: Callable[[bool], Awaitable[Difference]] | None = None
         """Takes the configuration file into service (or only looks, when True) in all workers."""
         self.loaded = self.started
@@ -209,6 +211,7 @@ class Dispatcher:
         session: Session = client.session
         if session.running is not None:
             session.running.cancel()
+        self.throttle.left(session)
         transactions.forget(session)
         subscriptions.forget(session)
         self.seats.left(session)
@@ -288,6 +291,8 @@ class Dispatcher:
             if self.pauses.possible and self.pauses.hold_back(session, spec, args):
                 self.pauses.later(client, *said)
                 return
+            if self.throttle.active and not self.throttle.admits(client, user, spec, args, frame, said, now):
+                return
             record = session.record = None if self.audit.rules is None else self.audit.begin(client, spec, args)
             if session.multi is not None and spec.name not in NEVER_QUEUED:
                 transactions.queue(self, client, user, spec, args, frame)
@@ -302,12 +307,16 @@ class Dispatcher:
         except GateError as error:
             if spec is None and args[0].upper() == b"EXEC":
                 spec = lookup(args)  # of wrong arity
-            self.ledger.refused(NO_NAMESPACE, error.code)
-            self.audit.refused(client, args, error)
-            meant = spec or lookup(args)
-            if meant is not None:
-                self.ledger.account(NO_NAMESPACE, meant.lower, readonly=meant.readonly).rejected += 1
-            self.reply(client, transactions.fail(self, client, spec, error))
+            self.refuse(client, spec, args, error)
+
+    def refuse(self, client: Client, spec: CommandSpec | None, args: list[bytes], error: GateError) -> None:
+        """Answer a command with an error, nothing of it having been sent. `spec` is None when it is no command."""
+        self.ledger.refused(error.namespace or NO_NAMESPACE, error.code)
+        self.audit.refused(client, args, error)
+        meant = spec or lookup(args)
+        if meant is not None:
+            self.ledger.account(NO_NAMESPACE, meant.lower, readonly=meant.readonly).rejected += 1
+        self.reply(client, transactions.fail(self, client, spec, error))
 
     def slow(self, up: Upstream, slot: Slot, replies: int, now: float) -> None:
         """A store was slow to reply (kvgate.lane.machine.Gate)."""

@@ -51,6 +51,10 @@ AUDITED: Final = Family(
 )
 UNAUDITED: Final = Family("kvgate_audit_failing", GAUGE, "1 while the audit log cannot be written.", (), LARGEST)
 SLOW: Final = Family("kvgate_slow_tasks", GAUGE, "Commands that run in tasks of their own beside the lane.")
+IN_LINE: Final = Family("kvgate_rate_waiting", GAUGE, "Commands that wait for their turn, since a rate is used up.")
+NOT_SHARED: Final = Family(
+    "kvgate_shared_rates_failures", COUNTER, "Questions to the place where rates are shared that were not answered."
+)
 
 _BACKEND: Final = ("backend",)
 UP: Final = Family(
@@ -162,6 +166,8 @@ class Figures:
         if gate.tracer is not None:
             for result in ("exported", "failed", "dropped"):
                 samples.put(SPANS, getattr(gate.tracer, result), result)
+        samples.put(IN_LINE, gate.throttle.turns.waiting)
+        samples.put(NOT_SHARED, gate.throttle.unanswered)
 
     def _of_clients(self, samples: Samples) -> Generator[None, None, None]:
         blocked = output = in_flight = 0

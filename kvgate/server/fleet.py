@@ -6,6 +6,7 @@ from typing import Any, Final, Protocol
 from kvgate.admin.info import human
 from kvgate.errors import GateError, cannot_block
 from kvgate.policy.blocks import Block
+from kvgate.policy.buckets import Ask
 from kvgate.server.control import Channel, Gone
 from kvgate.server.difference import Difference
 from kvgate.wire.reply import Error, Reply, Verbatim
@@ -22,6 +23,10 @@ class Fleet(Protocol):
 
     async def others(self, name: str, *arguments: Any) -> list[Any]:
         """What the handler `name` of every other worker returned; those that are gone are left out."""
+
+    async def budget(self, asks: Sequence[Ask], patience: float) -> tuple[list[float], int]:
+        """What each of the buckets that all processes share gives (kvgate.policy.buckets.Pool.take), and how many processes
+        serve. Raises `Gone` after `patience` seconds, GateError."""
 
 
 class Behind:
@@ -49,6 +54,11 @@ class Behind:
         except Gone:
             raise cannot_block("the parent process did not answer; it may be in force yet") from None
         return found, unconfirmed
+
+    async def budget(self, asks: Sequence[Ask], patience: float) -> tuple[list[float], int]:
+        """See `Fleet`."""
+        granted, members = await self._channel.call("budget", list(asks), patience=patience)
+        return granted, members
 
     async def reload(self, dry_run: bool) -> Difference:  # noqa: FBT001 - the form of Dispatcher.reload
         """Have the parent do it for all workers."""

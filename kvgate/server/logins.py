@@ -7,8 +7,8 @@ import trio
 
 from kvgate.admin.connection import log_wrong_password
 from kvgate.commands.spec import CommandSpec
+from kvgate.errors import throttled
 from kvgate.lane.client import Client
-from kvgate.policy.passwords import throttled
 from kvgate.policy.users import Attempt, NeedsHashing, WrongPasswordError
 from kvgate.server import answering
 from kvgate.wire.reply import Raw, Reply
@@ -39,7 +39,7 @@ class Hashing:
         with trio.move_on_after(budget) as waiting:
             await self._limiter.acquire()
         if waiting.cancelled_caught:
-            raise throttled(budget)
+            raise throttled(round(budget * 1000))
         try:
             users, now = gate.configuration.users, time.monotonic()
             users.not_throttled(attempt.name, attempt.address, now)  # of a hundred wrong ones at once one is hashed

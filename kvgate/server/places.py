@@ -17,7 +17,7 @@ from kvgate.lane.upstream import Shard, Upstream
 from kvgate.metrics.ledger import Account, Accounts, Ledger
 from kvgate.policy.audit import Auditing
 from kvgate.policy.blocks import KEY, USER, Block, Blocks, Called
-from kvgate.policy.compiled import NO_COLON, Route, in_pieces
+from kvgate.policy.compiled import NO_COLON, Route, Toll, in_pieces
 from kvgate.policy.users import User
 from kvgate.routing.configuration import Configuration
 from kvgate.routing.namespaces import Namespace
@@ -116,6 +116,8 @@ class Places:
                         for index, endpoint in enumerate(topology.shards)
                     )
                 self._slot_of_key[name] = _of_key(topology.slot_of)
+        self.tolls: Callable[[User, Namespace], tuple[Toll | None, Toll | None] | None] = _no_tolls
+        """What the lane pays from for a user's writes and reads in a namespace (kvgate.server.throttle)."""
         self._compiled: WeakKeyDictionary[User | Owner, Compiled] = WeakKeyDictionary()
         # of RESP3 clients, where that matters:
         self._compiled3: WeakKeyDictionary[User | Owner, Compiled] = WeakKeyDictionary()
@@ -241,6 +243,7 @@ class Places:
                 is_crc32=name in self.topologies and self.topologies[name].is_crc32,
                 local=local,
             )
+            route.tolls = self.tolls(user, namespace)
         if local is not None:
             route.local = local
         elif user.databases and route.local is None:
@@ -377,6 +380,10 @@ def _store(shard: Shard) -> tuple[str, int, str]:
     if host in ("localhost", "::1") or host.startswith("127."):
         host = "localhost"
     return (host, shard.endpoint.port, shard.endpoint.path)
+
+
+def _no_tolls(user: User, namespace: Namespace) -> None:
+    del user, namespace
 
 
 def _of_key(slot_of: Callable[[bytes], int]) -> Callable[[bytes], int]:

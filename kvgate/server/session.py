@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from kvgate.server.audit import Record
     from kvgate.server.places import Place, Places
     from kvgate.server.subscriptions import Subscriptions
+    from kvgate.server.turns import Waiter
     from kvgate.server.watch import Watch
 
 
@@ -133,6 +134,7 @@ class Session:
         "name",
         "no_evict",
         "owner",
+        "paid",
         "paused",
         "places",
         "proto",
@@ -144,6 +146,7 @@ class Session:
         "silent",
         "skip_next",
         "subscriptions",
+        "turn",
         "unblocked_by",
         "user",
         "waits_for",
@@ -192,7 +195,9 @@ class Session:
         self.unblocked_by = ""  # CLIENT UNBLOCK's word: TIMEOUT or ERROR; MOVED or BLOCKED
         self.seats: set[str] = set()  # where it is counted (kvgate.server.seats)
         self.owner: Owner | None = None  # None: its routes are those of its user
-        self.paused = False  # its command waits for the end of a pause or a reload
+        self.turn: Waiter | None = None  # its command waits for its turn (kvgate.server.turns)
+        self.paid = False  # the command that is looked at has waited, and its rates have been charged
+        self.paused = False  # its command waits for the end of a pause or a reload, or for its turn
 
     @property
     def plain(self) -> bool:

@@ -27,6 +27,7 @@ from kvgate.backend import Backend
 from kvgate.errors import ConfigurationError, GateError
 from kvgate.lane.driver import HANDED
 from kvgate.policy.blocks import load
+from kvgate.policy.buckets import Ask, Pool
 from kvgate.routing.configuration import Configuration
 from kvgate.server.blocks import Master
 from kvgate.server.control import Channel, Gone
@@ -56,6 +57,8 @@ NO_DESCRIPTORS: Final = 0.1
 """Seconds before the parent tries again to accept, when it may open no more files."""
 GRACE: Final = 2.0
 """Seconds beyond the time for draining after which a worker is killed."""
+MOST_BUDGETS: Final = 1000
+"""Shared buckets beyond which those that are full again are dropped."""
 _FULL: Final = (errno.EAGAIN, errno.ENOBUFS, errno.ETOOMANYREFS)
 
 
@@ -184,6 +187,8 @@ class Supervisor:
         self._run_id = secrets.token_hex(20)
         self._started = time.time()
         self._blocks = Master()
+        self._budgets = Pool()
+        self._most_budgets = MOST_BUDGETS
         self._reloader = Reloader(build, text, configuration, backends, self._serving)
         self._metrics = metrics
         self._watched = Watched(self._reloader, self._ending, self._sources, parent=True)
@@ -351,7 +356,9 @@ class Supervisor:
             theirs.close()
             os.close(memory)
         stream = trio.SocketStream(trio.socket.from_stdlib_socket(ours))
-        channel = Channel(stream, {"others": self._others, "reload": self._reload, "block": self._block})
+        channel = Channel(
+            stream, {"others": self._others, "reload": self._reload, "block": self._block, "budget": self._budget}
+        )
         return Worker(next(self._numbers), place, process, channel, (handing, handed), ended)
 
     async def _keep_in_touch(self, worker: Worker) -> None:
@@ -435,6 +442,14 @@ class Supervisor:
             for worker in self._serving():
                 nursery.start_soon(tell, worker)
         return found, unconfirmed
+
+    async def _budget(self, asks: list[Ask]) -> list[Any]:
+        """What buckets that the workers share give (kvgate.server.budget), and how many workers there are."""
+        now = time.monotonic()
+        if len(self._budgets) > self._most_budgets:
+            self._budgets.forget_full(now)
+            self._most_budgets = max(MOST_BUDGETS, 2 * len(self._budgets))
+        return [self._budgets.take(asks, now), max(1, len(self._serving()))]
 
     # ------------------------------------------------------------------ reload, end
 

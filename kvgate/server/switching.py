@@ -138,6 +138,7 @@ def switch(
     gate: "Dispatcher", configuration: Configuration, backends: Mapping[str, Backend], places: Places, moving: Moving
 ) -> None:
     """Serve another configuration from the next command of every connection on; `adopt_all` has to follow."""
+    old_configuration = gate.configuration
     old, before = gate.places, gate.configuration.users.backoff
     backoff, configuration.users.backoff = configuration.users.backoff, before  # who guessed wrong is not forgiven
     before.first, before.longest = backoff.first, backoff.longest
@@ -148,6 +149,7 @@ def switch(
     gate.fit()
     gate.loaded, gate.reload_error = time.time(), ""
     old.unlearn(lambda _: True)
+    gate.throttle.adopt(old_configuration)
 
 
 async def adopt_all(gate: "Dispatcher") -> None:

@@ -310,6 +310,8 @@ def fail(gate: "Dispatcher", client: Client, spec: "CommandSpec | None", error: 
         return Raw(error.reply)
     session.multi = None
     _unwatch_after(gate, client)
+    if error.code == "THROTTLED":
+        return Raw(error.reply)  # its own word: the block may be sent again
     return Raw(b"-EXECABORT Transaction discarded because of: " + error.reply[1:].removeprefix(b"ERR "))
 
 

@@ -98,6 +98,7 @@ def test_every_key_of_the_audit_log_is_documented() -> None:
     ("section", "where", "more"),
     [
         ("## [users.NAME]", "users.u", ""),
+        ("## [rates]", "rates", ""),
         ("## [gate.tls]", "gate.tls", ""),
         ("## [audit]", "audit", ""),
         ('### type = "lmdb"', "backends.b", 'type = "lmdb"'),

@@ -36,3 +36,10 @@ def test_names_that_clients_choose_are_bounded(monkeypatch) -> None:  # type: ig
     assert names == ["Ads.n0", "Ads.n1", OTHER, OTHER, OTHER]
     book.refused("Ads.n9", "NOPERM")
     assert book.refusals == {(OTHER, "NOPERM"): 1}
+
+
+def test_commands_that_waited_are_counted_with_their_time() -> None:
+    ledger = Ledger()
+    ledger.had_to_wait("A.T", 0.025)
+    ledger.had_to_wait("A.T", 0.05)
+    assert (ledger.waits["A.T"], ledger.waited["A.T"]) == (2, 75_000)
