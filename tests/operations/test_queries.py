@@ -11,6 +11,7 @@ from typing import Any
 import attrs
 import pytest
 
+from kvgate.metrics.exposition import WAIT_SECONDS, WAITS
 from kvgate.server.figures import SPANS
 from tests.server.settings import user
 from tests.support import promql
@@ -158,8 +159,8 @@ def test_the_page_of_metrics_has_what_is_exported(scene: "tuple[Gate, Watch, Red
         r"(?m)^\| `(kvgate_\w+)` \| (\w+) \| (.*?) \| (.*) \|$", (ROOT / "docs" / "metrics.md").read_text("utf-8")
     )
     written = {name: (kind, sorted(re.findall(r"`(\w+)`", labels)), text) for name, kind, labels, text in rows}
-    exported = {  # what is exported where a gate sends traces, too
-        SPANS.name + "_total": (SPANS.kind, list(SPANS.labels), SPANS.help)
+    exported = {  # what is exported where a gate sends traces, or a command had to wait, too
+        each.name + "_total": (each.kind, list(each.labels), each.help) for each in (SPANS, WAITS, WAIT_SECONDS)
     }
     exported |= {
         family.name + ("_total" if family.type == "counter" else ""): (
