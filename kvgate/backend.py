@@ -377,7 +377,7 @@ class Weighing(Protocol):
 
     async def weigh(self, source: int, scale: Scale) -> None:
         """Look through a source, with pauses, so that nobody who is served meanwhile notices. What is written meanwhile may
-        be seen or not. May take minutes; cancelled when nobody wants it any more.
+        be seen or not. May take minutes; cancelled when the gate ends.
 
         Raises:
             GateError: the store does not answer.
