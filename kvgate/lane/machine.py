@@ -192,7 +192,6 @@ class Lane:
                 if key_length >= 0 and key_start > name_end > 0:  # what is not found leaves a position near the beginning
                     if prefix:
                         colon, route = key_start - 1, routes.get(prefix[:-1])  # any key of this length may follow
-                        lead = b"%b\r\n$%d\r\n%b" % (data[pos:name_end], key_length + len(prefix), prefix)
                     else:
                         colon = find(b":", key_start, key_start + key_length)
                         route = routes.get(data[key_start:colon] if colon >= 0 else NO_COLON)
@@ -204,6 +203,8 @@ class Lane:
                             table = route.tables[line]
                         else:
                             spec, name = route.specs.get(head), data[find(b"\n", pos + 4) + 1 : name_end]
+                            if prefix:
+                                lead = b"%b\r\n$%d\r\n%b" % (head, key_length + len(prefix), prefix)
                             if spec is None and route.tables:  # one of those that are passed on
                                 local, table = local if prefix else None, route.tables[line]
                             elif spec is None:

@@ -50,7 +50,8 @@ def to_stores(
                 _forward(gate, client, user, spec, args, frame, first, now)
             return
         keys = tuple(index for index, _ in found)
-        if keys == (1,) and not session.quiet and is_plain(spec, args):
+        names_keys = session.home is not None and carries_keys(spec)
+        if keys == (1,) and not session.quiet and is_plain(spec, args) and not names_keys:
             gate.execution.learn(client, user, spec, args, frame, first)
         account = gate.places.account(first, spec)
         command = limited.command(spec, args, keys, frame, found)
