@@ -157,12 +157,12 @@ def _send(
         if session.proto == 3:
             convert = partial(told, place, 3, spec, args, rewritten)
     account = account or gate.places.account(place, spec)
+    if session.home is not None and carries_keys(spec):
+        convert = partial(_at_home, session.home, spec, convert)
     if rewritten is not None and rewritten.after:
         _send_block(gate, client, up, frame, rewritten.after, now, account, convert, cap)
         return
-    if session.home is not None and carries_keys(spec):
-        convert = partial(_at_home, session.home, spec, convert)
-    elif convert is None and cap is not None:
+    if convert is None and cap is not None:
         convert = bytes
     gate.lane.forward(client, up, frame, now, account, quiet=session.quiet, convert=convert, cap=cap)
 

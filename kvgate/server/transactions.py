@@ -278,8 +278,9 @@ def answer_of(client: Client, place: "Place", multi: Multi, replies: list[bytes]
 
 def _element(place: "Place", proto: int, queued: Queued, raw: bytes) -> bytes:
     if queued.rewritten is not None:
-        return queued.rewritten.known or rewriting.told(place, proto, queued.spec, queued.args, queued.rewritten, raw)
-    raw = raw if place.speaks(proto) else in_resp3(queued.spec, queued.args, raw)
+        raw = queued.rewritten.known or rewriting.told(place, proto, queued.spec, queued.args, queued.rewritten, raw)
+    elif not place.speaks(proto):
+        raw = in_resp3(queued.spec, queued.args, raw)
     return raw if queued.home is None else queued.home.reply(queued.spec, raw)
 
 

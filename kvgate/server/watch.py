@@ -210,11 +210,12 @@ async def _ask(
         rewritten = await rewriting.known(gate, session, spec, args, found)
     if rewritten is None:
         raw = await watch.ask(gate.places.renamed(watch.place, spec, args, frame), spec)
-        raw = Raw(limited.capped(watch.place.in_protocol(session.proto, spec, args, raw), cap))
-        return raw if home is None else Raw(home.reply(spec, raw))
-    raw = Raw(rewritten.known) or await watch.ask(rewritten.frame, spec, rewritten.after)
-    raw = Raw(rewritten.known or rewriting.told(watch.place, session.proto, spec, args, rewritten, raw))
-    return Raw(limited.capped(raw, cap))
+        raw = watch.place.in_protocol(session.proto, spec, args, raw)
+    else:
+        raw = Raw(rewritten.known) or await watch.ask(rewritten.frame, spec, rewritten.after)
+        raw = Raw(rewritten.known or rewriting.told(watch.place, session.proto, spec, args, rewritten, raw))
+    raw = Raw(limited.capped(raw, cap))
+    return raw if home is None else Raw(home.reply(spec, raw))
 
 
 def _watch(gate: "Dispatcher", client: Client, spec: CommandSpec, args: list[bytes], frame: bytes, now: float) -> None:

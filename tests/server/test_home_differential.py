@@ -20,8 +20,10 @@ PASSWORD = "home-secret"
 HOMES = user("home", "*", password=PASSWORD, more='commands = ["+@all"]\ndatabases = { 0 = "Ads.Cache", 3 = "Ads.Other" }')
 BOSS = user("boss", "*", more='commands = ["+@all"]')
 VERSIONED = "".join(f'[namespaces."Ads.{name}"]\nbackend = "a"\nversioned = true\n' for name in ("Other", "Third"))
+LIMITS = 'max_reply = "100mb"\nmax_field = "1mb"\n'
+"""With which each reply, and each command that may make fields, takes a way of its own."""
 LMDB = '[backends.a]\ntype = "lmdb"\npath = "$DIR/data"\ndurability = "no"\n'
-CONFIGURATIONS = ("one store", "two shards", "a store without RESP3", "lmdb")
+CONFIGURATIONS = ("one store", "two shards", "a store without RESP3, with limits", "lmdb")
 FIRST = lines("""
     SET @k v
     SET @other v
@@ -135,10 +137,11 @@ def pair(request: pytest.FixtureRequest) -> Iterator[Pair]:
         stored = {
             "one store": redis("a", one),
             "two shards": sharded("a", one, two),
-            "a store without RESP3": redis("a", one, "resp3 = false"),
+            "a store without RESP3, with limits": redis("a", one, "resp3 = false"),
             "lmdb": LMDB,
         }[request.param]
-        config = stored + namespaces(Ads_Cache="a", default="a") + VERSIONED + HOMES + BOSS
+        config = stored + namespaces(default="a") + VERSIONED + HOMES + BOSS
+        config += '[namespaces."Ads.Cache"]\nbackend = "a"\n' + (LIMITS if "RESP3" in request.param else "")
         with serving(config, one, two) as setting:
             if request.param == "lmdb":
                 with Gate(LMDB + namespaces(default="a")) as other:
