@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kvgate.lane.client import Client
 from kvgate.policy.compiled import NO_COLON
 from kvgate.wire.request import encode_request
 from tests.lane.world import World, bulk, portions
@@ -208,3 +209,25 @@ def test_bytes_one_by_one_are_kept_together_while_they_wait() -> None:
     assert len(client.backlog) == 1
     world.run_to_the_end()
     assert world.said[0].raw == bulk(b"slow 1") + bulk(b"ECHO " + b"y" * 3000) * 3
+
+
+def test_what_waits_is_known_by_its_age(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`Client.arrived`: when a command's bytes came, however long they waited; what came within 10 ms counts as one."""
+    world = World(1)
+    client = world.client()
+    seen: list[float] = []
+    request = world.request
+
+    def looked_at(client: Client, args: list[bytes], frame: bytes, now: float) -> None:
+        seen.append(client.arrived)
+        request(client, args, frame, now)
+
+    monkeypatch.setattr(world, "request", looked_at)
+    for seconds in (0.0, 0.002, 0.008, 0.02, 1.0):
+        world.now = 100.0 + seconds
+        world.feed(client, encode_request([b"SLOW", b"1"]) * 2)
+    world.now = 105.0
+    world.run_to_the_end()
+    assert seen == [100.0] * 6 + [100.02] * 2 + [101.0] * 2
+    assert not client.backlog_since
+    world.check_rest()
