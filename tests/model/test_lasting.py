@@ -9,8 +9,11 @@ from kvgate.backend import After
 from kvgate.commands.keys import keys_with_flags
 from kvgate.commands.spec import Action
 from kvgate.commands.table import TABLE, every_command, lookup
-from kvgate.model.lasting import HOW, NEVER, lasting
+from kvgate.model.handlers import HANDLERS
+from kvgate.model.lasting import HOW, NEVER, handler_with, lasting
+from kvgate.model.transaction import Handler, Transaction
 from kvgate.policy.limits import Expiry
+from tests.model.world import World
 
 NOW: Final = 1_700_000_000_000
 BOTH: Final = Expiry(default=60_000, longest=100_000)
@@ -145,3 +148,27 @@ def test_jitter_spreads_and_keeps_to_what_is_promised() -> None:
 def test_what_never_makes_a_key_is_left_alone() -> None:
     assert HOW["DEL"] is NEVER
     assert instead("DEL k", None) == ("DEL k", ())
+
+
+@pytest.mark.trio
+async def test_an_engine_gives_the_expiry_in_the_command_s_own_transaction() -> None:
+    world = World()
+    longest = (After(b"k", 5_000, 10_000, 9_000), After(b"none", 1, 1, 1))
+    for line, left in (
+        ("SET k v", 5_000),
+        ("PEXPIRE k 8000", 8_000),
+        ("PEXPIRE k 20000", 9_000),
+        ("DEL k", -2),
+        ("HSET k f v", 5_000),
+        ("SET k v KEEPTTL", 5_000),
+        ("SET k v", 5_000),
+    ):
+        args = line.encode().split()
+        handler = handler_with(HANDLERS[args[0].decode()], longest)
+
+        async def body(tx: Transaction, handler: Handler = handler, args: list[bytes] = args) -> None:
+            await handler(tx, args)
+
+        await world.change(body)
+        assert await world.ask(b"PTTL", b"k") == left, line
+        assert await world.ask(b"EXISTS", b"none") == 0
