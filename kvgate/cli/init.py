@@ -54,6 +54,9 @@ default = "local"                    # every other key; without this line they a
 #max_key = "1kb"
 #max_value = "128kb"
 #versioned = true
+#forbidden = ["keys", "@scripting"]  # nobody may run these on its keys
+#ttl_default = "1h"                  # keys that are written without an expiry get this one
+#ttl_jitter = 0.1                    # … so that those written together do not expire together
 
 # Who did what, as lines of JSON: what administers, what is dangerous, what is refused; "all" is everything.
 #[audit]

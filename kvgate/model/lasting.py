@@ -127,7 +127,7 @@ def _restore(rule: Expiry, args: list[bytes], now_ms: int) -> list[bytes] | None
     value = integer(args[2])
     if value is None or value < 0 or value > INT64_MAX // 1000:
         return args  # the store's to refuse
-    absolute = any(arg.upper() == b"ABSTTL" for arg in args[4:])
+    absolute = any(option(arg) == b"ABSTTL" for arg in args[4:])
     if not value:
         changed = rule.given() + (now_ms if absolute else 0)
     else:

@@ -44,6 +44,11 @@ def dumped_type(payload: bytes) -> str:
     return _DUMPED.get(payload[0], "") if payload else ""
 
 
+def _word(option: bytes) -> bytes:
+    """An option's name as Redis reads it: up to a NUL, in any case."""
+    return option.partition(b"\x00")[0].upper()
+
+
 @attrs.frozen(slots=True, kw_only=True)
 class Expiry:
     """Which expiry keys get and may have. Times are in milliseconds."""
@@ -206,7 +211,7 @@ class Limits:
             kind = dumped_type(args[3])
             if kind not in self.types:
                 raise errors.wrong_type_there(spec.lower, kind or "unknown", namespace, ", ".join(sorted(self.types)))
-        if self.expiry is not None and spec.name == "GETEX" and any(arg.upper() == b"PERSIST" for arg in args[2:]):
+        if self.expiry is not None and spec.name == "GETEX" and any(_word(arg) == b"PERSIST" for arg in args[2:]):
             raise errors.lasting_key("getex … persist", namespace)
 
     def check_target(self, spec: CommandSpec, source: "Limits | None", namespace: str) -> None:

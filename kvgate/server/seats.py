@@ -50,10 +50,17 @@ class Seats:
         Raises:
             GateError: the user has as many clients as it may; the client keeps what it had.
         """
-        seat = "" if user is None or user.max_connections is None else f"{_USER} '{user.name}'"
+        seat = _seat(user)
         if seat and user is not None and user.max_connections is not None and seat not in session.seats:
             self._check(seat, user.max_connections)
         self._give_back(session, but=seat)
+        if seat:
+            self._take(session, seat)
+        self.watch(session, user)
+
+    def keep(self, session: Session, user: User | None) -> None:
+        """After a reload: nobody has to go, but who is there counts, whatever it was before."""
+        seat = _seat(user)
         if seat:
             self._take(session, seat)
         self.watch(session, user)
@@ -133,3 +140,8 @@ class Seats:
             if self._gate.fleet is not None:
                 await self._gate.fleet.others("seats", os.getpid(), told)
         self._changed = None
+
+
+def _seat(user: User | None) -> str:
+    """Where a user's clients count; empty when they do not."""
+    return "" if user is None or user.max_connections is None else f"{_USER} '{user.name}'"

@@ -186,7 +186,7 @@ def adopt(gate: "Dispatcher", client: Client) -> None:
     if not _at_home(gate, session):
         gate.driver.close_client(client)
         return
-    gate.seats.watch(session, session.user)
+    gate.seats.keep(session, session.user)
     gate.fit_limits(client)
     if session.subscriptions is not None and not _may_listen(gate, session, session.subscriptions):
         gate.driver.close_client(client)

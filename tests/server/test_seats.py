@@ -6,9 +6,11 @@ from collections.abc import Iterator
 import hiredis
 import pytest
 
+from tests.server import reloads
+from tests.server.reloads import rules
 from tests.server.settings import Setting, redis, serving, stores, user
 from tests.support.resp import Resp, frame
-from tests.support.servers import NO_REDIS, redis_binary, wait_for
+from tests.support.servers import NO_REDIS, Gates, RedisServer, redis_binary, wait_for
 
 pytestmark = pytest.mark.skipif(redis_binary is None, reason=NO_REDIS)
 
@@ -18,12 +20,17 @@ backend = "a"
 max_connections = 2
 [namespaces."Ads.*"]
 backend = "a"
+[namespaces."Ads.Home"]
+backend = "a"
+ttl_default = "60s"
+key_pattern = 'Ads\\.Home:[a-z]+'
 """
 USERS = (
     user("few", "Ads.*", more="max_connections = 3")
     + user("deep", "Ads.*", more="max_pipeline = 4")
     + user("short", "Ads.*", more="max_reply = 1024")
     + user("any", "Ads.*")
+    + user("home", "Ads.Home", more='max_reply = 1024\ndatabases = { 0 = "Ads.Home" }')
 )
 FULL = "max number of clients reached: 3 of user 'few' (max_connections)"
 NO_SEAT = b"-ERR max number of clients reached: 2 of namespace 'Ads.Few' (max_connections)\r\n"
@@ -146,3 +153,54 @@ def test_a_reply_over_a_users_limit(setting: Setting) -> None:
         assert client.raw_reply("KEYS", "*") == expected
         assert client.raw_reply("BLPOP", "Ads.X:none", "0.01") == b"*-1\r\n"
 
+
+
+@pytest.mark.parametrize("proto", [2, 3])
+def test_a_user_at_home_in_a_namespace_with_limits(setting: Setting, proto: int) -> None:
+    """It writes keys without their prefix, and is held to what holds for whole ones."""
+    setting.flush()
+    with login(setting, "home", proto) as client:
+        for number in range(1, 4):
+            assert client.cmd("SET", "text", str(number)) == b"OK"
+            assert client.cmd("GET", "text") == str(number).encode()
+            assert client.cmd("INCR", "count") == number
+            assert client.cmd("RPUSH", "list", "a", "b") == 2
+            for key in ("text", "count", "list"):
+                assert 0 < client.cmd("PTTL", key) <= 60_000
+            assert client.cmd("LMPOP", "2", "none", "list", "LEFT", "COUNT", "5") == [b"list", [b"a", b"b"]]
+            assert client.cmd("BLPOP", "list", "0.01") is None
+            assert b"does not match the pattern" in client.raw_reply("GET", "text1")
+            client.cmd("MULTI")
+            client.cmd("RPUSH", "list", "c")
+            client.cmd("LMPOP", "1", "list", "LEFT")
+            assert client.cmd("EXEC") == [1, [b"list", [b"c"]]]
+        client.cmd("APPEND", "big", "v" * 2000)
+        assert b"(max_reply)" in client.raw_reply("GET", "big")
+    assert setting.stores[0].cmd("PTTL", "Ads.Home:text") > 0
+
+
+def test_a_reload_brings_limits_to_clients_and_routes_that_are_known(gates: Gates, redis_server: RedisServer) -> None:
+    base, spaces = reloads.redis("a", redis_server.url), rules(A_T="a")
+    gate = gates(base + spaces + reloads.user("admin") + reloads.user("app"))
+    login = {"user": "app", "password": "secret"}
+    with (
+        gate.client(user="admin", password="secret") as admin,
+        gate.client(**login) as first,
+        gate.client(**login) as second,
+    ):
+        for number in range(3):
+            assert first.cmd("SET", f"A.T:{number}", "1") == b"OK"
+        limited = '[namespaces."A.T"]\nbackend = "a"\nttl_max = "60s"\nforbidden = ["getdel"]\n'
+        gate.write_config(base + limited + reloads.user("admin") + reloads.user("app", max_connections="2"))
+        assert admin.cmd("GATE", "RELOAD") == b"OK"
+        for number in range(3):
+            assert first.cmd("SET", f"A.T:{number}", "1") == b"OK"
+            assert 0 < first.cmd("TTL", f"A.T:{number}") <= 60
+        assert "is forbidden in namespace 'A.T'" in reloads.refused(second, "GETDEL", "A.T:1")
+        with pytest.raises(hiredis.ReplyError, match="max number of clients reached: 2 of user 'app'"):
+            gate.client(**login)
+        gate.write_config(base + spaces + reloads.user("admin") + reloads.user("app"))
+        assert admin.cmd("GATE", "RELOAD") == b"OK"
+        assert first.cmd("SET", "A.T:1", "1") == b"OK"
+        assert first.cmd("TTL", "A.T:1") == -1
+        gate.client(**login).close()
