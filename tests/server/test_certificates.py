@@ -226,7 +226,7 @@ def told_by(world: World, context: ssl.SSLContext) -> None:
         raise ConnectionResetError
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [2])
 def test_a_name_that_is_taken_away_ends_its_connections(worlds: Callable[[int], World], workers: int) -> None:
     world = worlds(workers)
     reload(world.gate, world.config(), **ADMIN)

@@ -71,8 +71,9 @@ def placed(request: Line, chosen: tuple[int, ...], prefix: bytes) -> Line:
 
 def contents(boss: Resp) -> dict[bytes, object]:
     """Everything in the namespaces that are to be kept, expiries included."""
-    keys = boss.cmd("KEYS", "Bank.*")
-    return {key: (boss.ask("DUMP", key), boss.ask("PEXPIRETIME", key)) for key in sorted(keys)}
+    keys = sorted(boss.cmd("KEYS", "Bank.*"))
+    told = boss.pipeline([(command, key) for key in keys for command in ("DUMP", "PEXPIRETIME")])
+    return dict(zip(keys, zip(told[::2], told[1::2], strict=True), strict=True))
 
 
 @BOTH
@@ -90,14 +91,16 @@ def test_no_command_changes_a_key_there(setting: Setting, kind: str) -> None:
                 continue
             ads.ask(*usual)  # twice, so that the lane knows it where the user may write
             boss.ask(*placed(request, found, prefix))
+            after = contents(boss)
             for chosen in {found, *((at,) for at in found)}:
                 mixed = tuple(
                     word.replace(OWN, prefix if at in chosen else own, 1) if at in found else word
                     for at, word in enumerate(request)
                 )
-                before = contents(boss)
+                before = after
                 raw = ads.raw_reply(*mixed)
-                assert contents(boss) == before, (mixed, raw)
+                after = contents(boss)
+                assert after == before, (mixed, raw)
                 if raw == NO_KEY:
                     refused += 1
                     assert not spec.readonly, mixed

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.server.processes import one_on_each
-from tests.server.reloads import BOTH, redis, refused, refused_later, reload, rules, user
+from tests.server.reloads import redis, refused, refused_later, reload, rules, user
 from tests.support.resp import Resp
 from tests.support.servers import Gate, Gates, RedisServer, wait_for
 
@@ -31,14 +31,13 @@ def many(gate: Gate, workers: int) -> list[Resp]:
     return [*one_on_each(gate, workers, user="app", password="secret").values()]
 
 
-@BOTH
 @pytest.mark.parametrize(
-    "words",
+    ("workers", "words"),
     [
-        ("SUBSCRIBE", "A.T:c"),
-        ("SSUBSCRIBE", "A.T:c"),
-        ("PSUBSCRIBE", "A.T:*"),
-        ("SUBSCRIBE", "__keyspace@0__:A.T:k"),
+        (2, ("SUBSCRIBE", "A.T:c")),
+        (1, ("SSUBSCRIBE", "A.T:c")),
+        (1, ("PSUBSCRIBE", "A.T:*")),
+        (1, ("SUBSCRIBE", "__keyspace@0__:A.T:k")),
     ],
 )
 def test_a_subscription_to_what_is_not_granted_any_more_ends(
@@ -93,8 +92,7 @@ def test_a_monitor_shows_what_is_granted_now(gates: Gates, redis_server: RedisSe
         assert b"hidden" not in shown
 
 
-@BOTH
-@pytest.mark.parametrize("embedded", [False, True])
+@pytest.mark.parametrize(("workers", "embedded"), [(2, False), (1, True)])
 def test_read_only_holds_for_the_next_command_on_the_lane_too(
     gates: Gates, redis_server: RedisServer, workers: int, *, embedded: bool
 ) -> None:
@@ -146,7 +144,7 @@ def test_a_transaction_that_was_opened_before(gates: Gates, redis_server: RedisS
         assert writes.cmd("GET", "A.T:x") is None
 
 
-@BOTH
+@pytest.mark.parametrize("workers", [2])
 def test_who_waits_for_what_is_taken_away_is_told(gates: Gates, redis_server: RedisServer, workers: int) -> None:
     """Also of a key that is not the first one; and nothing is popped for them afterwards."""
     start = base(redis_server)
