@@ -285,7 +285,7 @@ class Dispatcher:
             if self.places.blocks.active:
                 self.keeper.refuse(session, user, spec, args)
             if self.places.forbidding and not spec.name.startswith("GATE"):
-                self.places.refuse_keyless(user, spec, args)
+                self.places.refuse_keyless(user, spec, args, session.home)
             if session.owner is not None:
                 self.seats.use(session, user, spec, args)
             if self.pauses.possible and self.pauses.hold_back(session, spec, args):

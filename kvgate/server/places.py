@@ -165,8 +165,9 @@ class Places:
         name = None if topology is None else topology.rename.get(spec.name.partition("|")[0])
         return frame if name is None else encode_request([name.encode("utf-8", "surrogateescape"), *args[1:]])
 
-    def refuse_keyless(self, user: User, spec: CommandSpec, args: list[bytes]) -> None:
-        """Refuse a command without keys that reaches all that a user sees, where a namespace of that forbids it.
+    def refuse_keyless(self, user: User, spec: CommandSpec, args: list[bytes], home: Home | None) -> None:
+        """Refuse a command without keys that reaches all that a user sees, where a namespace of that forbids it. At home a
+        listing reaches this one alone, whatever its pattern.
 
         Raises:
             GateError: it does.
@@ -178,6 +179,9 @@ class Places:
             return  # keys are looked at one by one
         pattern = listed(spec, args)
         only = None if pattern is None else self.namespaces.of_pattern(pattern)
+        if home is not None:
+            listing = spec.capability == "listing" and spec.name != "FLUSHALL"
+            only = self.namespaces.of(home.prefix) if listing else None
         for rule in rules:
             if only is None or only.rule == rule.rule:
                 raise forbidden_command(spec.lower, rule.name)

@@ -22,7 +22,7 @@ USERS = (
         line.replace("namespaces = []\n", "")
         for line in (
             user("ads", more='databases = { 0 = "Ads.Cache", 1 = "Ads.Session", 2 = "Ads.Kept" }\ncommands = ["+@all"]'),
-            user("shop", more='databases = { 0 = "Shop.Cache" }'),
+            user("shop", more='databases = { 0 = "Shop.Cache", 1 = "Shop.Quiet" }'),
             user("reader", more='read_only = ["Ads.Cache"]\ndatabases = { 0 = "Ads.Cache" }'),
         )
     )
@@ -37,6 +37,7 @@ def setting() -> Iterator[Setting]:
             + sharded("b", two, three)
             + LMDB
             + namespaces(Ads_Session="b", Ads_Kept="l", Ads__="a", Shop__="a", default="a")
+            + '[namespaces."Shop.Quiet"]\nbackend = "a"\nforbidden = ["keys"]\n'
             + USERS
         )
         with serving(config, one, two, three) as setting:
@@ -97,7 +98,7 @@ def test_no_other_database_is_there(setting: Setting) -> None:
 def test_reset_auth_and_hello(setting: Setting) -> None:
     with login(setting.gate, "ads") as ads:
         ads.cmd("SELECT", 1)
-        assert refused(ads, "AUTH", "shop", "shop-secret") == "ERR DB index is out of range"
+        assert refused(ads, "AUTH", "reader", "reader-secret") == "ERR DB index is out of range"
         assert refused(ads, "HELLO", "3", "AUTH", "plain", "plain-secret") == "ERR DB index is out of range"
         ads.cmd("SET", "k", "session")  # as it was: user, database, protocol
         assert ads.cmd("ACL", "WHOAMI") == b"ads"
@@ -122,6 +123,16 @@ def test_a_reader_reads_only(setting: Setting) -> None:
             for words in (("SET", "k", "w"), ("DEL", "k"), ("FLUSHDB",), ("FLUSHALL",), ("EVAL", "return 1", "1", "k")):
                 assert refused(reader, *words).startswith(("NOPERM", "ERR command 'eval'")), words
         assert reader.cmd("KEYS", "*") == [b"k"]
+
+
+def test_what_a_namespace_forbids_holds_at_home(setting: Setting) -> None:
+    """Whatever the pattern looks like."""
+    with login(setting.gate, "shop") as shop:
+        assert shop.cmd("KEYS", "*") == []
+        shop.cmd("SELECT", 1)
+        for pattern in ("*", "k*", "Shop.Cache:*"):
+            assert "is forbidden in namespace 'Shop.Quiet'" in refused(shop, "KEYS", pattern)
+        assert shop.cmd("SCAN", 0) == [b"0", []]
 
 
 # ---------------------------------------------------------------------- neighbours
