@@ -1,4 +1,4 @@
-"""The command line of the benchmarks: ``python -m bench core|idle|namespaces|connect|lrange|all``."""
+"""The command line of the benchmarks: ``python -m bench core|idle|namespaces|tenants|connect|lrange|all``."""
 
 import argparse
 import json
@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from bench import connect, core, embedded, idle, lrange, namespaces, tikv, versioned, workers
+from bench import connect, core, embedded, idle, lrange, namespaces, tenants, tikv, versioned, workers
 from bench.peers import NAMES, default_gate
 from bench.process import BenchError, raise_file_limit
 from bench.report import ORDER, Section, Settings, provenance, written
@@ -18,6 +18,7 @@ SECTIONS: dict[str, Callable[[Settings], Section]] = {
     "core": core.section,
     "idle": idle.section,
     "namespaces": namespaces.section,
+    "tenants": tenants.section,
     "connect": connect.section,
     "lrange": lrange.section,
     "embedded": embedded.section,

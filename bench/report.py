@@ -110,7 +110,19 @@ a proxy, children included, divided by the requests done (the kernel counts it i
 throughput, for which the load generator, the proxy and the stores compete."""
 
 _SECTION = "<!-- bench:{} -->"
-ORDER = ("core", "idle", "namespaces", "connect", "lrange", "embedded", "footprint", "workers", "versioned", "tikv")
+ORDER = (
+    "core",
+    "idle",
+    "namespaces",
+    "tenants",
+    "connect",
+    "lrange",
+    "embedded",
+    "footprint",
+    "workers",
+    "versioned",
+    "tikv",
+)
 
 
 def written(old: str, sections: Mapping[str, str]) -> str:
