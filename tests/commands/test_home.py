@@ -1,5 +1,7 @@
 """Home namespaces as bytes: what becomes whole in a request, and what is taken off a reply."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -133,10 +135,11 @@ def test_keys_are_taken_off_replies_and_values_are_not(proto: int) -> None:
     assert reply("BLPOP", encode([whole, whole], proto)) == encode([plain, whole], proto)
     assert reply("ZMPOP", encode([whole, [[whole, b"1"]]], proto)) == encode([plain, [[whole, b"1"]]], proto)
     assert reply("GET", encode(whole, proto)) == encode(whole, proto)
-    entries = [[b"1-1", [whole, whole]]]
+    entries: Any = [[b"1-1", [whole, whole]]]
 
     def streams(*keys: bytes) -> Raw:
-        return encode([[key, entries] for key in keys], 2) if proto == 2 else encode(Map([(key, entries) for key in keys]), 3)
+        of_each: Any = [[key, entries] for key in keys]
+        return encode(of_each, 2) if proto == 2 else encode(Map([(key, entries) for key in keys]), 3)
 
     assert reply("XREAD", streams(whole, b"Ads.Cache:other")) == streams(plain, b"other")
 

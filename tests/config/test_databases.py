@@ -2,9 +2,10 @@
 
 import pytest
 
+from kvgate.config import parse
 from kvgate.errors import ConfigurationError
 from kvgate.policy.users import User
-from tests.config.test_load import BASE, mistakes_of, parse
+from tests.config.test_load import BASE, mistakes_of
 
 pytestmark = pytest.mark.usefixtures("real_adapters")
 

@@ -104,7 +104,7 @@ def test_samples_of_deep_runs_are_the_commands_that_the_count_falls_on_whatever_
         world.run_to_the_end()
         sent = [(b"T.x:%d" % number, values[number % 4]) for number in range(40)]
         gaps = iter([0, 6, 0, 20, 100])
-        world.lane.sampling, world.lane.unsampled = (lambda gaps=gaps: next(gaps)), 2  # type: ignore[misc]  # bound now
+        world.lane.sampling, world.lane.unsampled = (lambda gaps=gaps: next(gaps)), 2
         world.feed(client, b"".join(put(*each) for each in sent))
         at = [2, 3, 10, 11, 32]
         assert [(args[1], args[2]) for _, _, args in world.samples] == [sent[index] for index in at]

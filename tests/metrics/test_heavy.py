@@ -75,7 +75,7 @@ def test_bounds_hold_after_halving() -> None:
     for number, key in enumerate(stream):
         now = number / 100
         if number % 6000 == 0 and number:
-            true = Counter({each: count / 2 for each, count in true.items()})  # type: ignore[misc]  # halves are no ints
+            true = Counter({each: count / 2 for each, count in true.items()})
         true[key] += 1
         sketch.add(key, 1.0, now, read=True)
     for key, counter in sketch:

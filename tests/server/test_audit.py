@@ -229,7 +229,7 @@ def test_what_waits_is_written_at_the_end(gates: Gates) -> None:
 
 
 def test_a_reload_takes_the_table_anew(gate: Gate) -> None:
-    login = {"user": "boss", "password": "boss-secret"}
+    login: Any = {"user": "boss", "password": "boss-secret"}
     other = config('commands = "all"').replace("audit.log", "other.log")
     with gate.client(user="ads", password="ads-secret") as client:
         client.pipeline([("GET", "Ads.P:1")] * 3)

@@ -3,6 +3,7 @@
 import contextlib
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import redis as redis_py
@@ -207,7 +208,7 @@ def test_bytes_are_written_as_redis_does(setting: Setting) -> None:
 
 
 def test_a_library_reads_it(setting: Setting) -> None:
-    where = {"host": setting.gate.host, "port": setting.gate.port, "username": "ads", "password": "ads-secret"}
+    where: Any = {"host": setting.gate.host, "port": setting.gate.port, "username": "ads", "password": "ads-secret"}
     with redis_py.Redis(**where) as client, client.monitor() as monitor:
         client.set("Ads.P:k", "v")
         while (seen := monitor.next_command())["command"].startswith("CLIENT SETINFO"):

@@ -197,12 +197,12 @@ def test_everything_in_one_transaction(pair: Pair, proto: int) -> None:
     """Inside MULTI each is queued, and EXEC's reply has the same bytes."""
     for group in EVERY:
         pair.flush()
-        requests = [say("MULTI"), *[request for request in EVERY[group] if may_queue(pair, request)], say("EXEC")]
+        requests = [say("MULTI"), *[request for request in EVERY[group] if may_queue(request)], say("EXEC")]
         found = unlike(pair, requests, proto)
         assert not found, "\n".join(found)
 
 
-def may_queue(pair: Pair, request: Line) -> bool:
+def may_queue(request: Line) -> bool:
     """What Redis queues and the gate must refuse before it can be (its keys cannot be told) aborts the transaction there."""
     spec = lookup(request)
     if spec is None or request[:2] == say("XINFO CONSUMERS"):

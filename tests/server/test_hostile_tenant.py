@@ -101,7 +101,7 @@ def furnish(setting: Setting, owner: Resp) -> None:
     for space, commands in (("Bank.Ledger", plain), ("Bank.Versioned", versioned), ("Bank.Emb", emb)):
         for command in commands:
             at = at_key.get(str(command[0]), 1)
-            owner.cmd(*command[:at], f"{space}:{{t}}{command[at]}", *command[at + 1 :])
+            owner.cmd(*command[:at], f"{space}:{{t}}{command[at]!s}", *command[at + 1 :])
         owner.cmd("SET", f"{space}:{{t}}hidden{MARK.decode()}", value)
     for key in (b"Bank.Hidden9marker:1", b"no-namespace" + MARK, b"Bank.Nobody9marker:x"):
         owner.cmd("SET", key, value)
@@ -295,7 +295,7 @@ def test_ways_to_spell_a_request(setting: Setting, ground: Ground, way: str) -> 
     """The lane takes what it knows by its spelling: none of the others may slip through."""
     own, bad = ground.own + b"string", ground.bad + b"string"
     wanted = [(b"GET", bad), (b"SET", bad, b"x"), (b"DEL", own, bad), (b"MGET", own, bad), (b"GETDEL", bad), (b"STRLEN", bad)]
-    spelled = {
+    spelled: Any = {
         "inline": lambda words: b" ".join(words) + b"\r\n",
         "quoted": lambda words: (
             b" ".join(b'"' + b"".join(b"\\x%02x" % each for each in word) + b'"' for word in words) + b"\n"
@@ -473,7 +473,7 @@ def test_cursors_of_others(setting: Setting) -> None:
     with victim(setting) as owner, tenant(setting) as client:
         owner.pipeline([("SET", f"Bank.Ledger:many9marker{n}", "v") for n in range(200)])
         client.pipeline([("SET", f"Ads.P:many{n}", "v") for n in range(20)])
-        cursors: list[object] = [*(2**bit for bit in range(0, 63, 3)), *(2**41 * n + 5 for n in range(4))]
+        cursors: list[Any] = [*(2**bit for bit in range(0, 63, 3)), *(2**41 * n + 5 for n in range(4))]
         cursor: Any = b"0"
         while True:
             cursor, _ = owner.cmd("SCAN", cursor, "COUNT", 10)

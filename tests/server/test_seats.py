@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 import hiredis
 import pytest
@@ -74,7 +75,7 @@ def used_up(setting: Setting) -> bool:
 
 def test_a_user_has_so_many_connections(setting: Setting) -> None:
     with contextlib.ExitStack() as stack:
-        clients = []
+        clients: list[Any] = []
         for number in range(3):
             wait_for(lambda: _joins(setting, stack, clients), f"connection {number}")
         wait_for(lambda: full(setting), "the fourth is refused")

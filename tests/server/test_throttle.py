@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,7 +21,7 @@ from tests.server.reloads import redis, refused, reload, user
 from tests.support.resp import Resp, frame
 from tests.support.servers import Gate, Gates, RedisServer, RedisServers, wait_for
 
-LOGIN = {"user": "ads", "password": "secret"}
+LOGIN: Any = {"user": "ads", "password": "secret"}
 PATIENT = 'max_wait = "20s"'
 RATES = {
     "four": '{ operations = 400, burst = "100ms" }',
@@ -331,7 +332,7 @@ def all_of(clients: list[Resp], count: int) -> None:
     """Each sends `count` at once, side by side, and none is refused."""
     found: list[int] = []
     threads = [
-        threading.Thread(target=lambda client=client: found.append(passed(client.pipeline([("INCR", "A.T:n")] * count))))  # type: ignore[misc]
+        threading.Thread(target=lambda client=client: found.append(passed(client.pipeline([("INCR", "A.T:n")] * count))))
         for client in clients
     ]
     for thread in threads:
