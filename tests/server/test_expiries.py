@@ -177,9 +177,9 @@ def test_times_are_cut_and_nothing_lasts(setting: Setting, backend: str) -> None
             assert client.cmd(words[0], base + "a", words[1]) == 1
             assert 0.8 * LONGEST - 2000 < left(setting, base + "a") <= LONGEST, words
         assert client.raw_reply("GETEX", base + "a", "persist\0x").startswith(b"-ERR 'getex"), "to Redis that is PERSIST"
-        for words in (("PERSIST",), ("GETEX", "PERSIST")):
-            told = client.raw_reply(words[0], base + "a", *words[1:]).decode()
-            assert told.startswith(f"-ERR '{' … '.join(words).lower()}' would leave a key without expiry")
+        for command, *more in (("PERSIST",), ("GETEX", "PERSIST")):
+            told = client.raw_reply(command, base + "a", *more).decode()
+            assert told.startswith(f"-ERR '{' … '.join((command, *more)).lower()}' would leave a key without expiry")
         assert client.cmd("GETEX", base + "a", "EX", "1000") == b"1"
         assert in_time(setting, base + "a")
         lasting = f"{backend}.Lasting:{{r}}"

@@ -183,7 +183,7 @@ def test_a_user_at_home_in_a_namespace_with_limits(setting: Setting, proto: int)
 def test_a_reload_brings_limits_to_clients_and_routes_that_are_known(gates: Gates, redis_server: RedisServer) -> None:
     base, spaces = reloads.redis("a", redis_server.url), rules(A_T="a")
     gate = gates(base + spaces + reloads.user("admin") + reloads.user("app"))
-    login = {"user": "app", "password": "secret"}
+    login: Any = {"user": "app", "password": "secret"}
     with (
         gate.client(user="admin", password="secret") as admin,
         gate.client(**login) as first,
