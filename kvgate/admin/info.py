@@ -46,7 +46,7 @@ class _Rate:
     def look(self, count: int, now: float) -> int:
         passed = now - self.at
         if passed >= _SHORTEST_SAMPLE:
-            self.rate = int((count - self.count) / passed)
+            self.rate = round((count - self.count) / passed)
             self.at, self.count = now, count
         return self.rate
 
