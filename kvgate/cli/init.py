@@ -69,6 +69,7 @@ default = "local"                    # every other key; without this line they a
 #[users.ads]
 #password_sha256 = ["c5e8f2d1e4c1ff1d3d0f8a3b7c1b8f6a5d0e9c7b2a4f6d8e1c3b5a7f9e0d2c4b"]  # `kvgate password` prints it
 #namespaces = ["Ads.*"]              # "*" is all
+#databases = { 0 = "Ads.Cache" }      # for applications that do not prefix their keys: what SELECT 0 is
 #read_only = ["Bank.Ledger"]         # to read and not to write
 #commands = ["+@all", "-@dangerous"] # as Redis' ACL; this when omitted
 #networks = ["10.0.0.0/8", "127.0.0.1"]

@@ -1,6 +1,8 @@
 """`kvgate route`."""
 
 import os
+import re
+from pathlib import Path
 
 import pytest
 
@@ -66,6 +68,20 @@ def test_names_that_do_not_exist_are_2_with_suggestions(run: Run, file: str) -> 
     code, _, err = run("route", file, "k", "--command", "hgett")
     assert code == 2
     assert 'there is no command "hgett" (did you mean "HGET"?)' in err
+
+
+def test_keys_in_a_user_s_database(run: Run, file: str, tmp_path: Path) -> None:
+    text = (tmp_path / file).read_text()
+    hashed = re.search(r'password_sha256 = \["(.*)"\]', text)
+    assert hashed is not None
+    more = f'[users.home]\npassword_sha256 = ["{hashed[1]}"]\ndatabases = {{ 0 = "Ads.X", 3 = "Own.Data" }}\n'
+    (tmp_path / file).write_text(text + more)
+    for options, whole in (((), "Ads.X:k"), (("--database", "3"), "Own.Data:k")):
+        code, out, _ = run("route", file, "k", "--user", "home", *options)
+        assert code == 0
+        assert f"key        {whole}\n" in out
+    code, _, err = run("route", file, "k", "--user", "home", "--database", "1")
+    assert (code, err) == (2, 'gate.toml: --database: user "home" has no database 1\n')
 
 
 def test_keys_of_any_bytes(run: Run, file: str) -> None:
