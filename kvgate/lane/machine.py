@@ -798,6 +798,7 @@ class Lane:
         """The driver has a connection: what waits is sent on it."""
         up.state = State.UP
         up.made[0] += 1
+        up.trips.made += 1
         up.why_down = ""
         if up.out and not up.touched:
             up.touched = True

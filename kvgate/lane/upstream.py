@@ -23,13 +23,14 @@ class State(enum.Enum):
 
 
 class Trips:
-    """What is counted of the shared connections to one shard."""
+    """What is counted of the shared connections to the shards of one backend, whatever reloads make of it."""
 
-    __slots__ = ("lost", "times")
+    __slots__ = ("lost", "made", "times")
 
     def __init__(self) -> None:
         """Nothing yet."""
-        self.lost = 0  # connections that ended while the shard was served
+        self.made = 0  # connections
+        self.lost = 0  # of these, those that ended while the shard was served
         self.times = Times()
         """From the moment when a run of commands was sent to its last reply's. It is a sample: of each connection one send in
         a few is timed, one at a time, and of what was sent together the last run."""
@@ -74,7 +75,7 @@ class Upstream:
     def __init__(
         self, name: str, endpoint: "Endpoint", proto: int, made: list[int] | None = None, trips: Trips | None = None
     ) -> None:
-        """`name` is for logs and INFO: backend, shard, protocol, number. `made` and `trips` are the `Shard`'s."""
+        """`name` is for logs and INFO: backend, shard, protocol, number. `made` is the `Shard`'s."""
         self.name = name
         self.endpoint = endpoint
         self.proto = proto
@@ -158,18 +159,21 @@ class Upstream:
 class Shard:
     """One store process of a backend with its shared connections; `lines[client.line]` is the one of a client."""
 
-    __slots__ = ("endpoint", "index", "lines", "made", "name", "trips")
+    __slots__ = ("endpoint", "index", "lines", "made", "name")
 
-    def __init__(self, name: str, index: int, endpoint: "Endpoint", per_protocol: int = 2) -> None:
-        """`per_protocol` connections for RESP2 clients, as many for RESP3 clients; opened when first needed."""
+    def __init__(
+        self, name: str, index: int, endpoint: "Endpoint", per_protocol: int = 2, trips: Trips | None = None
+    ) -> None:
+        """`per_protocol` connections for RESP2 clients, as many for RESP3 clients; opened when first needed. `trips` are
+        those of the backend."""
         self.name = name
         self.index = index
         self.endpoint = endpoint
         self.made = [0]
         """How many connections its lines have made in all."""
-        self.trips = Trips()
+        trips = trips or Trips()
         self.lines = tuple(
-            Upstream(f"{name}/{index}/resp{proto}/{number}", endpoint, proto, self.made, self.trips)
+            Upstream(f"{name}/{index}/resp{proto}/{number}", endpoint, proto, self.made, trips)
             for proto in (2, 3)
             for number in range(per_protocol)
         )

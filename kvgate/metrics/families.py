@@ -5,9 +5,12 @@ another one begins at nothing. Gauges are those of the processes that answer.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
+
+if TYPE_CHECKING:
+    from kvgate.backend import Measure
 
 COUNTER, GAUGE, HISTOGRAM = "counter", "gauge", "histogram"
 SUM, LARGEST, SMALLEST, OWN = "sum", "max", "min", "own"
@@ -49,6 +52,17 @@ class Samples:
         new: Value = value if isinstance(value, Sequence) else (value,)
         present = self.values.get(key)
         self.values[key] = new if present is None else merged(family, present, new)
+
+    def put_measures(self, backend: str, measures: "Iterable[Measure]", *, counted: bool = False) -> None:
+        """Add the figures of a backend; `counted`: those that never fall only."""
+        for each in measures:
+            if not counted or each.kind != GAUGE:
+                self.put(Family(f"kvgate_{each.name}", each.kind, each.help, ("backend",), each.merge), each.value, backend)
+
+    def add(self, more: "Samples") -> None:
+        """Add all of these."""
+        for key, value in more.values.items():
+            self.put(more.families[key[0]], value, *key[1])
 
     def to_json(self) -> list[list[object]]:
         """As one list for each family: name, kind, help, labels, merge, and the samples as labels and values."""

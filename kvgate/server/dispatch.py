@@ -32,6 +32,7 @@ from kvgate.lane.driver import Driver, Listener, Transport
 from kvgate.lane.machine import Lane
 from kvgate.lane.slots import Slot
 from kvgate.lane.upstream import Upstream
+from kvgate.metrics import families
 from kvgate.metrics.ledger import NO_NAMESPACE, Account, Ledger
 from kvgate.metrics.spikes import Spikes
 from kvgate.policy.users import User
@@ -144,6 +145,8 @@ class Dispatcher:
         """Takes the configuration file into service (or only looks, when True) in all workers."""
         self.loaded = self.started
         self.reload_error = ""
+        self.replaced = families.Samples()
+        """What backends that are served no more had counted (/metrics)."""
         self._shared_connections = configuration.gate.shared_connections
         self.attach(self.places, backends)
         self.fit()

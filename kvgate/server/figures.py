@@ -116,10 +116,9 @@ class Figures:
         for backend in self._gate.backends.values():
             told = backend.statistics()
             samples.put(UP, int(told.up), backend.name, backend.type)
-            for each in told.measures:
-                family = Family(f"kvgate_{each.name}", each.kind, each.help, _BACKEND, each.merge)
-                samples.put(family, each.value, backend.name)
+            samples.put_measures(backend.name, told.measures)
             await trio.lowlevel.checkpoint()
+        samples.add(self._gate.replaced)
         async with self._turn:
             gathered = await _in_steps(self._spaces.gather(frozenset(named)))
         samples.put(NAMESPACES, gathered.seen)
@@ -183,13 +182,14 @@ class Figures:
         samples.put(IN_FLIGHT, in_flight)
 
     def _of_stores(self, samples: Samples) -> Generator[None, None, None]:
+        for name, trips in self._gate.places.trips.items():
+            samples.put(ROUND_TRIP, trips.times.vector(), name)
+            samples.put(MADE, trips.made, name)
+            samples.put(LOST, trips.lost, name)
         for name, shards in list(self._gate.places.shards.items()):
             states: Counter[State] = Counter()
             waiting = queued = 0
             for shard in shards:
-                samples.put(ROUND_TRIP, shard.trips.times.vector(), name)
-                samples.put(MADE, shard.made[0], name)
-                samples.put(LOST, shard.trips.lost, name)
                 for up in shard.lines:
                     states[up.state] += 1
                     queued += up.queued - up.sent

@@ -13,7 +13,7 @@ from kvgate.commands.resp3 import in_resp3
 from kvgate.commands.spec import CommandSpec
 from kvgate.errors import forbidden_command, no_namespace, no_perm_key
 from kvgate.lane.client import Client
-from kvgate.lane.upstream import Shard, Upstream
+from kvgate.lane.upstream import Shard, Trips, Upstream
 from kvgate.metrics.ledger import Account, Accounts, Ledger
 from kvgate.policy.audit import Auditing
 from kvgate.policy.blocks import KEY, USER, Block, Blocks, Called
@@ -97,6 +97,8 @@ class Places:
         self.blocks: Blocks = Blocks() if before is None else before.blocks
         self.topologies: dict[str, Topology] = {}
         self.shards: dict[str, tuple[Shard, ...]] = {}
+        self.trips: dict[str, Trips] = {} if before is None else dict(before.trips)
+        """By names of backends, those of earlier configurations among them: what was counted stays."""
         self._slot_of_key: dict[str, Callable[[bytes], int]] = {}
         self._tables: dict[str, list[list[Upstream]]] = {}
         self.in_place = {name: backend for name, backend in backends.items() if isinstance(backend, InPlace)}
@@ -111,8 +113,9 @@ class Places:
                 if before is not None and before.backends.get(name) is backend:
                     self.shards[name] = before.shards[name]
                 else:
+                    trips = self.trips.setdefault(name, Trips())
                     self.shards[name] = tuple(
-                        Shard(name, index, endpoint, configuration.gate.shared_connections)
+                        Shard(name, index, endpoint, configuration.gate.shared_connections, trips)
                         for index, endpoint in enumerate(topology.shards)
                     )
                 self._slot_of_key[name] = _of_key(topology.slot_of)

@@ -139,6 +139,9 @@ def switch(
 ) -> None:
     """Serve another configuration from the next command of every connection on; `adopt_all` has to follow."""
     old_configuration = gate.configuration
+    for name, backend in gate.backends.items():
+        if backends.get(name) is not backend:
+            gate.replaced.put_measures(name, backend.statistics().measures, counted=True)
     old, before = gate.places, gate.configuration.users.backoff
     backoff, configuration.users.backoff = configuration.users.backoff, before  # who guessed wrong is not forgiven
     before.first, before.longest = backoff.first, backoff.longest

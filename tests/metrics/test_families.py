@@ -5,6 +5,7 @@ import json
 import pytest
 from prometheus_client import parser
 
+from kvgate.backend import Measure
 from kvgate.metrics.exposition import exposition
 from kvgate.metrics.families import COUNTER, GAUGE, HISTOGRAM, LARGEST, SMALLEST, Family, Samples, Totals
 from kvgate.metrics.times import Times
@@ -27,6 +28,21 @@ def test_what_began_anew_in_a_living_process_is_added() -> None:
     totals.take(1, {("calls",): [5]})
     totals.take(1, {("calls",): [2]})
     assert totals.values[("calls",)] == [7]
+
+
+def test_what_a_backend_that_is_replaced_had_counted_is_added_to_the_next_ones() -> None:
+    def told(writes: int) -> list[Measure]:
+        times = [writes, 0.5, *[0] * 18]
+        return [Measure("w", "Writes.", writes), Measure("t", "T.", times, "histogram"), Measure("b", "Size.", 7, "gauge")]
+
+    replaced, samples = Samples(), Samples()
+    for _ in range(2):
+        replaced.put_measures("near", told(3), counted=True)
+    samples.put_measures("near", told(2))
+    samples.add(replaced)
+    assert samples.values["kvgate_w", ("near",)] == [8]
+    assert samples.values["kvgate_t", ("near",)][:2] == [8, 1.5]
+    assert samples.values["kvgate_b", ("near",)] == (7,)
 
 
 def test_what_is_forgotten_begins_anew() -> None:
