@@ -230,6 +230,7 @@ async def test_an_unreadable_record_that_is_watched_is_told_to_its_client_alone(
             nursery.start_soon(store.ask, b"SET", b"first", b"v")
             await disk.reached(1)
             nursery.start_soon(store.ask, b"SET", b"large", bytes(100_000))
+            await until(lambda: len(store.backend._groups._queue) == 1)
             nursery.start_soon(block)  # behind it, in the queue
             await until(lambda: len(store.backend._groups._queue) == 2)
             disk.let(3)
