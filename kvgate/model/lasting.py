@@ -69,11 +69,14 @@ _Change = Callable[[Expiry, list[bytes], int], list[bytes] | None]
 def _time(rule: Expiry, unit: bytes, text: bytes, now_ms: int) -> tuple[bytes, bytes] | None:
     """Another option and its value; None when it may stay, or is one that is refused."""
     value = integer(text)
-    if value is None or value <= 0 or value > INT64_MAX // 1000 - now_ms:
-        return None  # no time that a store takes, or one beyond all limits: it says so
+    if value is None or value <= 0:
+        return None
     if unit in _SECONDS:
         value *= 1000
-    changed = rule.moment(value, now_ms) if unit in (b"EXAT", b"PXAT") else rule.kept(value)
+    absolute = unit in (b"EXAT", b"PXAT")
+    if value > INT64_MAX - (0 if absolute else now_ms):
+        return None  # no time that a store takes: it says so
+    changed = rule.moment(value, now_ms) if absolute else rule.kept(value)
     return None if changed == value else (_MILLISECONDS[unit], b"%d" % changed)
 
 
@@ -125,9 +128,9 @@ def _in_seconds(name: bytes, unit: bytes) -> _Change:
 
 def _restore(rule: Expiry, args: list[bytes], now_ms: int) -> list[bytes] | None:
     value = integer(args[2])
-    if value is None or value < 0 or value > INT64_MAX // 1000:
-        return args  # the store's to refuse
     absolute = any(option(arg) == b"ABSTTL" for arg in args[4:])
+    if value is None or value < 0 or value > INT64_MAX - (0 if absolute else now_ms):
+        return args  # the store's to refuse
     if not value:
         changed = rule.given() + (now_ms if absolute else 0)
     else:
