@@ -169,8 +169,14 @@ async def _wait_once(gate: "Dispatcher", client: Client, place: "Place", frame: 
         connection.close()  # it may be waiting there still: closing ends that without effect
         raise
     if after:
-        with contextlib.suppress(BrokenUpstream):  # `give_back` finds out, and so does EXEC
-            await connection.receive()
+        # What was taken is in `raw`: who leaves now, or was unblocked just before, must not end this. The reply is on the way.
+        with trio.move_on_after(gate.configuration.gate.command_timeout, shield=True) as scope:
+            with contextlib.suppress(BrokenUpstream):  # `give_back` finds out, and so does EXEC
+                await connection.receive()
+        if scope.cancelled_caught:
+            if watch is not None:
+                watch.broken = True
+            connection.close()
     if watched is None:
         await connection.give_back()
     return raw

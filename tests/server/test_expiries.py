@@ -7,6 +7,7 @@ import pytest
 import redis as redis_py
 
 from tests.server.settings import Setting, keys_on, redis, serving, sharded, stores
+from tests.support.relay import Relay
 from tests.support.resp import frame
 from tests.support.servers import NO_REDIS, Gate, RedisServer, redis_binary, wait_for
 
@@ -230,6 +231,37 @@ def test_a_list_that_a_blocking_move_makes(setting: Setting, waits: bool) -> Non
         client.send("BRPOPLPUSH", "one.Lasting:{b}none", target, "0.01")
         assert client.read() is None
         assert client.cmd("BLPOP", target, "1") == [target.encode(), b"x"]
+
+
+def test_a_blocking_move_that_is_unblocked(setting: Setting) -> None:
+    """Its connection to the store does not stay; an element that was moved just before is the reply."""
+    setting.flush()
+    store = setting.stores[0]
+    words = ("BLMOVE", "one.Lasting:{b}s", "one.Ttl:{b}t", "LEFT", "LEFT", "0")
+    with setting.gate.client() as waiting, setting.gate.client() as control:
+        ident = waiting.cmd("CLIENT", "ID")
+        before = store.cmd("CLIENT", "LIST").count(b"\n")
+        for _ in range(3):
+            waiting.send(*words)
+            wait_for(lambda: b"blocked_clients:1" in store.cmd("INFO", "clients"), "it waits")
+            assert control.cmd("CLIENT", "UNBLOCK", ident) == 1
+            assert waiting.read() is None
+        wait_for(lambda: store.cmd("CLIENT", "LIST").count(b"\n") <= before, "its connections to be closed")
+    with Relay((store.host, store.port)) as relay:
+        config = f'[backends.a]\ntype = "redis"\nurl = "{relay.url}"\n[namespaces]\n"one.Lasting" = "a"\n'
+        config += f'[namespaces."one.Ttl"]\nbackend = "a"\n{RULES}'
+        with Gate(config) as gate, gate.client() as waiting, gate.client() as control:
+            ident = waiting.cmd("CLIENT", "ID")
+            waiting.send(*words)
+            wait_for(lambda: b"blocked_clients:1" in store.cmd("INFO", "clients"), "it waits")
+            reply = b"$8\r\nprecious\r\n"
+            relay.stall_after("down", len(reply))  # what gives the list its expiry is not answered yet
+            passed = relay.total["down"]
+            store.cmd("RPUSH", "one.Lasting:{b}s", "precious")
+            wait_for(lambda: relay.total["down"] == passed + len(reply), "the element to be on its way")
+            assert control.cmd("CLIENT", "UNBLOCK", ident) == 1
+            relay.flow()
+            assert waiting.read() == b"precious"
 
 
 def test_a_script_cannot_go_round_it_and_a_lock_keeps_its_time(setting: Setting) -> None:
