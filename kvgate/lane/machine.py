@@ -123,9 +123,9 @@ class Lane:
             self._later(client)
 
     def _take(self, client: Client, data: bytes, now: float) -> None:
-        if client.depth:
-            data = self._within_depth(client, data)
         try:
+            if client.depth:
+                data = self._within_depth(client, data, now)
             if data:
                 self._scan(client, data, now)
         except ProtocolError as problem:
@@ -136,17 +136,21 @@ class Lane:
         if client.depth and client.backlog and client.queue and not client.stalled:
             client.waiting = partial(self.done, client)
 
-    def _within_depth(self, client: Client, data: bytes) -> bytes:
+    def _within_depth(self, client: Client, data: bytes, now: float) -> bytes:
         """The beginning of `data` that has no more commands than may be in flight; the rest is set aside. Each command but
-        the first follows a line's end, so it is enough to look for that: a value that looks alike only makes it shorter."""
-        room = max(0, client.depth - client.inflight)
-        if room and data.count(b"\n*") < room:
-            return data
-        at = 0
+        the first follows a line's end, so it is enough to look for that: a value that looks alike only makes it shorter. The
+        rest of a half-read request is taken here as it is: all of it may look so, line by line."""
+        pos = 0
+        if client.inflight < client.depth and not client.scanner.idle:
+            pos = self._slow(client, data, 0, now)
+        room = 0 if client.stalled else max(0, client.depth - client.inflight)
+        if room and data.count(b"\n*", pos) < room:
+            return data[pos:] if pos else data
+        at = pos
         for _ in range(room):
             at = data.find(b"\n*", at) + 1
         self._set_aside(client, data, at)
-        return data[:at]
+        return data[pos:at]
 
     def _scan(self, client: Client, data: bytes, now: float) -> None:
         """Walk over whole requests: a run of commands for one upstream becomes one slot; what is unknown goes up.
@@ -304,7 +308,7 @@ class Lane:
                 run_up = None
             pos = self._slow(client, data, pos, now)
             above += 1
-            if above == MOST_ABOVE or client.stalled:
+            if above == MOST_ABOVE or client.stalled or client.inflight >= client.depth > 0:  # inline: no line told of it
                 size = self._set_aside(client, data, pos)
             routes, line, prefix = client.routes, client.line, client.prefix
             begin = NOTHING
