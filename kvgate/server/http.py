@@ -6,7 +6,8 @@ holds a task and its answer, for a bounded time, and nothing else.
 
 import logging
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Final
 
@@ -19,7 +20,9 @@ from kvgate import __version__
 log = logging.getLogger("kvgate.http")
 
 MOST_CONNECTIONS: Final = 32
-"""At a time; further ones are told 503. A few scrapers and balancers have one each."""
+"""At a time; a further one takes the place of the one that has waited longest for its client, so that those that hang keep no
+orchestrator from being told that the gate lives; when none waits, it is told 503. A few scrapers and balancers have one
+each."""
 MOST_HEAD: Final = 8192
 """Bytes of a request's line and header, what web servers commonly take."""
 REQUEST_TIME: Final = 5.0
@@ -61,6 +64,7 @@ class HttpServer:
         self._answer = answer
         self.connections = 0
         """How many there are now."""
+        self._waiting: dict[_Connection, trio.CancelScope] = {}  # for their clients, those that do so longest first
 
     async def serve(self, sockets: Sequence[socket.socket]) -> None:
         """Until cancelled; `sockets` are bound and listen, and are closed at the end. Without any it has nothing to do."""
@@ -73,10 +77,15 @@ class HttpServer:
             log.exception("http_ended", extra={"error": repr(error), "do": "report this"})
 
     async def _serve_one(self, stream: trio.SocketStream) -> None:
+        full = self.connections >= MOST_CONNECTIONS
+        if full and self._waiting:
+            longest = next(iter(self._waiting))
+            self._waiting.pop(longest).cancel()
+            longest.unwanted, full = True, False
         self.connections += 1
         try:
             async with stream:
-                await _Connection(stream, self._answer).run(full=self.connections > MOST_CONNECTIONS)
+                await _Connection(stream, self._answer, self._waiting).run(full=full)
         except (trio.BrokenResourceError, trio.ClosedResourceError, OSError):
             pass  # it has left
         except Exception as error:  # one watcher must not end the gate
@@ -86,9 +95,15 @@ class HttpServer:
 
 
 class _Connection:
-    def __init__(self, stream: trio.SocketStream, answer: Answering) -> None:
+    def __init__(
+        self, stream: trio.SocketStream, answer: Answering, waiting: "dict[_Connection, trio.CancelScope]"
+    ) -> None:
+        """`waiting`: where it is noted while it waits for its client."""
         self._stream = stream
         self._answer = answer
+        self._waiting = waiting
+        self.unwanted = False
+        """Whether another one has taken its place."""
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=MOST_HEAD)
 
     async def run(self, *, full: bool) -> None:
@@ -99,21 +114,33 @@ class _Connection:
         patience = REQUEST_TIME
         while await self._one(patience):
             patience = IDLE_TIME
-        with trio.move_on_after(REQUEST_TIME):  # what it still sends would turn the answer into a reset
+        if self.unwanted:
+            return
+        with self._patiently(REQUEST_TIME):  # what it still sends would turn the answer into a reset
             await self._stream.send_eof()
             while await self._stream.receive_some(RECEIVE):
                 pass
 
+    @contextmanager
+    def _patiently(self, seconds: float) -> Iterator[trio.CancelScope]:
+        """Wait for the client inside, for that long, or until another one needs the place."""
+        with trio.move_on_after(seconds) as scope:
+            self._waiting[self] = scope
+            try:
+                yield scope
+            finally:
+                self._waiting.pop(self, None)
+
     async def _one(self, patience: float) -> bool:
         """Answer one request, which has `patience` seconds to come; whether another one may follow."""
         try:
-            with trio.move_on_after(patience) as scope:
+            with self._patiently(patience) as scope:
                 request = await self._request()
         except h11.RemoteProtocolError as error:
             await self._send(Answer(error.error_status_hint, b"this is no HTTP request\n", _TEXT), close=True)
             return False
         if scope.cancelled_caught:
-            if self._http.trailing_data[0]:  # a part of a request has come
+            if self._http.trailing_data[0] and not self.unwanted:  # a part of a request has come
                 await self._send(Answer(408, b"the request took too long\n", _TEXT), close=True)
             return False
         return request is not None and await self._respond(request)

@@ -138,18 +138,48 @@ async def test_who_reads_too_slowly_is_closed_and_others_are_served(monkeypatch:
             assert got < LARGE
 
 
-async def test_there_are_few_connections_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_further_connection_takes_the_place_of_the_one_that_has_waited_longest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(http, "MOST_CONNECTIONS", 3)
-    async with served() as connect:
+    server = HttpServer(answer)
+    async with served(server) as connect:
         held = [await connect() for _ in range(3)]
         for stream in held:
             await stream.send_all(b"GET /here HTTP/1.1\r\nHost: x\r\n\r\n")
             assert await stream.receive_some(1000)
+        await held[0].send_all(b"GET /here HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert await held[0].receive_some(1000)
+        assert (await ask(connect, b"GET /here HTTP/1.1\r\n" + LAST)).startswith(b"HTTP/1.1 200 ")
+        assert await held[1].receive_some(1000) == b""
+        for stream in (held[0], held[2]):
+            await stream.send_all(b"GET /here HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert (await stream.receive_some(1000)).startswith(b"HTTP/1.1 200 ")
+        silent = [await connect() for _ in range(20)]
+        assert (await ask(connect, b"GET /here HTTP/1.1\r\n" + LAST)).startswith(b"HTTP/1.1 200 ")
+        assert server.connections <= 3
+        for stream in (*held, *silent):
+            await stream.aclose()
+
+
+async def test_there_are_few_connections_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "MOST_CONNECTIONS", 3)
+
+    async def slow(path: str, accept: str) -> Answer | None:
+        asked.append(path)
+        await trio.sleep_forever()
+        return await answer(path, accept)
+
+    asked: list[str] = []
+    server = HttpServer(lambda path, accept: slow(path, accept) if path == "/slow" else answer(path, accept))
+    async with served(server) as connect:
+        held = [await connect() for _ in range(3)]
+        for stream in held:
+            await stream.send_all(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
+        while len(asked) < 3:
+            await trio.lowlevel.checkpoint()
         fourth = await connect()
         async with fourth:
             assert (await until_closed(fourth)).startswith(b"HTTP/1.1 503 ")
-        await held[0].aclose()
-        while not (await ask(connect, b"GET /here HTTP/1.1\r\n" + LAST)).startswith(b"HTTP/1.1 200 "):
-            await trio.lowlevel.checkpoint()
-        for stream in held[1:]:
+        for stream in held:
             await stream.aclose()
