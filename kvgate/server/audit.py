@@ -145,7 +145,9 @@ class Writer:
             while self._waiting or self.dropped > self._told:
                 lines = list(self._portion())
                 if not self._write(lines):
-                    log.error("audit_lost", extra={"records": len(lines) + len(self._waiting), "path": str(self._where)})
+                    lost = len(lines) + len(self._waiting)
+                    self.dropped += lost
+                    log.error("audit_lost", extra={"records": lost, "path": str(self._where)})
                     self._waiting.clear()
                     break
             if self._ending.is_set() and not self._waiting:
@@ -196,7 +198,7 @@ class Audit:
         self.rules: Auditing | None = None
         """What is noted; None: there is no audit log."""
         self._writer: Writer | None = None
-        self._before = (0, 0, 0)  # what earlier writers came to
+        self._writers: list[Writer] = []  # this one and earlier ones, which may still write; as many as there were files
 
     def configure(self, settings: AuditSettings | None, sha256: str) -> None:
         """Note what `settings` say, where they say it, from now on; the configuration's hash is noted too."""
@@ -204,11 +206,11 @@ class Audit:
         if self._writer is not None and not same:
             self._event("end")
             self._writer.end()
-            self._before = self.figures
             self._writer = None
         self.rules = None if settings is None else Auditing(settings)
         if settings is not None and self._writer is None:
             self._writer = Writer(settings)
+            self._writers.append(self._writer)
         self._event("configuration", result="done", sha256=sha256)
 
     def close(self) -> None:
@@ -221,10 +223,8 @@ class Audit:
     @property
     def figures(self) -> tuple[int, int, int]:
         """Records written and dropped, and times that the file could not be written, since the start."""
-        if self._writer is None:
-            return self._before
-        written, dropped, failures = self._before
-        return written + self._writer.written, dropped + self._writer.dropped, failures + self._writer.failures
+        told = [(each.written, each.dropped, each.failures) for each in self._writers]
+        return sum(each[0] for each in told), sum(each[1] for each in told), sum(each[2] for each in told)
 
     @property
     def failing(self) -> bool:

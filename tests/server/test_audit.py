@@ -14,7 +14,8 @@ import pytest
 
 from kvgate.config import parse
 from kvgate.errors import ConfigurationError
-from kvgate.server.audit import shown
+from kvgate.policy.audit import AuditSettings
+from kvgate.server.audit import Audit, shown
 from kvgate.server.audit_file import AuditFile
 from tests.server.processes import children, info, one_on_each
 from tests.server.reloads import BOTH, in_log, reload
@@ -271,6 +272,19 @@ def test_a_log_that_cannot_be_written_is_told_and_stops_nobody(tmp_path: Path) -
             assert int(info(asking)["audit_dropped"]) == dropped > 0
         assert len(commands(gate, command="set")) == 3
         assert gate.log.count("audit_failed") == 1
+
+
+def test_what_is_lost_with_a_log_that_another_takes_the_place_of_is_counted(tmp_path: Path) -> None:
+    gate: Any = None  # no command comes
+    audit = Audit(gate)
+    audit.configure(AuditSettings(path=tmp_path / "missing" / "a"), "one")
+    for _ in range(20):
+        audit.configuration_refused()
+    wait_for(lambda: audit.failing, "the first try")
+    audit.configure(AuditSettings(path=tmp_path / "b"), "two")
+    wait_for(lambda: audit.figures[:2] == (1, 22), "all of the first file to be dropped")  # its beginning and end, too
+    audit.close()
+    assert audit.figures[:2] == (2, 22)
 
 
 def test_with_required_what_cannot_be_noted_is_refused(tmp_path: Path) -> None:
