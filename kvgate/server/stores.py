@@ -37,8 +37,8 @@ def to_stores(
     found = located(gate.places, user, spec, args)
     if spec.capability in ("script", "function"):
         place = scripts.place(gate, user, spec, args, [place for _, place in found], session.home)
-        if place.shard is not None:
-            found = [(0, place)]
+        if place.shard is not None:  # all keys lie there; each namespace limits the reply, and no argument is looked at for it
+            found = [(0, place), *((0, other) for _, other in found if other.namespace is not place.namespace)]
     if not found:
         raise refused(spec.lower, "it names no key that would say which store is meant")
     if session.watch is not None and watch.takes(gate, client, spec, args, frame, found):

@@ -222,3 +222,15 @@ def test_the_way_of_a_key_tells_its_limits(say: Names) -> None:
     assert "does not match the pattern of namespace 'Lim.Key'" in say.text("GATE ROUTE Lim.Key:user:x")
     assert "command 'getdel' is forbidden in namespace 'Lim.Words'" in say.text("GATE ROUTE Lim.Words:a GETDEL")
     assert "refused: against the namespace's limits" in say.text("GATE ROUTE Lim.Words:a")
+
+
+def test_a_script_is_held_to_the_limits_of_all_its_keys(setting: Setting) -> None:
+    script, keys = "return redis.call('GET',ARGV[1])", ["one-Free.X:a", "one-Lim.Reply:long"]
+    with setting.gate.client() as client:
+        client.cmd("SET", keys[1], "v" * 3000)
+        for order in (keys, keys[::-1]):
+            assert b"over the limit of namespace 'one-Lim.Reply'" in client.raw_reply("EVAL", script, 2, *order, keys[1])
+            client.cmd("WATCH", keys[0])
+            assert b"over the limit of namespace 'one-Lim.Reply'" in client.raw_reply("EVAL", script, 2, *order, keys[1])
+            client.cmd("UNWATCH")
+        assert client.cmd("EVAL", script, 1, keys[0], keys[1]) == b"v" * 3000  # it names no key of that one
