@@ -42,7 +42,7 @@ run-tikv: $(VENV)/.test
 	@exec $(BIN)/python -m tests.tikv.run --listen $(LISTEN) $(ARGS)
 
 test: $(VENV)/.test packages check
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 check: $(VENV)/.test
 	$(BIN)/ruff check .
