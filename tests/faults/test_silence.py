@@ -54,6 +54,7 @@ def test_health_checks_do_not_hide_that_a_command_is_late(redis_server: RedisSer
         with gate.client() as client:
             warm(client, "A.T:k")
             relay.stall("up")
+            wait_for(lambda: relay.record["down"].count(b"PONG") >= relay.record["up"].count(b"PING"), "earlier answers")
             passed = relay.total["up"]
             relay.flow()
             relay.stall("down")
