@@ -480,7 +480,7 @@ class Lane:
             if self.unsampled < 0:
                 self._sample(client, up, frames, now, account, want, quiet=quiet)
                 return
-            slot = (Quiet if quiet else Slot)(client, want, frames, now, readonly=account.readonly, account=account)
+            slot = (Quiet if quiet else Slot)(client, want, frames, now, account.readonly, account)
         client.queue.append(slot)
         client.inflight += want
         client.inflight_bytes += len(frames)

@@ -34,7 +34,6 @@ class Slot:
         want: int,
         frames: bytes,
         started: float,
-        *,
         readonly: int,
         account: "Account | None" = None,
     ) -> None:

@@ -66,12 +66,15 @@ class Account:
     ) -> None:
         """Add `calls` answered commands that took `seconds` each."""
         self.calls += calls
-        self.errors += errors
-        self.misses += misses
+        if errors:
+            self.errors += errors
+        if misses:
+            self.misses += misses
         self.bytes_in += bytes_in
         self.bytes_out += bytes_out
         self.seconds += calls * seconds
-        self.buckets[min(int(seconds * 1_000_000).bit_length(), BUCKETS - 1)] += calls
+        at = int(seconds * 1_000_000).bit_length()
+        self.buckets[at if at < BUCKETS else -1] += calls
 
     def note_untimed(self, calls: int, errors: int, bytes_in: int = 0, bytes_out: int = 0) -> None:
         """Add commands whose time says nothing: they waited for others' doing, or for a store that did not answer."""
