@@ -35,8 +35,6 @@ WATCH, QUIET_WATCH = 0.05, 0.25
 """Seconds between looks for queued writes whose time is over, while there are any and while there are none."""
 MOST_BYTES: Final = 16 << 20
 """Of arguments in one group, unless a single command has more; with `RESERVE` it keeps room for deletes."""
-
-
 AHEAD_WORDS: Final = 512
 AHEAD_BYTES: Final = 64 << 10
 """Of one client's commands that are run ahead: about a millisecond of Python."""
@@ -48,7 +46,6 @@ MOST_OLD: Final = 100
 """Milliseconds that a group may wait after it was run ahead: a key that expired for readers meanwhile must not live on."""
 GROUPS_KEPT: Final = 65_536
 """Groups whose generation is remembered."""
-
 MOST_SHORT: Final = 5000
 """Records of a read that runs beside any number of others, or between writes: about 10 ms of Python."""
 

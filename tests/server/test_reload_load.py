@@ -12,7 +12,7 @@ from tests.support.servers import Gates, RedisServers
 
 CLIENTS = 1000
 LATE = 0.05
-"""Seconds by which a reload may delay an answer, beside twice what answers take anyway on a machine that others use, too."""
+"""Seconds by which a reload may delay an answer."""
 ROUNDS = 5
 
 
@@ -42,4 +42,4 @@ def test_nobody_notices(gates: Gates, redis_servers: RedisServers, workers: int,
         shown = info(asking)
     assert crowd.others == []
     assert shown["lane_failures"] == "0"
-    assert statistics.median(reloading) < 2 * statistics.median(calm) + LATE, (calm, reloading)
+    assert statistics.median(reloading) < statistics.median(calm) + LATE, (calm, reloading)
