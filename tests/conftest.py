@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.support import alone
 from tests.support.servers import NO_REDIS, Gate, Gates, RedisServer, RedisServers, open_programs, redis_binary
 
 
@@ -16,6 +17,18 @@ def pytest_runtest_makereport() -> "Generator[None, pytest.TestReport, pytest.Te
     if report.failed:
         report.sections += [(f"end of {program!r}'s log", program.log[-4000:]) for program in open_programs]
     return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> "Generator[None, object, object]":
+    """A test that is marked ``alone`` runs while no other does."""
+    with alone.turn(alone=item.get_closest_marker("alone") is not None):
+        return (yield)
+
+
+def pytest_sessionfinish() -> None:
+    """Leave no locks behind."""
+    alone.clear()
 
 
 @pytest.fixture

@@ -40,6 +40,7 @@ def mistakes(text: bytes) -> None:
         parse(text, BASE)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(
     "work",
     [

@@ -16,6 +16,7 @@ LATE = 0.05
 ROUNDS = 5
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("kind", ["more namespaces", "moves"])
 def test_nobody_notices(gates: Gates, redis_servers: RedisServers, workers: int, kind: str) -> None:

@@ -78,6 +78,7 @@ def test_who_connects_in_the_same_moment_is_spread_evenly(gates: Gates, workers:
         sock.close()
 
 
+@pytest.mark.alone
 def test_a_killed_worker_is_replaced_and_only_its_own_clients_notice(gates: Gates) -> None:
     gate = gates(LOCAL, gate="workers = 2\n")
     on = one_on_each(gate, 2)

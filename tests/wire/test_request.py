@@ -193,6 +193,7 @@ def test_what_is_half_read_is_counted_as_it_comes() -> None:
                     base + 500 + 2 * ARGUMENT], "a value that is dropped is not held"  # fmt: skip
 
 
+@pytest.mark.alone
 def test_a_large_value_in_small_portions_costs_linear_time() -> None:
     portions = [b"v" * (1 << 16)] * 1024
     header = b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$%d\r\n" % (64 << 20)
