@@ -14,7 +14,7 @@ CACHE  := .cache/clients
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 # New packages are found at installation, so their appearance asks for another one.
-BUILD_INPUTS := pyproject.toml $(wildcard setup.py backends/*/__init__.py)
+BUILD_INPUTS := pyproject.toml $(wildcard setup.py backends/*/__init__.py compat/*/__init__.py)
 
 .PHONY: help run run-demo run-tikv test check packages bench clients compat histories versioned clean
 .DEFAULT_GOAL := help
@@ -55,10 +55,10 @@ bench: $(VENV)/.test packages
 	$(BIN)/python -m bench all --write docs/benchmarks.md $(ARGS)
 
 clients: $(VENV)/.test packages
-	$(BIN)/python -m compat.clients.run $(ARGS)
+	$(BIN)/python -m tests.clients.run $(ARGS)
 
 compat: $(VENV)/.test packages
-	$(BIN)/python -m compat.harness $(ARGS)
+	$(BIN)/python -m kvgate_compat $(ARGS)
 
 histories: $(VENV)/.test
 	$(BIN)/python -m tests.linearizability.run $(ARGS)

@@ -15,7 +15,8 @@ from tests.support.ports import free_port
 from tests.support.resp import Closed, Resp
 from tests.support.servers import ROOT, Gate, wait_for
 
-PACKAGES = ["kvgate", *sorted(path.parent.name for path in (ROOT / "backends").glob("kvgate_*/__init__.py"))]
+ADAPTERS = sorted(path.parent.name for path in (ROOT / "backends").glob("kvgate_*/__init__.py"))
+PACKAGES = ["kvgate", *ADAPTERS, "kvgate_compat"]
 
 
 def run(*line: str, folder: Path = ROOT, timeout: float = 300.0, **environment: str) -> str:
@@ -64,19 +65,19 @@ def test_the_wheel_holds_the_packages_and_nothing_else(built: "tuple[Path, Path]
     assert {name.split("/")[0] for name in names} == {*PACKAGES, info}
     sources = {
         str(path.relative_to(base))
-        for base in (ROOT, ROOT / "backends")
+        for base in (ROOT, ROOT / "backends", ROOT / "compat")
         for package in PACKAGES
         for path in (base / package).rglob("*.py")
         if (base / package).exists()
     }
-    tracked = set(run("git", "ls-files", "kvgate", "backends").split())
-    sources = {name for name in sources if name in tracked or f"backends/{name}" in tracked}
+    tracked = set(run("git", "ls-files", "kvgate", "backends", "compat").split())
+    sources = {name for name in sources if {name, f"backends/{name}", f"compat/{name}"} & tracked}
     assert sources <= names, sources - names
     assert {f"{package}/py.typed" for package in PACKAGES} <= names
     assert any(name.startswith(info) and name.endswith("LICENSE") for name in names)
     assert "License-Expression: Apache-2.0" in head
     assert "kvgate = kvgate.cli.main:main" in entry_points
-    for package in PACKAGES[1:]:
+    for package in ADAPTERS:
         assert f"{package.removeprefix('kvgate_')} = {package}:adapter" in entry_points
 
 

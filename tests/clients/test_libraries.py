@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from compat.clients.run import CLIENTS, Client, Unavailable, check, prepare
-from compat.clients.setting import USER, two_stores, with_user
+from tests.clients.run import CLIENTS, Client, Unavailable, check, prepare
+from tests.clients.setting import USER, two_stores, with_user
 from tests.support.servers import NO_REDIS, Gate, redis_binary
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from compat.clients.setting import two_stores
+from tests.clients.setting import two_stores
 from tests.support.resp import frame
 from tests.support.servers import NO_REDIS, Gate, RedisServer, redis_binary
 from tests.support.terminal import Terminal

@@ -4,8 +4,8 @@ import sys
 
 import pytest
 
-from compat.clients import run
-from compat.clients.run import CLIENTS, Client, Failed, Unavailable, check, prepare
+from tests.clients import run
+from tests.clients.run import CLIENTS, Client, Failed, Unavailable, check, prepare
 from tests.support.servers import RedisServers
 
 

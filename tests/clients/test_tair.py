@@ -2,7 +2,7 @@
 
 import pytest
 
-from compat.clients.run import TAIR, Unavailable, check, prepare
+from tests.clients.run import TAIR, Unavailable, check, prepare
 from tests.versioned.gates import gate_before
 
 

@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compat.harness import __main__ as runner
-from compat.harness.connection import Connection, Ended
-from compat.harness.dialogue import line, quoted, shortened, shown
-from compat.harness.pair import Difference, Pair, Tally
-from compat.harness.search import Plan, is_empty, plan, search
-from compat.harness.shrink import shrink
-from compat.harness.steps import Block, Piped, Single, Step
-from compat.harness.words import Option, Request
+from kvgate_compat import __main__ as runner
+from kvgate_compat.connection import Connection, Ended
+from kvgate_compat.dialogue import line, quoted, shortened, shown
+from kvgate_compat.pair import Difference, Pair, Tally
+from kvgate_compat.search import Plan, is_empty, plan, search
+from kvgate_compat.shrink import shrink
+from kvgate_compat.steps import Block, Piped, Single, Step
+from kvgate_compat.words import Option, Request
 from tests.support.servers import RedisServer, RedisServers
 
 

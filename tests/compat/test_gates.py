@@ -6,13 +6,13 @@ import sys
 
 import pytest
 
-from compat.harness.__main__ import skipped, summary
-from compat.harness.search import Tally, plan, search
-from compat.harness.setting import gate_before
-from compat.harness.table import WITHOUT, specs
 from kvgate.backend import StoreTools
 from kvgate.commands.table import supports
 from kvgate.config import adapter
+from kvgate_compat.__main__ import skipped, summary
+from kvgate_compat.search import Tally, plan, search
+from kvgate_compat.table import WITHOUT, specs
+from tests.compat.setting import gate_before
 from tests.support.servers import NO_REDIS, ROOT, redis_binary
 
 pytestmark = pytest.mark.skipif(redis_binary is None, reason=NO_REDIS)
@@ -46,7 +46,7 @@ def test_nothing_differs(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
 
 def _check(path: str) -> "subprocess.CompletedProcess[str]":
     """``kvgate store check`` beside the gate, on what the search has left."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "backends")])}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (ROOT, ROOT / "backends", ROOT / "compat")))}
     line = [sys.executable, "-m", "kvgate.cli.main", "store", "check", path]
     return subprocess.run(line, capture_output=True, text=True, env=environment, timeout=60, check=False)
 

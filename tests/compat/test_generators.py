@@ -7,11 +7,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from compat.harness import pools
-from compat.harness.search import generators_missing
-from compat.harness.table import ARGUMENTS, GENERATORS, LEFT_OUT, WITHOUT, specs
-from compat.harness.words import Option, Payload, Request, Span, any_of, option, requests, seq
 from kvgate.commands.table import by_full_name
+from kvgate_compat import pools
+from kvgate_compat.search import generators_missing
+from kvgate_compat.table import ARGUMENTS, GENERATORS, LEFT_OUT, WITHOUT, specs
+from kvgate_compat.words import Option, Payload, Request, Span, any_of, option, requests, seq
 from tests.support.resp import parse
 from tests.support.servers import RedisServer
 

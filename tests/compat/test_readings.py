@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from compat.harness.connection import Connection, Node
-from compat.harness.readings import READINGS, Near, read, same
 from kvgate.commands.table import by_full_name
+from kvgate_compat.connection import Connection, Node
+from kvgate_compat.readings import READINGS, Near, read, same
 
 
 def node(raw: bytes) -> Node:

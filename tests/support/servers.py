@@ -423,7 +423,7 @@ class Gate(Program):
 
     def environment(self) -> dict[str, str]:
         """The caller's, with the checkout on the path: what is tested is the checkout, whatever is installed."""
-        path = os.pathsep.join([str(ROOT), str(ROOT / "backends")])
+        path = os.pathsep.join(map(str, (ROOT, ROOT / "backends", ROOT / "compat")))
         return {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", **self.extra_environment}
 
     def is_ready(self) -> bool:

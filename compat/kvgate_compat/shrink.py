@@ -6,8 +6,8 @@ from typing import Final, TypeGuard
 
 import attrs
 
-from compat.harness.steps import Block, Single, Step
-from compat.harness.words import Arg, Option, Request
+from kvgate_compat.steps import Block, Single, Step
+from kvgate_compat.words import Arg, Option, Request
 
 SECONDS: Final = 30.0
 """For one example; what is reached by then is shown."""

@@ -9,14 +9,14 @@ from typing import Final
 
 import attrs
 
-from compat.harness.connection import Node
+from kvgate_compat.connection import Node
 
 Ask = Callable[[Sequence[bytes]], Node]
 Reading = Callable[[Ask, Sequence[bytes], Node], object]
 
 TOLERANCE_MS: Final = 5000
 """How far TTLs may differ: the servers are asked one after the other, on a machine that does other things too. Times of
-different steps are `compat.harness.words.SPREAD` seconds apart, so no other step's time passes for the right one."""
+different steps are `kvgate_compat.words.SPREAD` seconds apart, so no other step's time passes for the right one."""
 
 
 @attrs.frozen(slots=True)

@@ -2,7 +2,7 @@
 
 import attrs
 
-from compat.harness.words import Request
+from kvgate_compat.words import Request
 
 
 @attrs.frozen(slots=True)

@@ -4,7 +4,7 @@ from typing import Final
 
 from hypothesis import strategies as st
 
-from compat.harness.words import Payload, Span
+from kvgate_compat.words import Payload, Span
 
 INT64_MAX: Final = 2**63 - 1
 CHUNK: Final = 32_640  # the gate's engines cut longer strings there

@@ -3,9 +3,9 @@
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from compat.harness import pools
-from compat.harness.pools import at_milliseconds, at_seconds, key, milliseconds, seconds
-from compat.harness.words import Args, any_of, maybe, option, seq, some
+from kvgate_compat import pools
+from kvgate_compat.pools import at_milliseconds, at_seconds, key, milliseconds, seconds
+from kvgate_compat.words import Args, any_of, maybe, option, seq, some
 
 _condition = option("NX", "XX", "GT", "LT")
 _conditions = st.one_of(maybe(_condition), maybe(_condition), any_of(_condition, _condition, option("JUNK"), most=3))

@@ -3,9 +3,9 @@
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from compat.harness import pools
-from compat.harness.pools import at_milliseconds, at_seconds, integer, key, milliseconds, number, offset, seconds, value
-from compat.harness.words import Args, any_of, maybe, option, seq, some
+from kvgate_compat import pools
+from kvgate_compat.pools import at_milliseconds, at_seconds, integer, key, milliseconds, number, offset, seconds, value
+from kvgate_compat.words import Args, any_of, maybe, option, seq, some
 
 _EXPIRY = (
     seq(option("EX"), seconds),

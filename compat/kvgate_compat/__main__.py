@@ -1,4 +1,4 @@
-"""``python -m compat.harness``: search for differences between a RESP server and a Redis, and say what was tried.
+"""``python -m kvgate_compat``: search for differences between a RESP server and a Redis, and say what was tried.
 
 Without ``--url``: gates in front of a Redis and of the embedded store, which are started for it. **The servers are emptied**:
 one that has keys is refused. Exit code 1 when they differ.
@@ -13,9 +13,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
-from compat.harness.search import Difference, Plan, Tally, is_empty, plan, search
-from compat.harness.setting import CONFIGURATIONS, gate_before, reference
-from compat.harness.table import LEFT_OUT
+from kvgate_compat.search import Difference, Plan, Tally, is_empty, plan, search
+from kvgate_compat.table import LEFT_OUT
+from tests.compat.setting import CONFIGURATIONS, gate_before, reference
 
 DIALOGUES: Final = Path(".cache") / "compat"
 
@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m compat.harness", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m kvgate_compat", description=__doc__)
     parser.add_argument("--url", help="the server to look at: redis://…, rediss://…, unix://…")
     parser.add_argument("--against", help="the server to compare it with; without it a redis-server is started")
     parser.add_argument("--backend", action="append", choices=list(CONFIGURATIONS), help="without --url: only this type")

@@ -5,12 +5,12 @@ from typing import Final
 
 from hypothesis.strategies import SearchStrategy
 
-from compat.harness.generic import GENERIC, OTHER_TYPES, SERVER
-from compat.harness.hashes import HASHES
-from compat.harness.strings import BITMAPS, STRINGS
-from compat.harness.words import Args, Request, requests
 from kvgate.commands.spec import CommandSpec
 from kvgate.commands.table import by_full_name, every_command
+from kvgate_compat.generic import GENERIC, OTHER_TYPES, SERVER
+from kvgate_compat.hashes import HASHES
+from kvgate_compat.strings import BITMAPS, STRINGS
+from kvgate_compat.words import Args, Request, requests
 
 GROUPS: Final = ("string", "bitmap", "hash", "generic", "transactions")
 """The table's groups that the harness covers whole."""

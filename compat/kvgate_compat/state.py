@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Final
 
-from compat.harness.connection import Connection
-from compat.harness.readings import read
+from kvgate_compat.connection import Connection
+from kvgate_compat.readings import read
 
 _VALUE: Final[dict[bytes, tuple[bytes, ...]]] = {
     b"string": (b"GET",),
@@ -17,7 +17,7 @@ _VALUE: Final[dict[bytes, tuple[bytes, ...]]] = {
 
 
 def state_of(server: Connection, keys: Sequence[bytes]) -> dict[bytes, tuple[object, ...]]:
-    """For each key ``(TYPE, PTTL, value)``, comparable by `compat.harness.readings.same`. Raises Ended."""
+    """For each key ``(TYPE, PTTL, value)``, comparable by `kvgate_compat.readings.same`. Raises Ended."""
     probes = [probe for key in keys for probe in ((b"TYPE", key), (b"PTTL", key))]
     answers = server.pipeline(probes)
     kinds = {key: answers[2 * at].text for at, key in enumerate(keys)}

@@ -3,9 +3,9 @@
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from compat.harness import pools
-from compat.harness.pools import field, integer, key, number, value
-from compat.harness.words import Args, any_of, maybe, option, seq, some
+from kvgate_compat import pools
+from kvgate_compat.pools import field, integer, key, number, value
+from kvgate_compat.words import Args, any_of, maybe, option, seq, some
 
 _pairs = st.one_of(some(seq(field, value), most=5), some(seq(field, number), most=3))
 

@@ -1,4 +1,4 @@
-"""``python -m compat.clients.run``: installs client libraries into .cache/clients and runs each one's check."""
+"""``python -m tests.clients.run``: installs client libraries into .cache/clients and runs each one's check."""
 
 import argparse
 import os
@@ -11,8 +11,9 @@ from pathlib import Path
 
 import attrs
 
-HERE = Path(__file__).resolve().parent
-CACHE = Path(os.environ.get("KVGATE_CLIENT_CACHE", HERE.parents[1] / ".cache" / "clients"))
+ROOT = Path(__file__).resolve().parents[2]
+PROGRAMS = ROOT / "compat" / "clients"
+CACHE = Path(os.environ.get("KVGATE_CLIENT_CACHE", ROOT / ".cache" / "clients"))
 TIMEOUT = 90.0
 """Seconds for one check; a client that waits for a reply for ever is a failure."""
 INSTALL_TIMEOUT = 300.0
@@ -93,7 +94,7 @@ def _python(package: str, version: str, program: str, protocol: str = "", name: 
         f"{title} {version}{f' RESP{protocol}' if protocol else ''}",
         sys.executable,
         install,
-        lambda url: [python, "-W", "error", str(HERE / "python" / program), url, *([protocol] if protocol else [])],
+        lambda url: [python, "-W", "error", str(PROGRAMS / "python" / program), url, *([protocol] if protocol else [])],
     )
 
 
@@ -117,7 +118,7 @@ def _node(package: str, version: str, program: str, protocol: str = "") -> Clien
         f"{title} {version}{f' RESP{protocol}' if protocol else ''}",
         "npm",
         install,
-        lambda url: ["node", str(HERE / "node" / program), url, *([protocol] if protocol else [])],
+        lambda url: ["node", str(PROGRAMS / "node" / program), url, *([protocol] if protocol else [])],
         {"CLIENT_DIR": str(folder)},
     )
 
@@ -126,16 +127,17 @@ def _go_redis(protocol: str) -> Client:
     binary = CACHE / "go-redis"
 
     def install() -> None:
-        sources = [HERE / "go" / name for name in ("main.go", "go.mod", "go.sum")]
+        sources = [PROGRAMS / "go" / name for name in ("main.go", "go.mod", "go.sum")]
         if binary.exists() and all(source.stat().st_mtime < binary.stat().st_mtime for source in sources):
             return
-        needed = re.search(r"^go (\d+)\.(\d+)", (HERE / "go" / "go.mod").read_text("utf-8"), re.MULTILINE)
+        needed = re.search(r"^go (\d+)\.(\d+)", (PROGRAMS / "go" / "go.mod").read_text("utf-8"), re.MULTILINE)
         has = re.search(r"go(\d+)\.(\d+)", _run(["go", "version"], timeout=20))
         if needed and has and tuple(map(int, has.groups())) < tuple(map(int, needed.groups())):
             msg = f"go-redis needs Go {'.'.join(needed.groups())}, here is {'.'.join(has.groups())}"
             raise Unavailable(msg)
         CACHE.mkdir(parents=True, exist_ok=True)
-        _fetch(["go", "build", "-C", str(HERE / "go"), "-o", str(binary), "."], GOTOOLCHAIN="local", GOFLAGS="-mod=readonly")
+        build = ["go", "build", "-C", str(PROGRAMS / "go"), "-o", str(binary), "."]
+        _fetch(build, GOTOOLCHAIN="local", GOFLAGS="-mod=readonly")
 
     return Client(f"go-redis 9 RESP{protocol}", "go", install, lambda url: [str(binary), url, protocol])
 
@@ -144,11 +146,11 @@ def _java(name: str, program: str, *arguments: str) -> Client:
     folder = CACHE / "java"
 
     def install() -> None:
-        sources = [HERE / "java" / "pom.xml", *(HERE / "java" / "src").rglob("*.java")]
+        sources = [PROGRAMS / "java" / "pom.xml", *(PROGRAMS / "java" / "src").rglob("*.java")]
         mark = folder / ".done"
         if mark.exists() and all(source.stat().st_mtime < mark.stat().st_mtime for source in sources):
             return
-        _fetch(["mvn", "-q", "-B", "-f", str(HERE / "java" / "pom.xml"), f"-Dclient.cache={folder}", "compile"])
+        _fetch(["mvn", "-q", "-B", "-f", str(PROGRAMS / "java" / "pom.xml"), f"-Dclient.cache={folder}", "compile"])
         mark.touch()
 
     classes = f"{folder / 'classes'}:{folder / 'dependency'}/*"
@@ -218,7 +220,7 @@ def main() -> int:
     options = parser.parse_args()
     if options.url:
         return _run_all(options.url, options.only)
-    from compat.clients.setting import two_stores  # noqa: PLC0415 - needs the tests' tools, which --url does not
+    from tests.clients.setting import two_stores  # noqa: PLC0415 - needs the tests' tools, which --url does not
 
     with two_stores() as gate:
         return _run_all(gate.url, options.only)

@@ -9,11 +9,11 @@ from hypothesis import seed, settings
 from hypothesis.errors import Flaky
 from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
-from compat.harness.connection import Connection, Ended
-from compat.harness.machine import make_machine, search_settings
-from compat.harness.pair import Difference, Pair, Tally
-from compat.harness.shrink import flat, shrink
-from compat.harness.table import GENERATORS, WITHOUT, specs
+from kvgate_compat.connection import Connection, Ended
+from kvgate_compat.machine import make_machine, search_settings
+from kvgate_compat.pair import Difference, Pair, Tally
+from kvgate_compat.shrink import flat, shrink
+from kvgate_compat.table import GENERATORS, WITHOUT, specs
 
 _UNSUPPORTED = re.compile(
     rb"-ERR (command '.*' is not supported by backend|unknown command|unknown subcommand|command '.*' is not available)"

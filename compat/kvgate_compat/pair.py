@@ -4,13 +4,13 @@ from collections.abc import Sequence
 
 import attrs
 
-from compat.harness import pools
-from compat.harness.connection import Connection, Ended
-from compat.harness.dialogue import line, shortened, shown
-from compat.harness.readings import read, same
-from compat.harness.state import state_of
-from compat.harness.steps import Block, Piped, Single, Step
-from compat.harness.words import Arg, Option, Payload, Request, Span
+from kvgate_compat import pools
+from kvgate_compat.connection import Connection, Ended
+from kvgate_compat.dialogue import line, shortened, shown
+from kvgate_compat.readings import read, same
+from kvgate_compat.state import state_of
+from kvgate_compat.steps import Block, Piped, Single, Step
+from kvgate_compat.words import Arg, Option, Payload, Request, Span
 
 LCS_LIMIT = 2_000_000
 """Cells of the table that LCS makes: beyond, Redis itself computes for seconds."""

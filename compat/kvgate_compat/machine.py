@@ -7,13 +7,13 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from compat.harness import pools
-from compat.harness.pair import Pair
-from compat.harness.readings import ASKING
-from compat.harness.steps import Block, Piped, Single
-from compat.harness.table import GENERATORS, specs
-from compat.harness.words import Payload, Request
 from kvgate.commands.spec import Action
+from kvgate_compat import pools
+from kvgate_compat.pair import Pair
+from kvgate_compat.readings import ASKING
+from kvgate_compat.steps import Block, Piped, Single
+from kvgate_compat.table import GENERATORS, specs
+from kvgate_compat.words import Payload, Request
 
 _FILL = ("HSET", "SET", "HSET", "MSET", "APPEND", "SETEX", "HMSET", "RPUSH", "SADD", "ZADD", "EXPIRE")
 """What an example begins with, so that commands meet data."""
@@ -107,7 +107,7 @@ def _transaction(pair: Pair) -> "Callable[..., None]":
 
 
 def search_settings(examples: int, steps: int) -> settings:
-    """Hypothesis' settings for one run. It does not shrink: an example is a list of steps, which `compat.harness.shrink`
+    """Hypothesis' settings for one run. It does not shrink: an example is a list of steps, which `kvgate_compat.shrink`
     cuts down in seconds."""
     return settings(
         max_examples=examples,

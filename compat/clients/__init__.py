@@ -1,1 +1,0 @@
-"""Client-library checks: the same everyday work by many libraries, each against one address."""
