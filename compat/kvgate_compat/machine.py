@@ -52,19 +52,21 @@ def make_machine(pair: Pair, names: Sequence[str], *, transactions: bool) -> typ
         def teardown(self) -> None:
             pair.finish()
 
+    put = pair.keys.put
     members: dict[str, Any] = {}
     for name in names:
-        members[f"do_{name.lower().replace('|', '_')}"] = rule(request=GENERATORS[name])(_step(pair))
+        members[f"do_{name.lower().replace('|', '_')}"] = rule(request=GENERATORS[name].map(put))(_step(pair))
     fills = tuple(name for name in _FILL if name in names)
     if fills:
-        members["fill"] = initialize(requests=st.lists(_one_of(fills), min_size=1, max_size=6))(_fill(pair))
+        members["fill"] = initialize(requests=st.lists(_one_of(fills).map(put), min_size=1, max_size=6))(_fill(pair))
     together = _combinable(names)
     if together is not None:
+        together = together.map(put)
         members["in_a_pipeline"] = rule(requests=st.lists(together, min_size=2, max_size=6))(_pipeline(pair))
         if transactions:
             members["in_a_transaction"] = rule(
                 requests=st.lists(together, max_size=4),
-                watched=st.lists(pools.key, max_size=2),
+                watched=st.lists(pools.key.map(pair.keys.key), max_size=2),
                 meanwhile=st.one_of(st.none(), together),
                 discard=st.sampled_from((False, False, False, True)),
             )(_transaction(pair))

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import attrs
 
-from kvgate_compat import pools
 from kvgate_compat.connection import Connection, Ended
 from kvgate_compat.dialogue import line, shortened, shown
+from kvgate_compat.keys import PLAIN, Keys
 from kvgate_compat.readings import read, same
 from kvgate_compat.state import state_of
 from kvgate_compat.steps import Block, Piped, Single, Step
@@ -62,8 +62,9 @@ class Tally:
 class Pair:
     """The server that is looked at, the one it is compared with, and what has been said to both since the last `begin`."""
 
-    def __init__(self, url: str, against: str, proto: int, tally: Tally) -> None:
-        """Remember where they are; connects at the first `begin`."""
+    def __init__(self, url: str, against: str, proto: int, tally: Tally, keys: Keys = PLAIN) -> None:
+        """Remember where they are; connects at the first `begin`. `keys` are those whose states are compared."""
+        self.keys = keys
         self.urls = (url, against)
         self.proto = proto
         self.tally = tally
@@ -177,7 +178,7 @@ class Pair:
     def finish(self) -> None:
         """Compare all keys; nothing after a step that has failed. Raises Difference."""
         if self._sides:
-            self._compare_states("everything at the end", pools.KEYS)
+            self._compare_states("everything at the end", self.keys.names)
 
     # Parts
 
@@ -245,8 +246,9 @@ class Pair:
         return len(sizes) == 2 and sizes[0] * sizes[1] > LCS_LIMIT
 
     def _states(self, command: str, requests: Sequence[Request]) -> None:
-        touched = [arg for request in requests for arg in request.args[1:] if isinstance(arg, bytes) and arg in pools.KEYS]
-        self._compare_states(command, list(dict.fromkeys(map(bytes, touched))))
+        args = [arg for request in requests for arg in request.args[1:]]
+        touched = [bytes(arg) for arg in args if isinstance(arg, bytes) and arg in self.keys.names]
+        self._compare_states(command, list(dict.fromkeys(touched)))
 
     def _compare_states(self, command: str, keys: Sequence[bytes]) -> None:
         states = []

@@ -4,7 +4,7 @@ from typing import Final
 
 from hypothesis import strategies as st
 
-from kvgate_compat.words import Payload, Span
+from kvgate_compat.words import Key, Payload, Span
 
 INT64_MAX: Final = 2**63 - 1
 CHUNK: Final = 32_640  # the gate's engines cut longer strings there
@@ -19,6 +19,7 @@ KEYS: Final[tuple[bytes, ...]] = (
     b"\x00\xff\r\n\"'",
     b"Ads.U:" + b"k" * 500,  # longer than an engine's keys
 )
+"""What the generators draw; `kvgate_compat.keys` has others to put in their place."""
 FIELDS: Final[tuple[bytes, ...]] = (b"f", b"g", b"h", b"", b"1", b"\x00\xff\r\n", b"f" * 400, b"f" * 401, b"f" * 402 + b"g")
 TEXTS: Final[tuple[bytes, ...]] = (
     b"v",
@@ -131,7 +132,7 @@ def _one_of(pool: "tuple[bytes, ...]", often: int = 0) -> "st.SearchStrategy[byt
     return st.sampled_from((*(0, 1) * often, *range(len(pool)))).map(pool.__getitem__)
 
 
-key = _one_of(KEYS, 4)
+key = _one_of(KEYS, 4).map(Key)
 field = _one_of(FIELDS, 4)
 sound_integer = st.one_of(
     st.sampled_from((b"0", b"1", b"-1", b"10", b"-5", b"100", b"%d" % INT64_MAX, b"%d" % -(2**63))),

@@ -10,6 +10,7 @@ from hypothesis.errors import Flaky
 from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
 from kvgate_compat.connection import Connection, Ended
+from kvgate_compat.keys import PLAIN, Keys
 from kvgate_compat.machine import make_machine, search_settings
 from kvgate_compat.pair import Difference, Pair, Tally
 from kvgate_compat.shrink import flat, shrink
@@ -90,16 +91,18 @@ def search(
     first_seed: int,
     steps: int = 30,
     most: int = 20,
+    keys: Keys = PLAIN,
     tell: Callable[[Difference], None] = lambda _found: None,
 ) -> list[Difference]:
     """Differences between the servers, at most one for each command and `most` in all; a command that differs is left out
-    of what follows, so that it does not hide others. The same `first_seed` gives the same examples. Raises Ended, OSError."""
+    of what follows, so that it does not hide others. `keys` are those that the commands get. The same `first_seed` gives the
+    same examples. Raises Ended, OSError."""
     names, transactions = list(wanted.names), wanted.transactions
     found: list[Difference] = []
     for number in range(-(-examples // BATCH)):
         if not names or len(found) >= most:
             break
-        pair = Pair(url, against, proto, tally)
+        pair = Pair(url, against, proto, tally, keys)
         machine = seed(first_seed + number)(make_machine(pair, names, transactions=transactions))
         difference = _first(pair, machine, search_settings(min(BATCH, examples), steps))
         if difference is None:
@@ -134,7 +137,7 @@ def _cut_down(pair: Pair, found: Difference) -> Difference:
             found.what += " (not each time: the same steps agreed when they were repeated)"
             return found
         found = pair.difference(flat(found.steps)) or found  # of a pipeline it says which command it was
-        smallest = shrink(found.steps, lambda steps: pair.shows(steps, found.command))
+        smallest = shrink(found.steps, lambda steps: pair.shows(steps, found.command), simple_keys=pair.keys.names[:2])
         pair.first = None
         again = pair.shows(smallest, found.command)
         return pair.first if again and pair.first is not None else found

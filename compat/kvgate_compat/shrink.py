@@ -6,8 +6,9 @@ from typing import Final, TypeGuard
 
 import attrs
 
+from kvgate_compat.pools import KEYS
 from kvgate_compat.steps import Block, Single, Step
-from kvgate_compat.words import Arg, Option, Request
+from kvgate_compat.words import Arg, Key, Option, Request
 
 SECONDS: Final = 30.0
 """For one example; what is reached by then is shown."""
@@ -16,14 +17,17 @@ _SIMPLE: Final = (b"a", b"v", b"f", b"0", b"1")
 Shows = Callable[[Sequence[Step]], bool]
 
 
-def shrink(steps: Sequence[Step], shows: Shows, seconds: float = SECONDS) -> list[Step]:
-    """The fewest and shortest steps found for which `shows` is still true; it is true for `steps`."""
+def shrink(
+    steps: Sequence[Step], shows: Shows, seconds: float = SECONDS, simple_keys: Sequence[bytes] = KEYS[:2]
+) -> list[Step]:
+    """The fewest and shortest steps found for which `shows` is still true; it is true for `steps`. Keys are replaced by
+    `simple_keys`."""
     deadline = time.monotonic() + seconds
     best = _fewer(list(steps), shows, deadline)
     again = True
     while again and time.monotonic() < deadline:
         again = False
-        for smaller in _simpler(best):
+        for smaller in _simpler(best, simple_keys):
             if time.monotonic() > deadline:
                 break
             if shows(smaller):
@@ -58,18 +62,18 @@ def _fewer(steps: list[Step], shows: Shows, deadline: float) -> list[Step]:
     return steps
 
 
-def _simpler(steps: list[Step]) -> Iterator[list[Step]]:
+def _simpler(steps: list[Step], keys: Sequence[bytes]) -> Iterator[list[Step]]:
     for at, step in enumerate(steps):
         if at + 1 < len(steps):
             yield steps[:at] + steps[at + 1 :]
-        for smaller in _smaller_step(step):
+        for smaller in _smaller_step(step, keys):
             yield [*steps[:at], smaller, *steps[at + 1 :]]
 
 
-def _smaller_step(step: Step) -> Iterator[Step]:
+def _smaller_step(step: Step, keys: Sequence[bytes]) -> Iterator[Step]:
     """Simpler forms of one step, the simplest first."""
     if isinstance(step, Single):
-        yield from map(Single, _smaller_request(step.request))
+        yield from map(Single, _smaller_request(step.request, keys))
         return
     if len(step.requests) == 1:
         yield Single(step.requests[0])
@@ -83,11 +87,11 @@ def _smaller_step(step: Step) -> Iterator[Step]:
         before, after = step.requests[:at], step.requests[at + 1 :]
         if isinstance(step, Block) or len(step.requests) > 1:
             yield attrs.evolve(step, requests=before + after)
-        for smaller in _smaller_request(request):
+        for smaller in _smaller_request(request, keys):
             yield attrs.evolve(step, requests=(*before, smaller, *after))
 
 
-def _smaller_request(request: Request) -> Iterator[Request]:
+def _smaller_request(request: Request, keys: Sequence[bytes]) -> Iterator[Request]:
     """Without some of its arguments, or with simple ones."""
     args = request.args
     half = (len(args) - 1) // 2
@@ -99,7 +103,11 @@ def _smaller_request(request: Request) -> Iterator[Request]:
         for at in range(1, len(args) - size + 1):
             yield attrs.evolve(request, args=args[:at] + args[at + size :])
     for at, arg in enumerate(args[1:], 1):
-        if _may_be_simpler(arg):
+        if isinstance(arg, Key):
+            if arg not in keys:
+                for key in keys:
+                    yield attrs.evolve(request, args=(*args[:at], Key(key), *args[at + 1 :]))
+        elif _may_be_simpler(arg):
             for simple in _SIMPLE:
                 yield attrs.evolve(request, args=(*args[:at], simple, *args[at + 1 :]))
             if len(arg) > 3:

@@ -18,6 +18,12 @@ class Option(bytes):
     __slots__ = ()
 
 
+class Key(bytes):
+    """A key of `kvgate_compat.pools.KEYS`. A search on other keys puts one of its own in its place."""
+
+    __slots__ = ()
+
+
 @attrs.frozen(slots=True)
 class Span:
     """A relative time: `base` seconds and `SPREAD` more for each step, in units of 1/`unit` second."""
