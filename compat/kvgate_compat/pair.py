@@ -7,6 +7,7 @@ import attrs
 from kvgate_compat.connection import Connection, Ended
 from kvgate_compat.dialogue import line, shortened, shown
 from kvgate_compat.keys import PLAIN, Keys
+from kvgate_compat.keyspace import Keyspace
 from kvgate_compat.readings import read, same
 from kvgate_compat.state import state_of
 from kvgate_compat.steps import Block, Piped, Single, Step
@@ -62,9 +63,13 @@ class Tally:
 class Pair:
     """The server that is looked at, the one it is compared with, and what has been said to both since the last `begin`."""
 
-    def __init__(self, url: str, against: str, proto: int, tally: Tally, keys: Keys = PLAIN) -> None:
-        """Remember where they are; connects at the first `begin`. `keys` are those whose states are compared."""
+    def __init__(
+        self, url: str, against: str, proto: int, tally: Tally, keys: Keys = PLAIN, space: Keyspace | None = None
+    ) -> None:
+        """Remember where they are; connects at the first `begin`. `keys` are those whose states are compared, `space` is how
+        the first server is cut into parts (None: it is whole)."""
         self.keys = keys
+        self.space = space
         self.urls = (url, against)
         self.proto = proto
         self.tally = tally
@@ -97,7 +102,11 @@ class Pair:
     # Steps
 
     def run(self, step: Step) -> None:
-        """Say it to both. Raises Difference."""
+        """Say it to both; first it is fitted to the parts of the first one, and not said when it cannot. Raises Difference."""
+        if self.space is not None:
+            step = self.space.fit(step)
+            if not self.space.allows(step):
+                return
         self._done.append(step)
         if isinstance(step, Single):
             self._single(step.request)

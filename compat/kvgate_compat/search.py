@@ -11,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
 from kvgate_compat.connection import Connection, Ended
 from kvgate_compat.keys import PLAIN, Keys
+from kvgate_compat.keyspace import Keyspace, Part
 from kvgate_compat.machine import make_machine, search_settings
 from kvgate_compat.pair import Difference, Pair, Tally
 from kvgate_compat.shrink import flat, shrink
@@ -34,28 +35,32 @@ class Plan:
     skipped: dict[str, str]
     """Command → reason."""
     transactions: bool
+    space: Keyspace | None = None
+    """How the first server is cut into parts, and which of them lacks which command; None: it is whole."""
 
 
-def supports(server: Connection, name: str, arity: int) -> bool:
-    """Whether the server knows the command: asked with as many arguments as it needs, on a key of its own.
+def supports(server: Connection, name: str, arity: int, key: bytes = b"kvgate-harness") -> bool:
+    """Whether the server knows the command: asked with as many arguments as it needs, each of them `key`.
 
     What that does to the key does not matter: the servers are emptied before each example.
     """
     words = [word.encode() for word in name.split("|")]
-    words += [b"kvgate-harness"] * (abs(arity) - len(words))
+    words += [key] * (abs(arity) - len(words))
     return not _UNSUPPORTED.match(server.ask(words).raw)
 
 
-def plan(url: str, against: str, only: str = "") -> Plan:
-    """Ask both servers what they can do. `only` is a regular expression for names. Raises Ended, OSError."""
+def plan(url: str, against: str, only: str = "", space: Keyspace | None = None) -> Plan:
+    """Ask both servers what they can do. `only` is a regular expression for names, `space` says how the first one is cut into
+    parts. Raises Ended, OSError."""
     names, skipped = [], {}
     sides = [Connection(url), Connection(against)]
     try:
         transactions = all(supports(side, "DISCARD", 1) for side in sides)
+        space = None if space is None else _asked(sides[0], space)
         for name, spec in specs().items():
             if name in WITHOUT:
                 skipped[name] = WITHOUT[name]
-            elif not supports(sides[0], name, spec.arity):
+            elif space.without(name) if space is not None else not supports(sides[0], name, spec.arity):
                 skipped[name] = "this server does not have it"
             elif not supports(sides[1], name, spec.arity):
                 skipped[name] = "the other server does not have it"
@@ -68,7 +73,18 @@ def plan(url: str, against: str, only: str = "") -> Plan:
             side.close()
     if not transactions:
         skipped["MULTI"] = "one of the servers does not have it"
-    return Plan(tuple(names), skipped, transactions and (not only or bool(re.fullmatch(only, "MULTI", re.IGNORECASE))))
+    transactions = transactions and (not only or bool(re.fullmatch(only, "MULTI", re.IGNORECASE)))
+    return Plan(tuple(names), skipped, transactions, space)
+
+
+def _asked(server: Connection, space: Keyspace) -> Keyspace:
+    """With what each of its parts has not."""
+
+    def lacking(part: Part) -> frozenset[str]:
+        asked = {name: spec.arity for name, spec in specs().items() if name not in WITHOUT}
+        return frozenset(name for name, arity in asked.items() if not supports(server, name, arity, part.keys[0]))
+
+    return Keyspace(tuple(attrs.evolve(part, without=lacking(part)) for part in space.parts))
 
 
 def is_empty(url: str) -> bool:
@@ -95,14 +111,16 @@ def search(
     tell: Callable[[Difference], None] = lambda _found: None,
 ) -> list[Difference]:
     """Differences between the servers, at most one for each command and `most` in all; a command that differs is left out
-    of what follows, so that it does not hide others. `keys` are those that the commands get. The same `first_seed` gives the
-    same examples. Raises Ended, OSError."""
+    of what follows, so that it does not hide others. `keys` are those that the commands get (a plan with a key space has its
+    own). The same `first_seed` gives the same examples. Raises Ended, OSError."""
+    if wanted.space is not None:
+        keys = Keys("parts", wanted.space.keys)
     names, transactions = list(wanted.names), wanted.transactions
     found: list[Difference] = []
     for number in range(-(-examples // BATCH)):
         if not names or len(found) >= most:
             break
-        pair = Pair(url, against, proto, tally, keys)
+        pair = Pair(url, against, proto, tally, keys, wanted.space)
         machine = seed(first_seed + number)(make_machine(pair, names, transactions=transactions))
         difference = _first(pair, machine, search_settings(min(BATCH, examples), steps))
         if difference is None:

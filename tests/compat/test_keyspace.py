@@ -1,0 +1,104 @@
+"""Steps are fitted to a server that is cut into parts, and such as it must refuse are left out."""
+
+import pytest
+
+from kvgate_compat.keyspace import Keyspace, Part
+from kvgate_compat.steps import Block, Piped, Single, Step
+from kvgate_compat.words import Key, Option, Payload, Request, Span
+
+SPACE = Keyspace((Part((b"{t}a", b"{t}b"), b"{t}*"), Part((b"{u}a", b"{u}b", b"{u}c"), without=frozenset(("RPUSH",)))))
+
+
+def request(text: str) -> Request:
+    """`text` with ``@0`` for the first of the keys, and so on."""
+    name, *rest = text.split()
+    return Request(
+        name, (Option(name.encode()), *(Key(SPACE.keys[int(one[1:])]) if one[0] == "@" else one.encode() for one in rest))
+    )
+
+
+def fitted(text: str) -> str:
+    step = SPACE.fit(Single(request(text)))
+    assert isinstance(step, Single)
+    assert SPACE.fit(step) == step
+    assert SPACE.allows(step)
+    return " ".join(arg.decode() for arg in step.request.args if isinstance(arg, bytes))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("GET @0", "GET {t}a"),
+        ("GET @1", "GET {u}a"),
+        ("GET @4", "GET {u}c"),
+        ("SET @0 a", "SET {t}a a"),  # a value is no key
+        ("MGET @0 @1 @2", "MGET {t}a {u}a {t}b"),
+        ("RENAME @0 @1", "RENAME {t}a {t}b"),
+        ("RENAME @1 @0", "RENAME {u}a {u}b"),
+        ("RPUSH @1 x", "RPUSH {t}b x"),  # its own part has no lists
+        ("SORT @0 BY * GET Ads.T:*->f GET #", "SORT {t}a BY {t}* GET {t}*->f GET #"),
+        ("PING", "PING"),
+    ],
+)
+def test_keys_of_one_request(text: str, said: str) -> None:
+    assert fitted(text) == said
+
+
+def test_first_keys_are_in_different_parts() -> None:
+    assert SPACE.keys == (b"{t}a", b"{u}a", b"{t}b", b"{u}b", b"{u}c")
+
+
+@pytest.mark.parametrize(
+    ("step", "allowed"),
+    [
+        (Single(request("GET junk")), False),  # whose part is not known
+        (Single(request("MSET {t}a 1 {u}a 2")), True),
+        (Single(request("MSETNX {t}a 1 {u}a 2")), False),
+        (Single(request("RENAME {t}a junk")), False),
+        (Single(request("RENAME {t}a")), True),  # a wrong arity is said before keys are looked at
+        (Single(request("RPUSH {u}a 1")), False),
+        (Single(request("SORT {t}a BY *")), False),
+        (Single(request("SORT {t}a BY nosort GET {t}*")), True),
+        (Single(request("ECHO junk")), True),
+        (Piped((request("GET {t}a"), request("GET {u}a"))), True),
+        (Piped((request("GET {t}a"), request("GET junk"))), False),
+        (Block((request("GET {t}a"), request("GET {t}b"))), True),
+        (Block((request("GET {t}a"), request("GET {u}b"))), False),
+        (Block((request("MGET {t}a {u}b"),)), False),
+        (Block((request("GET {t}a"),), watched=(b"{u}a",)), False),
+        (Block((request("GET {t}a"),), meanwhile=request("SET {u}a v")), True),
+        (Block((request("GET {t}a"),), meanwhile=request("RENAME {u}a {t}a")), False),
+        (Block(()), True),
+    ],
+)
+def test_what_is_left_out(step: Step, allowed: bool) -> None:
+    assert SPACE.allows(step) is allowed
+
+
+def test_a_transaction_is_in_one_part_that_can_do_it() -> None:
+    block = Block((request("GET @1"), request("MGET @0 @1")), (Key(SPACE.keys[0]),), request("SET @0 v"))
+    assert SPACE.fit(block) == Block((request("GET {u}a"), request("MGET {u}b {u}a")), (b"{u}b",), request("SET {t}a v"))
+    lists = SPACE.fit(Block((request("GET @1"), request("RPUSH @1 v"))))
+    assert lists == Block((request("GET {t}b"), request("RPUSH {t}b v")))
+    assert SPACE.fit(lists) == lists
+    assert SPACE.allows(lists)
+
+
+def test_payloads_come_from_the_same_part() -> None:
+    restore = Request("RESTORE", (Option(b"RESTORE"), Key(SPACE.keys[1]), Span(10), Payload(SPACE.keys[0])))
+    (_, key, _, payload) = SPACE._fit(restore).args
+    assert key == b"{u}a"
+    assert isinstance(payload, Payload)
+    assert payload.key == b"{u}b"
+    foreign = Request("RESTORE", (Option(b"RESTORE"), Key(b"{u}a"), b"0", Payload(b"{t}a")))
+    assert not SPACE.allows(Single(foreign))
+
+
+def test_a_server_in_one_part() -> None:
+    step = Single(request("RENAME @0 @1"))
+    other = Keyspace((Part((b"x", b"y")),))
+    assert other.fit(Single(Request("RENAME", (Option(b"RENAME"), Key(b"x"), Key(b"y"))))) == Single(request("RENAME x y"))
+    assert other.allows(other.fit(step))
+    assert other.allows(Single(request("RENAME x junk")))
+    assert not other.without("GET")
+    assert Keyspace((Part((b"x",), without=frozenset(("GET",))),)).without("GET")
