@@ -16,8 +16,8 @@ def _many(name: bytes, size: int) -> Args:
 
 _crowd = st.builds(_many, st.sampled_from((b"m", b"f", b"")), st.sampled_from((127, 128, 129, 200, 600)))
 """Fields in a row: around and over the sizes at which stores change how they keep a hash."""
-_how_many = st.sampled_from((b"1", b"2", b"5", b"100", b"1000", b"0", b"-1", b"-3", b"-10"))
-_no_number = st.sampled_from((b"x", b"", b"1.5", b"9223372036854775807", b"9223372036854775808", b"-9223372036854775808"))
+HOW_MANY = st.sampled_from((b"1", b"2", b"5", b"100", b"1000", b"0", b"-1", b"-3", b"-10"))
+NO_NUMBER = st.sampled_from((b"x", b"", b"1.5", b"9223372036854775807", b"9223372036854775808", b"-9223372036854775808"))
 """No very low count that is allowed: Redis makes a reply of so many fields, until the memory of the machine is used up."""
 
 HASHES: dict[str, SearchStrategy[Args]] = {
@@ -31,7 +31,7 @@ HASHES: dict[str, SearchStrategy[Args]] = {
     "HLEN": seq(key),
     "HMGET": seq(key, some(field, most=6)),
     "HMSET": seq(key, st.one_of(_pairs, _pairs, _crowd)),
-    "HRANDFIELD": seq(key, maybe(seq(st.one_of(_how_many, _how_many, _no_number), maybe(option("WITHVALUES"))))),
+    "HRANDFIELD": seq(key, maybe(seq(st.one_of(HOW_MANY, HOW_MANY, NO_NUMBER), maybe(option("WITHVALUES"))))),
     "HSCAN": seq(
         key,
         pools.cursor,

@@ -13,7 +13,7 @@ from kvgate_compat.pair import Pair
 from kvgate_compat.readings import ASKING
 from kvgate_compat.steps import Block, Piped, Single
 from kvgate_compat.table import GENERATORS, specs
-from kvgate_compat.words import Payload, Request
+from kvgate_compat.words import FunctionsPayload, Payload, Request
 
 _FILL = ("HSET", "SET", "HSET", "MSET", "APPEND", "SETEX", "HMSET", "RPUSH", "SADD", "ZADD", "EXPIRE")
 """What an example begins with, so that commands meet data."""
@@ -34,7 +34,7 @@ def _one_of(draw: st.DrawFn, names: tuple[str, ...]) -> Request:
 
 
 def _may_be_combined(request: Request) -> bool:
-    if any(isinstance(arg, Payload) for arg in request.args):
+    if any(isinstance(arg, Payload | FunctionsPayload) for arg in request.args):
         return False  # it is asked for just before the command
     return request.name not in ("MSET", "MSETNX") or len(request.args) % 2 == 1  # see LEFT_OUT
 

@@ -11,7 +11,7 @@ from kvgate_compat.keyspace import Keyspace
 from kvgate_compat.readings import read, same
 from kvgate_compat.state import state_of
 from kvgate_compat.steps import Block, Piped, Single, Step
-from kvgate_compat.words import Arg, Option, Payload, Request, Span
+from kvgate_compat.words import Arg, FunctionsPayload, Option, Payload, Request, Span
 
 LCS_LIMIT = 2_000_000
 """Cells of the table that LCS makes: beyond, Redis itself computes for seconds."""
@@ -287,8 +287,8 @@ class Pair:
 
 def _argument(side: Connection, arg: Arg) -> bytes:
     """The bytes of one argument on this side."""
-    if isinstance(arg, Payload):
-        return arg.of(side.ask([b"DUMP", arg.key]).text)
+    if isinstance(arg, Payload | FunctionsPayload):
+        return arg.of(side.ask(arg.question).text)
     if isinstance(arg, Span):
         msg = "times are fixed before a request is sent"
         raise TypeError(msg)

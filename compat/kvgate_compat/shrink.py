@@ -8,7 +8,7 @@ import attrs
 
 from kvgate_compat.pools import KEYS
 from kvgate_compat.steps import Block, Single, Step
-from kvgate_compat.words import Arg, Key, Option, Request
+from kvgate_compat.words import Arg, Key, Option, Request, Still
 
 SECONDS: Final = 30.0
 """For one example; what is reached by then is shown."""
@@ -116,6 +116,6 @@ def _smaller_request(request: Request, keys: Sequence[bytes]) -> Iterator[Reques
 
 def _may_be_simpler(arg: Arg) -> TypeGuard[bytes]:
     """Whether an argument may be replaced. Not a long number: as a time, a short one would let a key expire meanwhile."""
-    if not isinstance(arg, bytes) or isinstance(arg, Option) or arg in _SIMPLE:
+    if not isinstance(arg, bytes) or isinstance(arg, Option | Still) or arg in _SIMPLE:
         return False
     return len(arg) < 4 or not arg.lstrip(b"-").isdigit()

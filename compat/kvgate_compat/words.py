@@ -24,6 +24,12 @@ class Key(bytes):
     __slots__ = ()
 
 
+class Still(bytes):
+    """An argument that is not made simpler when an example is cut down: a wait of 0 is for ever."""
+
+    __slots__ = ()
+
+
 @attrs.frozen(slots=True)
 class Span:
     """A relative time: `base` seconds and `SPREAD` more for each step, in units of 1/`unit` second."""
@@ -44,18 +50,43 @@ class Payload:
     damage: str = ""
     """``""``, ``flip`` (one bit), ``cut`` (the last byte is missing), ``empty``."""
 
+    @property
+    def question(self) -> list[bytes]:
+        """The request that gets it."""
+        return [b"DUMP", self.key]
+
     def of(self, dump: bytes) -> bytes:
         """The argument, from the server's own DUMP (empty when there is no such key)."""
-        if self.damage == "empty":
-            return b""
-        if self.damage == "cut":
-            return dump[:-1]
-        if self.damage == "flip" and dump:
-            return bytes([dump[0] ^ 0x40]) + dump[1:]
-        return dump
+        return _damaged(dump, self.damage)
 
 
-Arg = bytes | Span | Payload
+@attrs.frozen(slots=True)
+class FunctionsPayload:
+    """What FUNCTION DUMP answers on the server that gets the request, damaged as `Payload`."""
+
+    damage: str = ""
+
+    @property
+    def question(self) -> list[bytes]:
+        """The request that gets it."""
+        return [b"FUNCTION", b"DUMP"]
+
+    def of(self, dump: bytes) -> bytes:
+        """The argument, from the server's own FUNCTION DUMP."""
+        return _damaged(dump, self.damage)
+
+
+def _damaged(dump: bytes, damage: str) -> bytes:
+    if damage == "empty":
+        return b""
+    if damage == "cut":
+        return dump[:-1]
+    if damage == "flip" and dump:
+        return bytes([dump[0] ^ 0x40]) + dump[1:]
+    return dump
+
+
+Arg = bytes | Span | Payload | FunctionsPayload
 Args = list[Arg]
 Part = bytes | SearchStrategy[Any]
 
