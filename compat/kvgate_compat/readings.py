@@ -4,12 +4,14 @@ A reading turns a reply into something that must be equal on both sides (`same`)
 ask the server that gave the reply, right after it: then the command is not tried inside pipelines and transactions.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import attrs
 
 from kvgate_compat.connection import Node
+from kvgate_compat.server_readings import SERVER_READINGS
 
 Ask = Callable[[Sequence[bytes]], Node]
 Reading = Callable[[Ask, Sequence[bytes], Node], object]
@@ -79,6 +81,22 @@ def _random_fields(ask: Ask, args: Sequence[bytes], reply: Node) -> object:
     return (reply.kind, reply.text, shape, tuple(wrong), repeated)
 
 
+def _random_members(ask: Ask, args: Sequence[bytes], reply: Node) -> object:
+    """ZRANDMEMBER: as HRANDFIELD, of the sorted set's members with their scores."""
+    if reply.kind == b"_":
+        return reply.raw
+    items = ask([b"ZRANGE", args[1], b"0", b"-1", b"WITHSCORES"]).items
+    flat = [each for item in items for each in (item.items or (item,))]  # RESP3 nests the pairs
+    present = {name.text: score.text for name, score in zip(flat[::2], flat[1::2], strict=True)}
+    if reply.kind == b"$":
+        return "a member" if reply.text in present else reply.raw
+    found, shape = _field_list(reply, with_values=len(args) == 4)
+    wrong = [name for name, score in found if name not in present or score not in (None, present[name])]
+    repeated = not args[2].startswith(b"-") and len({name for name, _ in found}) < len(found)
+    kinds = {tuple(each.kind for each in item.items) or item.kind for item in reply.items}
+    return (reply.kind, reply.text, shape, tuple(wrong), repeated, tuple(sorted(map(str, kinds))))
+
+
 def _field_list(reply: Node, *, with_values: bool) -> "tuple[list[tuple[bytes, bytes | None]], str]":
     if reply.items and all(item.kind == b"*" and len(item.items) == 2 for item in reply.items):  # RESP3 nests the pairs
         return [(item.items[0].text, item.items[1].text) for item in reply.items], "nested"
@@ -120,6 +138,7 @@ def _walk(ask: Ask, args: Sequence[bytes], reply: Node) -> object:
 _ENCODINGS: Final = (
     frozenset((b"int", b"embstr", b"raw")),
     frozenset((b"listpack", b"hashtable")),
+    frozenset((b"listpack", b"skiplist")),
 )
 
 
@@ -143,7 +162,60 @@ def _dump(ask: Ask, args: Sequence[bytes], reply: Node) -> object:
     return "a payload" if reply.kind == b"$" else reply.raw
 
 
+_MADE: Final = re.compile(rb"\$\d+\r\n(?:1[5-9]|2\d)\d{11}-\d+\r\n")
+"""An id that a server made of its clock (``XADD k *``), in the years 2017 to 2065."""
+
+
+def ids(ask: Ask, args: Sequence[bytes], reply: Node) -> object:
+    """Replies with ids of streams: exactly, but for those that ``*`` made."""
+    del ask, args
+    return _MADE.sub(b"$now\r\n", reply.raw)
+
+
+def _times(reply: Node, near: "Callable[[tuple[Node, ...], int], bool]") -> object:
+    """All of a reply; integers that `near` names (by the array and the place in it) only nearly."""
+    if not reply.items:
+        return _MADE.sub(b"$now\r\n", reply.raw)
+    parts = [
+        Near(int(item.text), TOLERANCE_MS) if item.kind == b":" and near(reply.items, at) else _times(item, near)
+        for at, item in enumerate(reply.items)
+    ]
+    return (reply.kind, *parts)
+
+
+def _third_of_four(items: "tuple[Node, ...]", at: int) -> bool:
+    return at == 2 and len(items) == 4
+
+
+def _pending(ask: Ask, args: Sequence[bytes], reply: Node) -> object:
+    """XPENDING: how long entries have waited (in the extended form), nearly."""
+    del ask
+    return _times(reply, _third_of_four if len(args) > 3 else lambda _items, _at: False)
+
+
+_ELAPSED: Final = (b"idle", b"inactive", b"seen-time", b"active-time")
+
+
+def _about_stream(ask: Ask, args: Sequence[bytes], reply: Node) -> object:
+    """XINFO CONSUMERS and STREAM: times nearly. Those of pending entries stand in arrays of three or four."""
+    del ask, args
+
+    def near(items: "tuple[Node, ...]", at: int) -> bool:
+        in_an_entry = len(items) in (3, 4) and at == len(items) - 2 and items[0].kind == b"$" and items[-1].kind == b":"
+        return in_an_entry or (at % 2 == 1 and items[at - 1].text in _ELAPSED)
+
+    return _times(reply, near)
+
+
 READINGS: Final[Mapping[str, Reading]] = {
+    **SERVER_READINGS,
+    **dict.fromkeys(("XADD", "XRANGE", "XREVRANGE", "XREAD", "XREADGROUP", "XCLAIM", "XAUTOCLAIM", "XINFO|GROUPS"), ids),
+    "XPENDING": _pending,
+    "XINFO|CONSUMERS": _about_stream,
+    "XINFO|STREAM": _about_stream,
+    "ZRANDMEMBER": _random_members,
+    "ZSCAN": _walk,
+    "FUNCTION|DUMP": _dump,
     "TTL": _time(TOLERANCE_MS // 1000),
     "PTTL": _time(TOLERANCE_MS),
     "EXPIRETIME": _time(TOLERANCE_MS // 1000),
@@ -164,7 +236,7 @@ READINGS: Final[Mapping[str, Reading]] = {
 }
 """By command; the others are `exact`."""
 
-ASKING: Final = frozenset(("HRANDFIELD", "RANDOMKEY", "SCAN", "HSCAN"))
+ASKING: Final = frozenset(("HRANDFIELD", "RANDOMKEY", "SCAN", "HSCAN", "ZRANDMEMBER", "ZSCAN"))
 """Commands whose reading asks more: they stand alone."""
 
 

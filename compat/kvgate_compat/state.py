@@ -12,7 +12,7 @@ _VALUE: Final[dict[bytes, tuple[bytes, ...]]] = {
     b"list": (b"LRANGE", b"0", b"-1"),
     b"set": (b"SMEMBERS",),
     b"zset": (b"ZRANGE", b"0", b"-1", b"WITHSCORES"),
-    b"stream": (b"XRANGE", b"-", b"+"),
+    b"stream": (b"XINFO|STREAM", b"FULL", b"COUNT", b"0"),  # entries, groups, consumers, and what is pending
 }
 
 
@@ -21,7 +21,7 @@ def state_of(server: Connection, keys: Sequence[bytes]) -> dict[bytes, tuple[obj
     probes = [probe for key in keys for probe in ((b"TYPE", key), (b"PTTL", key))]
     answers = server.pipeline(probes)
     kinds = {key: answers[2 * at].text for at, key in enumerate(keys)}
-    wanted = [(key, [_VALUE[kind][0], key, *_VALUE[kind][1:]]) for key, kind in kinds.items() if kind in _VALUE]
+    wanted = [(key, [*_VALUE[kind][0].split(b"|"), key, *_VALUE[kind][1:]]) for key, kind in kinds.items() if kind in _VALUE]
     values = dict(zip((key for key, _ in wanted), server.pipeline([request for _, request in wanted]), strict=True))
     found: dict[bytes, tuple[object, ...]] = {}
     for at, key in enumerate(keys):
