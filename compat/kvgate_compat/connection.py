@@ -1,6 +1,7 @@
 """One blocking connection to any RESP server: whole raw replies, and the tree of types and texts inside them."""
 
 import contextlib
+import io
 import socket
 import ssl
 from collections.abc import Sequence
@@ -84,24 +85,34 @@ class Connection:
             raise Ended("the connection was closed") from None
 
     def _read(self) -> Node:
-        line = self._file.readline()
-        if not line.endswith(b"\r\n"):
+        return read_node(self._file)
+
+
+def parse(raw: bytes) -> Node:
+    """One whole reply. Raises Ended when it is none."""
+    return read_node(io.BytesIO(raw))
+
+
+def read_node(file: BinaryIO) -> Node:
+    """The next reply of a stream. Raises Ended, OSError."""
+    line = file.readline()
+    if not line.endswith(b"\r\n"):
+        raise Ended("the connection was closed")
+    kind, text = line[:1], line[1:-2]
+    if kind in _LINES:
+        return Node(kind, text, (), line)
+    if kind not in _SIZED + _AGGREGATES:
+        raise Ended(f"no RESP reply: {line[:80]!r}")
+    count = int(text)
+    if count < 0:
+        return Node(b"_", b"", (), line)
+    if kind in _SIZED:
+        body = file.read(count + 2)
+        if len(body) < count + 2:
             raise Ended("the connection was closed")
-        kind, text = line[:1], line[1:-2]
-        if kind in _LINES:
-            return Node(kind, text, (), line)
-        if kind not in _SIZED + _AGGREGATES:
-            raise Ended(f"no RESP reply: {line[:80]!r}")
-        count = int(text)
-        if count < 0:
-            return Node(b"_", b"", (), line)
-        if kind in _SIZED:
-            body = self._file.read(count + 2)
-            if len(body) < count + 2:
-                raise Ended("the connection was closed")
-            return Node(kind, body[:-2], (), line + body)
-        items = tuple(self._read() for _ in range(count * 2 if kind == b"%" else count))
-        return Node(kind, text, items, line + b"".join(item.raw for item in items))
+        return Node(kind, body[:-2], (), line + body)
+    items = tuple(read_node(file) for _ in range(count * 2 if kind == b"%" else count))
+    return Node(kind, text, items, line + b"".join(item.raw for item in items))
 
 
 def _connect(url: str) -> tuple[socket.socket, BinaryIO]:

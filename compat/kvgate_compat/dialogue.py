@@ -5,6 +5,7 @@ from typing import Final
 
 _PLAIN: Final = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._:/*-+=,@%#?[]^|<>$&!(){}~;")
 _NAMED: Final = {0x22: b'\\"', 0x5C: b"\\\\", 0x0A: b"\\n", 0x0D: b"\\r", 0x09: b"\\t"}
+_ESCAPED: Final = {"n": b"\n", "r": b"\r", "t": b"\t", "b": b"\b", "a": b"\a"}
 WIDTH: Final = 600
 """Letters of one line that are shown to people."""
 
@@ -35,3 +36,37 @@ def shown(reading: object) -> str:
         parts = [shown(part) for part in reading[:8]]
         return "(" + ", ".join(parts) + (f", … {len(reading)} in all" if len(reading) > 8 else "") + ")"
     return str(reading)
+
+
+def words(text: str) -> list[bytes]:
+    """The arguments of one line, as redis-cli reads it. Raises ValueError where quotes are not closed."""
+    found, at = [], 0
+    while at < len(text):
+        if text[at] == " ":
+            at += 1
+        elif text[at] == '"':
+            word, at = _inside(text, at + 1)
+            found.append(word)
+        else:
+            end = text.find(" ", at)
+            end = len(text) if end < 0 else end
+            found.append(text[at:end].encode())
+            at = end
+    return found
+
+
+def _inside(text: str, at: int) -> tuple[bytes, int]:
+    """What stands from `at` up to the closing quote, and the position behind that."""
+    word = b""
+    while text[at : at + 1] != '"':
+        letter = text[at : at + 1]
+        if not letter:
+            msg = f"a quote is not closed: {text}"
+            raise ValueError(msg)
+        if letter != "\\":
+            word, at = word + letter.encode(), at + 1
+        elif text[at + 1 : at + 2] == "x":
+            word, at = word + bytes.fromhex(text[at + 2 : at + 4]), at + 4
+        else:
+            word, at = word + _ESCAPED.get(text[at + 1], text[at + 1].encode()), at + 2
+    return word, at + 1
