@@ -79,7 +79,7 @@ def summary(tally: Tally) -> str:
     return (
         f"{tally.examples:,} examples, {tally.total:,} commands of {len(tally.commands)} kinds,"
         f" {len(tally.combinations):,} combinations of options, {tally.pipelines:,} pipelines,"
-        f" {tally.transactions:,} transactions"
+        f" {tally.transactions:,} transactions, {sum(tally.known.values()):,} known differences"
     )
 
 

@@ -117,6 +117,7 @@ KNOWN: Final[tuple[Known, ...]] = (
         EVERYWHERE,
         dialogue("SET a v IFEQ w => (error) ERR syntax error != (nil)"),
         "An addition, after Valkey 8.1; see [versioned.md](versioned.md).",
+        met=False,
     ),
     Known(
         "client-setinfo",
@@ -227,7 +228,7 @@ KNOWN: Final[tuple[Known, ...]] = (
         ENGINES,
         dialogue(
             "SETRANGE a 16777216 x => (integer) 16777217"
-            " != (error) ERR string exceeds maximum allowed size (max_value of the backend: … bytes)",
+            " != (error) ERR string exceeds maximum allowed size (…)",
         ),
         "One value is one transaction: the backend's `max_value` holds, 16 MiB on LMDB, 128 KB on TiKV unless configured."
         " Redis has 512 MB (`proto-max-bulk-len`). Bits beyond it can be read as everywhere.",

@@ -56,10 +56,15 @@ class Known:
     """Whether the search may count it. False: its answers do not tell it from others, and generators leave it out."""
 
     def explains(self, command: str, redis: str, gate: str) -> bool:
-        """Whether a difference of `command`, with these answers (see `told`), is this one."""
-        if not self.met or command not in self.commands:
+        """Whether a difference of `command`, with these answers (see `told`), is this one: both are as written, or the gate's
+        is the error that is written."""
+        if not self.met or command not in self.commands or redis == gate:
             return False
-        return any(line.differs and fits(line.redis, redis) and fits(line.gate, gate) for line in self.dialogue)
+        return any(
+            fits(line.gate, gate) and (line.gate.startswith("(error) ") or fits(line.redis, redis))
+            for line in self.dialogue
+            if line.differs
+        )
 
 
 def dialogue(*rows: str) -> tuple[Line, ...]:

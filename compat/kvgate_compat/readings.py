@@ -240,12 +240,12 @@ ASKING: Final = frozenset(("HRANDFIELD", "RANDOMKEY", "SCAN", "HSCAN", "ZRANDMEM
 """Commands whose reading asks more: they stand alone."""
 
 
-_TOO_LONG: Final = b"-ERR string exceeds maximum allowed size "
+_TOO_LONG: Final = b"-ERR string exceeds maximum allowed size ("
 
 
 def read(name: str, ask: Ask, args: Sequence[bytes], reply: Node) -> object:
     """What has to agree about the `reply` to `args`, a command of the table's `name`. Errors count exactly, but for the name
     of the setting that limits a string."""
     if reply.raw.startswith(_TOO_LONG):
-        return _TOO_LONG
+        return _TOO_LONG + "…)\r\n".encode()
     return reply.raw if reply.kind == b"-" else READINGS.get(name, exact)(ask, args, reply)

@@ -1,7 +1,7 @@
 """One search: find where two servers differ, one smallest dialogue for each command, until nothing new turns up."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import attrs
@@ -10,8 +10,10 @@ from hypothesis.errors import Flaky
 from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
 from kvgate_compat.connection import Connection, Ended
+from kvgate_compat.differences import KNOWN
 from kvgate_compat.keys import PLAIN, Keys
 from kvgate_compat.keyspace import Keyspace, Part
+from kvgate_compat.known import Known
 from kvgate_compat.machine import make_machine, search_settings
 from kvgate_compat.pair import Difference, Pair, Tally
 from kvgate_compat.shrink import flat, shrink
@@ -108,11 +110,12 @@ def search(
     steps: int = 30,
     most: int = 20,
     keys: Keys = PLAIN,
+    known: Sequence[Known] = KNOWN,
     tell: Callable[[Difference], None] = lambda _found: None,
 ) -> list[Difference]:
     """Differences between the servers, at most one for each command and `most` in all; a command that differs is left out
     of what follows, so that it does not hide others. `keys` are those that the commands get (a plan with a key space has its
-    own). The same `first_seed` gives the same examples. Raises Ended, OSError."""
+    own). `known` ones are only counted. The same `first_seed` gives the same examples. Raises Ended, OSError."""
     if wanted.space is not None:
         keys = Keys("parts", wanted.space.keys)
     names, transactions = list(wanted.names), wanted.transactions
@@ -121,6 +124,7 @@ def search(
         if not names or len(found) >= most:
             break
         pair = Pair(url, against, proto, tally, keys, wanted.space)
+        pair.known = known
         machine = seed(first_seed + number)(make_machine(pair, names, transactions=transactions))
         difference = _first(pair, machine, search_settings(min(BATCH, examples), steps))
         if difference is None:

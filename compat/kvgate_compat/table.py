@@ -7,6 +7,7 @@ from hypothesis.strategies import SearchStrategy
 
 from kvgate.commands.spec import CommandSpec
 from kvgate.commands.table import by_full_name, every_command
+from kvgate_compat.differences import KNOWN
 from kvgate_compat.generic import GENERIC, OTHER_TYPES, SERVER
 from kvgate_compat.hashes import HASHES
 from kvgate_compat.strings import BITMAPS, STRINGS
@@ -29,13 +30,8 @@ WITHOUT: Final[Mapping[str, str]] = {
 }
 """Commands of `GROUPS` that have no generator of their own."""
 
-LEFT_OUT: Final[Mapping[str, str]] = {
-    "COPY DB": "the gate has one database, and refuses the option",
-    "SCAN in MULTI": "the gate answers it itself, and refuses it there; so with KEYS DBSIZE RANDOMKEY FLUSHDB FLUSHALL",
-    "SCAN -1": "Redis takes a cursor below 0 for one above 2**63, the gate's own are below 2**53; so HSCAN",
-    "MSET without its last value in MULTI": "the gate says so when it queues the command, Redis when it runs it; so MSETNX",
-}
-"""Options and combinations that are not generated, because the two cannot agree."""
+LEFT_OUT: Final[Mapping[str, str]] = {known.title: known.why for known in KNOWN if not known.met}
+"""Known differences that are not generated: their answers would not tell them from others."""
 
 ARGUMENTS: Final[Mapping[str, SearchStrategy[Args]]] = {**STRINGS, **BITMAPS, **HASHES, **GENERIC, **SERVER, **OTHER_TYPES}
 

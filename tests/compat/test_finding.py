@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from kvgate_compat import __main__ as runner
 from kvgate_compat.connection import Connection, Ended
 from kvgate_compat.dialogue import line, quoted, shortened, shown
+from kvgate_compat.differences import KNOWN
 from kvgate_compat.pair import Difference, Pair, Tally
 from kvgate_compat.search import Plan, is_empty, plan, search
 from kvgate_compat.shrink import shrink
@@ -121,6 +122,26 @@ def test_state_is_compared_behind_equal_replies(redis_servers: RedisServers) -> 
         pair.finish()  # nothing after a failure: it would hide it
     finally:
         pair.close()
+
+
+def test_a_known_difference_ends_the_example_and_is_counted(urls: "tuple[str, str]") -> None:
+    """It is planted here: the first server's longest string is 1 MB."""
+    tally = Tally()
+    pair = Pair(*urls, 2, tally)
+    pair.known = [known for known in KNOWN if known.name == "string-length"]
+    change = request(b"SETRANGE", b"a", b"2000000", b"x")
+    for step in (Single(change), Piped((change,)), Block((change,)), Block((), (), change)):
+        pair.begin()
+        pair.run(step)
+        pair.run(Single(request(b"GET", b"a")))
+        pair.finish()
+    assert tally.known == {"string-length": 4}
+    assert "GET" not in tally.commands, "the two hold different data"
+    assert pair.first is None
+    assert pair.difference([Single(change)]) is None
+    pair.known = ()
+    assert pair.shows([Single(change)], "SETRANGE")
+    pair.close()
 
 
 def test_a_server_that_ends_is_a_difference(redis_servers: RedisServers) -> None:

@@ -120,7 +120,8 @@ def test_a_dialogue_is_read() -> None:
     ("command", "redis", "gate", "known"),
     [
         ("GET", '"v"', "(error) ERR no luck here", True),
-        ("GET", '"w"', "(error) ERR no luck here", False),
+        ("GET", '"w"', "(error) ERR no luck here", True),
+        ("GET", "(error) ERR no luck here", "(error) ERR no luck here", False),
         ("GET", '"v"', "(error) ERR", False),
         ("MGET", '"v"', "(error) ERR no luck here", False),
         ("GET", "OK", "OK", False),
