@@ -113,8 +113,8 @@ class Pair:
     # Steps
 
     def run(self, step: Step) -> None:
-        """Say it to both; first it is fitted to the parts of the first one, and not said when it cannot. Nothing is said once a
-        known difference was met. Raises Difference."""
+        """Say it to both; first it is fitted to the parts of the first one, and not said when it cannot. Nothing is said once
+        a known difference was met. Raises Difference."""
         if self._over:
             return
         if self.space is not None:
