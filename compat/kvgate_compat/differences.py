@@ -46,7 +46,7 @@ KNOWN: Final[tuple[Known, ...]] = (
             "SET a v => OK",
             "COPY a b DB 1 => (integer) 1 != (error) ERR DB index is out of range",
         ),
-        "As above.",
+        "The gate has one database.",
         met=False,
     ),
     Known(
@@ -55,7 +55,7 @@ KNOWN: Final[tuple[Known, ...]] = (
         ("CONFIG|GET",),
         EVERYWHERE,
         dialogue('CONFIG GET databases => ["databases", "16"] != ["databases", "1"]'),
-        "As above. Settings about a process, its memory or its disk are not there.",
+        "The gate has one database. Settings about a process, its memory or its disk are not there.",
     ),
     Known(
         "in-multi",
@@ -281,7 +281,7 @@ KNOWN: Final[tuple[Known, ...]] = (
             "SETRANGE a 0 1 => (integer) 1",
             "OBJECT REFCOUNT a => (integer) 1 != (integer) 2147483647",
         ),
-        "As above: 2147483647 for every integer below 10,000, else 1.",
+        "Nothing is stored for it: 2147483647 for every integer below 10,000, else 1.",
     ),
     Known(
         "object-idletime",
@@ -302,7 +302,7 @@ KNOWN: Final[tuple[Known, ...]] = (
         ("OBJECT|FREQ",),
         ENGINES,
         (),
-        "As above, and so with `RESTORE … FREQ`. It takes another configuration of Redis to see the difference.",
+        "Nothing is counted; so with `RESTORE … FREQ`. It takes another configuration of Redis to see the difference.",
     ),
     Known(
         "watch-missing",

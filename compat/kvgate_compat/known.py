@@ -55,6 +55,11 @@ class Known:
     met: bool = True
     """Whether the search may count it. False: its answers do not tell it from others, and generators leave it out."""
 
+    @property
+    def reason(self) -> str:
+        """The first sentence of `why`."""
+        return self.why.partition(". ")[0].rstrip(".")
+
     def explains(self, command: str, redis: str, gate: str) -> bool:
         """Whether a difference of `command`, with these answers (see `told`), is this one: both are as written, or the gate's
         is the error that is written."""

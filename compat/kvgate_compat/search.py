@@ -17,7 +17,7 @@ from kvgate_compat.known import Known
 from kvgate_compat.machine import make_machine, search_settings
 from kvgate_compat.pair import Difference, Pair, Tally
 from kvgate_compat.shrink import flat, shrink
-from kvgate_compat.table import GENERATORS, WITHOUT, specs
+from kvgate_compat.table import WITHOUT, specs
 
 _UNSUPPORTED = re.compile(
     rb"-ERR (command '.*' is not supported by backend|unknown command|unknown subcommand|command '.*' is not available)"
@@ -167,9 +167,4 @@ def _cut_down(pair: Pair, found: Difference) -> Difference:
         pair.tally = tally
 
 
-def generators_missing() -> list[str]:
-    """Commands of the covered groups without generator and without reason."""
-    return [name for name in specs() if name not in GENERATORS and name not in WITHOUT]
-
-
-__all__ = ["Difference", "Ended", "Plan", "Tally", "generators_missing", "is_empty", "plan", "search", "supports"]
+__all__ = ["Difference", "Ended", "Plan", "Tally", "is_empty", "plan", "search", "supports"]

@@ -30,8 +30,10 @@ WITHOUT: Final[Mapping[str, str]] = {
 }
 """Commands of `GROUPS` that have no generator of their own."""
 
-LEFT_OUT: Final[Mapping[str, str]] = {known.title: known.why for known in KNOWN if not known.met}
-"""Known differences that are not generated: their answers would not tell them from others."""
+LEFT_OUT: Final[Mapping[str, str]] = {
+    **{known.title: known.reason for known in KNOWN if not known.met},
+}
+"""What is not generated, and why: known differences whose answers would not tell them from others, and what cannot be tried."""
 
 ARGUMENTS: Final[Mapping[str, SearchStrategy[Args]]] = {**STRINGS, **BITMAPS, **HASHES, **GENERIC, **SERVER, **OTHER_TYPES}
 

@@ -1,26 +1,17 @@
-"""The generators reach every command of their groups and every option that Redis documents, and are put together soundly."""
+"""Requests are put together soundly; what generators reach is looked at in test_reach.py."""
 
-from collections.abc import Iterator
 from typing import Any
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kvgate.commands.table import by_full_name
 from kvgate_compat import pools
-from kvgate_compat.search import generators_missing
-from kvgate_compat.table import ARGUMENTS, GENERATORS, LEFT_OUT, WITHOUT, specs
+from kvgate_compat.table import ARGUMENTS, GENERATORS, specs
 from kvgate_compat.words import Option, Payload, Request, Span, any_of, option, requests, seq
-from tests.support.resp import parse
-from tests.support.servers import RedisServer
 
 SAMPLES = settings(
     max_examples=150, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck)
 )
-NOT_REACHED = {
-    "COPY": {"DB"},  # LEFT_OUT
-}
 
 
 def samples(strategy: "st.SearchStrategy[Request]") -> list[Request]:
@@ -33,53 +24,6 @@ def samples(strategy: "st.SearchStrategy[Request]") -> list[Request]:
 
     collect()
     return found
-
-
-def test_every_command_has_a_generator_or_a_reason() -> None:
-    assert generators_missing() == []
-    for name in (*WITHOUT, *GENERATORS):
-        assert by_full_name(name.encode()) is not None, name
-    assert not set(WITHOUT) & set(GENERATORS)
-    assert all(len(reason) > 10 for reason in (*WITHOUT.values(), *LEFT_OUT.values()))
-
-
-def tokens(docs: Any) -> Iterator[str]:
-    """The option words in Redis' own COMMAND DOCS."""
-    if isinstance(docs, dict):
-        if b"token" in docs:
-            yield docs[b"token"].decode()
-        for value in docs.values():
-            yield from tokens(value)
-    elif isinstance(docs, list):
-        for value in docs:
-            yield from tokens(value)
-
-
-@pytest.fixture(scope="module")
-def documented(module_redis: RedisServer) -> "dict[str, set[str]]":
-    """Command → its option words."""
-    with module_redis.client(proto=3) as client:
-        docs = parse(client.raw_reply("COMMAND", "DOCS", *[name for name in GENERATORS if "|" not in name]))
-    return {name.decode().upper(): set(tokens(each)) for name, each in docs.items()}
-
-
-@pytest.mark.parametrize("name", [name for name in specs() if name in GENERATORS])
-def test_every_option_is_generated(name: str, documented: "dict[str, set[str]]") -> None:
-    wanted = documented.get(name, set()) - NOT_REACHED.get(name, set()) - {""}
-    found, odd_case, damaged = set(), 0, 0
-    parts = name.count("|") + 1
-    every = samples(GENERATORS[name])
-    for request in every:
-        words = [arg for arg in request.args[1:] if isinstance(arg, Option)]
-        found |= {word.upper().decode() for word in words}
-        odd_case += any(word != word.upper() for word in [request.args[0]] if isinstance(word, bytes))
-        damaged += request.damaged
-        assert b"|".join(arg for arg in request.args[:parts] if isinstance(arg, bytes)).upper() == name.encode()
-    if name not in ("RPUSH", "SADD", "ZADD", "XADD", "PFADD"):  # there only to make keys of other types
-        assert wanted <= found, wanted - found
-    assert odd_case
-    assert damaged
-    assert damaged < len(every) * 0.8, "of those without arguments there are few that are not"
 
 
 def test_some_requests_are_right() -> None:
