@@ -33,7 +33,7 @@ WITHOUT: Final[Mapping[str, str]] = {
 LEFT_OUT: Final[Mapping[str, str]] = {
     **{known.title: known.reason for known in KNOWN if not known.met},
 }
-"""What is not generated, and why: known differences whose answers would not tell them from others, and what cannot be tried."""
+"""What is not generated, and why: known differences whose answers do not tell them from others, and what cannot be tried."""
 
 ARGUMENTS: Final[Mapping[str, SearchStrategy[Args]]] = {**STRINGS, **BITMAPS, **HASHES, **GENERIC, **SERVER, **OTHER_TYPES}
 

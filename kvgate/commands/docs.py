@@ -2,11 +2,12 @@
 
 import sys
 from collections.abc import Iterator
+from typing import Final
 
 from kvgate.commands.spec import Action, CommandSpec, Merge
 from kvgate.commands.table import CAPABILITIES, every_command
 
-_GROUPS = {
+GROUPS: Final = {
     "string": "Strings",
     "bitmap": "Bits in strings",
     "hyperloglog": "HyperLogLogs",
@@ -69,7 +70,7 @@ def render() -> str:
 def _lines() -> Iterator[str]:
     for word, meaning in CAPABILITIES.items():
         yield f"| {word} | {meaning} |\n"
-    for group, heading in _GROUPS.items():
+    for group, heading in GROUPS.items():
         yield f"\n## {heading}\n\n"
         yield "| command | arity | action | merge | capability | what it does | note |\n|---|---|---|---|---|---|---|\n"
         for spec in every_command():

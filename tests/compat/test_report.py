@@ -1,0 +1,99 @@
+"""docs/compatibility.md is what is known now, and tells of every command."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from kvgate.commands.spec import Action
+from kvgate.commands.table import by_full_name, every_command, supports
+from kvgate.config import adapter
+from kvgate_compat.differences import KNOWN
+from kvgate_compat.reach import is_command
+from tests.compat import report
+from tests.support.servers import ROOT
+
+PAGE = ROOT / "docs" / "compatibility.md"
+
+
+def test_the_page_is_not_stale() -> None:
+    assert PAGE.read_text("utf-8") == report.render(), "run: python -m tests.compat.report > docs/compatibility.md"
+
+
+def test_every_command_is_on_it_once() -> None:
+    tables = report.render().partition("\n## Differences\n")[0].partition("\n## Strings\n")[2]
+    named = re.findall(r"^\| `([^`]+)`", tables, re.MULTILINE)
+    for refused in re.findall(r"^Refused, or supported nowhere: (.*)\.$", tables, re.MULTILINE):
+        named += re.findall(r"`([^`]+)`", refused)
+    assert sorted(named) == sorted(spec.name.replace("|", " ") for spec in every_command() if is_command(spec))
+
+
+def test_marks_follow_from_what_backends_claim() -> None:
+    for spec in every_command():
+        for configuration, (_, kind) in report.COLUMNS.items():
+            served = supports(spec, adapter(kind).capabilities) and spec.action is not Action.REFUSE
+            assert (report.mark(spec, configuration) != "–") is served, spec.name
+
+
+@pytest.mark.parametrize(
+    ("name", "configuration", "mark"),
+    [
+        ("GET", "redis", "="),
+        ("GET", "lmdb", "="),
+        ("GET", "kvrocks", "○"),
+        ("OBJECT|ENCODING", "redis", "="),
+        ("OBJECT|ENCODING", "lmdb", "≠"),
+        ("LPUSH", "lmdb", "–"),
+        ("SHUTDOWN", "redis", "–"),
+        ("EXSET", "lmdb", "m"),
+        ("GATE|ROUTE", "lmdb", "own"),
+        ("WAIT", "redis", "?"),
+    ],
+)
+def test_a_mark(name: str, configuration: str, mark: str) -> None:
+    spec = by_full_name(name.encode())
+    assert spec is not None
+    assert report.mark(spec, configuration) == mark
+
+
+def test_each_difference_has_its_place() -> None:
+    text = report.render()
+    anchors = re.findall(r'<a id="([a-z0-9-]+)">', text)
+    assert anchors == [known.name for known in KNOWN]
+    assert set(re.findall(r"\]\(#([a-z-]+)\)", text)) <= {*anchors, "differences", "versioned-data"}
+    for known in KNOWN:
+        for line in known.dialogue:
+            assert f"> {line.text}\n" in text
+
+
+ROW = {
+    "name": "redis-py",
+    "version": "5.2",
+    "protocol": "3",
+    "backend": "lmdb",
+    "outcome": "works except locks",
+    "notes": "a|b\nc",
+    "date": "2026-11-21",
+}
+
+
+def test_results_are_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = ROOT / "tests" / "nothing.json"
+    monkeypatch.setattr(report, "RESULTS", {"Client libraries": path})
+    assert "No results yet (tests/nothing.json)." in report.render()
+    good = tmp_path / "results.json"
+    good.write_text(json.dumps([ROW]), "utf-8")
+    monkeypatch.setattr(report, "RESULTS", {"Client libraries": good})
+    assert re.search(
+        r"\| redis-py *\| 5.2 *\| 3 *\| lmdb *\| works except locks *\| 2026-11-21 *\| a\\\|b c *\|", report.render()
+    )
+
+
+@pytest.mark.parametrize("change", [{"outcome": "perhaps"}, {"version": None}])
+def test_results_that_are_not_as_agreed(tmp_path: Path, change: "dict[str, str | None]") -> None:
+    row = {key: value for key, value in {**ROW, **change}.items() if value is not None}
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps([row]), "utf-8")
+    with pytest.raises(ValueError, match="lacks"):
+        report.results(path)
