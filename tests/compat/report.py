@@ -174,8 +174,8 @@ def _versioned() -> Iterator[str]:
 Tair's versioned strings and hashes, and writes on a condition, have no Redis to be compared with. tests/versioned
 compares them with a model that was written from their documentation alone, apart from the gate's code, in both
 protocols, on: {", ".join(MODEL_BACKENDS)} (*kvrocks* is its adapter before a redis-server: no KvRocks is run here).
-Each run of the tests says {len(CASES)} dialogues with written answers, and {QUICK} generated sequences for strings, hashes and both
-together, on each; `make versioned` tries more (`EXAMPLES=20000`). Where they differ from the modules they come from:
+Each run of the tests says {len(CASES)} dialogues with written answers, and {QUICK} generated sequences for strings, hashes
+and both together, on each; `make versioned` tries more (`EXAMPLES=20000`). Where they differ from the modules they come from:
 [differences.md](differences.md)."""
 
 
