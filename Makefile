@@ -26,7 +26,7 @@ help:
 	@echo "make test      linter, types and all tests (what this machine lacks is skipped by name)"
 	@echo "make check     linter and types only"
 	@echo "make clients   the client-library checks: redis-py, ioredis, node-redis, go-redis, Jedis"
-	@echo "make compat    a long search for differences from a real Redis (ARGS='--examples 5000 --only H.*')"
+	@echo "make compat    a long search for differences from a real Redis, before every store (ARGS='--examples 5000 --only H.*')"
 	@echo "make histories long histories of concurrent clients under faults, checked for linearizability (ARGS='--minutes 30')"
 	@echo "make versioned many generated commands on versioned keys, on each backend, beside a model (EXAMPLES=20000)"
 	@echo "make bench     figures beside Twemproxy, HAProxy and no proxy (docs/benchmarks.md)"
@@ -58,7 +58,7 @@ clients: $(VENV)/.test packages
 	$(BIN)/python -m tests.clients.run $(ARGS)
 
 compat: $(VENV)/.test packages
-	$(BIN)/python -m kvgate_compat $(ARGS)
+	$(BIN)/python -m tests.compat.run $(ARGS)
 
 histories: $(VENV)/.test
 	$(BIN)/python -m tests.linearizability.run $(ARGS)

@@ -6,7 +6,7 @@ import socket
 import ssl
 from collections.abc import Sequence
 from typing import BinaryIO
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 import attrs
 
@@ -39,6 +39,13 @@ def encode(args: Sequence[bytes]) -> bytes:
     return b"*%d\r\n" % len(args) + b"".join(b"$%d\r\n%b\r\n" % (len(arg), arg) for arg in args)
 
 
+def without_password(url: str) -> str:
+    """The URL as people, logs and files may see it."""
+    parts = urlsplit(url)
+    user, at, place = parts.netloc.rpartition("@")
+    return urlunsplit(parts._replace(netloc=user.partition(":")[0] + at + place)) if parts.password else url
+
+
 class Connection:
     """A connection to ``redis://[user:password@]host:port``, ``rediss://…`` or ``unix:///path`` in RESP `proto`."""
 
@@ -67,7 +74,7 @@ class Connection:
         """The reply of a command that has to work. Raises Ended with the error otherwise."""
         reply = self.ask([word.encode() for word in words])
         if reply.kind == b"-":
-            raise Ended(f"{self.url} answered {words[0]} with {reply.text.decode('utf-8', 'replace')}")
+            raise Ended(f"{without_password(self.url)} answered {words[0]} with {reply.text.decode('utf-8', 'replace')}")
         return reply
 
     def ask(self, args: Sequence[bytes]) -> Node:
@@ -124,7 +131,7 @@ def _connect(url: str) -> tuple[socket.socket, BinaryIO]:
         connected = socket.create_connection((parts.hostname or "127.0.0.1", parts.port or 6379), TIMEOUT)
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     else:
-        msg = f"{url}: begins with redis://, rediss:// or unix://"
+        msg = f"{without_password(url)}: begins with redis://, rediss:// or unix://"
         raise ValueError(msg)
     connected.settimeout(TIMEOUT)
     if parts.scheme == "rediss":

@@ -7,7 +7,9 @@ _PLAIN: Final = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ
 _NAMED: Final = {0x22: b'\\"', 0x5C: b"\\\\", 0x0A: b"\\n", 0x0D: b"\\r", 0x09: b"\\t"}
 _ESCAPED: Final = {"n": b"\n", "r": b"\r", "t": b"\t", "b": b"\b", "a": b"\a"}
 WIDTH: Final = 600
-"""Letters of one line that are shown to people."""
+"""Letters of a reply that are shown to people."""
+LINE: Final = 4000
+"""Letters of a line to be pasted that are shown to people: redis-cli takes 4,095."""
 
 
 def quoted(arg: bytes) -> str:
@@ -23,9 +25,18 @@ def line(args: Sequence[bytes]) -> str:
     return " ".join(map(quoted, args))
 
 
-def shortened(text: str) -> str:
-    """A line for people: cut when it is very long, and then not to be pasted (the runner's file has all of it)."""
-    return text if len(text) <= WIDTH else f"{text[:WIDTH]}… ({len(text)} letters)"
+def shortened(text: str, width: int = WIDTH) -> str:
+    """A line for people: cut when it is very long, and then not to be pasted (JSON has all of it)."""
+    return text if len(text) <= width else f"{text[:width]}… ({len(text)} letters)"
+
+
+def whole(reading: object) -> str:
+    """A reading or raw reply for machines: as `shown`, with nothing left out."""
+    if isinstance(reading, bytes):
+        return quoted(reading)
+    if isinstance(reading, tuple):
+        return "(" + ", ".join(map(whole, reading)) + ")"
+    return str(reading)
 
 
 def shown(reading: object) -> str:

@@ -1,11 +1,11 @@
 """Two servers that get the same steps: each reply, and the state of the touched keys after it, must agree."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import attrs
 
 from kvgate_compat.connection import Connection, Ended, parse
-from kvgate_compat.dialogue import line, shortened, shown
+from kvgate_compat.dialogue import LINE, line, shortened, shown
 from kvgate_compat.keys import PLAIN, Keys
 from kvgate_compat.keyspace import Keyspace
 from kvgate_compat.known import Known, explained, told
@@ -37,7 +37,7 @@ class Difference(Exception):  # noqa: N818 - what the harness is there to find
     def __str__(self) -> str:
         """For people, dialogue last."""
         said = f"{self.command}: {self.what}\n  this server: {shown(self.ours)}\n  the other:   {shown(self.theirs)}"
-        return said + "\n  paste into redis-cli:\n" + "\n".join(f"    {shortened(one)}" for one in self.dialogue)
+        return said + "\n  paste into redis-cli:\n" + "\n".join(f"    {shortened(one, LINE)}" for one in self.dialogue)
 
 
 @attrs.define(slots=True)
@@ -46,7 +46,9 @@ class Tally:
 
     examples: int = 0
     commands: dict[str, int] = attrs.field(factory=dict)
+    """How often each command was sent, to each of the servers."""
     combinations: set[str] = attrs.field(factory=set)
+    """Commands with the set of their options: ``SET EX NX``."""
     pipelines: int = 0
     transactions: int = 0
     known: dict[str, int] = attrs.field(factory=dict)
@@ -61,6 +63,17 @@ class Tally:
         """Remember one command."""
         self.commands[request.name] = self.commands.get(request.name, 0) + 1
         self.combinations.add(request.label)
+
+    def add(self, other: "Tally") -> None:
+        """Count what another search has tried, too."""
+        self.examples += other.examples
+        self.pipelines += other.pipelines
+        self.transactions += other.transactions
+        self.combinations |= other.combinations
+        for name, count in other.commands.items():
+            self.commands[name] = self.commands.get(name, 0) + count
+        for name, count in other.known.items():
+            self.known[name] = self.known.get(name, 0) + count
 
 
 class _Met(Exception):  # noqa: N818 - what ends an example, and is no error
@@ -77,6 +90,8 @@ class Pair:
         the first server is cut into parts (None: it is whole)."""
         self.keys = keys
         self.space = space
+        self.progress: Callable[[], None] = lambda: None
+        """Called before each step."""
         self.urls = (url, against)
         self.proto = proto
         self.tally = tally
@@ -117,6 +132,7 @@ class Pair:
         a known difference was met. Raises Difference."""
         if self._over:
             return
+        self.progress()
         if self.space is not None:
             step = self.space.fit(step)
             if not self.space.allows(step):

@@ -2,6 +2,8 @@
 
 import re
 from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import count
 from typing import Final
 
 import attrs
@@ -23,6 +25,11 @@ _UNSUPPORTED = re.compile(
     rb"-ERR (command '.*' is not supported by backend|unknown command|unknown subcommand|command '.*' is not available)"
 )
 
+
+NOT_HERE: Final = "this server does not have it"
+NOT_THERE: Final = "the other server does not have it"
+NOT_ASKED: Final = "not asked for"
+"""Reasons in `Plan.skipped`; the others are those of `kvgate_compat.table.WITHOUT`."""
 
 BATCH: Final = 10
 """Examples of one run of hypothesis. The later examples of a run are mostly variations of the earlier ones: 70 in one run
@@ -63,11 +70,11 @@ def plan(url: str, against: str, only: str = "", space: Keyspace | None = None) 
             if name in WITHOUT:
                 skipped[name] = WITHOUT[name]
             elif space.without(name) if space is not None else not supports(sides[0], name, spec.arity):
-                skipped[name] = "this server does not have it"
+                skipped[name] = NOT_HERE
             elif not supports(sides[1], name, spec.arity):
-                skipped[name] = "the other server does not have it"
+                skipped[name] = NOT_THERE
             elif only and not re.fullmatch(only, name, re.IGNORECASE):
-                skipped[name] = "not asked for"
+                skipped[name] = NOT_ASKED
             else:
                 names.append(name)
     finally:
@@ -112,21 +119,27 @@ def search(
     keys: Keys = PLAIN,
     known: Sequence[Known] = KNOWN,
     tell: Callable[[Difference], None] = lambda _found: None,
+    progress: Callable[[Pair], None] = lambda _pair: None,
 ) -> list[Difference]:
     """Differences between the servers, at most one for each command and `most` in all; a command that differs is left out
     of what follows, so that it does not hide others. `keys` are those that the commands get (a plan with a key space has its
-    own). `known` ones are only counted. The same `first_seed` gives the same examples. Raises Ended, OSError."""
+    own). `known` ones are only counted. The same `first_seed` gives the same examples. `tell` is given each difference when it
+    is cut down (or as it is when a KeyboardInterrupt comes meanwhile), `progress` is called before each step.
+    Raises Ended, OSError."""
     if wanted.space is not None:
         keys = Keys("parts", wanted.space.keys)
     names, transactions = list(wanted.names), wanted.transactions
     found: list[Difference] = []
-    for number in range(-(-examples // BATCH)):
-        if not names or len(found) >= most:
+    began = tally.examples
+    for number in count():
+        left = examples - (tally.examples - began)  # a run ends with its first difference
+        if left <= 0 or not names or len(found) >= most:
             break
         pair = Pair(url, against, proto, tally, keys, wanted.space)
         pair.known = known
+        pair.progress = partial(progress, pair)
         machine = seed(first_seed + number)(make_machine(pair, names, transactions=transactions))
-        difference = _first(pair, machine, search_settings(min(BATCH, examples), steps))
+        difference = _first(pair, machine, search_settings(min(BATCH, left), steps), tell)
         if difference is None:
             continue
         found.append(difference)
@@ -138,14 +151,21 @@ def search(
     return found
 
 
-def _first(pair: Pair, machine: type[RuleBasedStateMachine], how: settings) -> Difference | None:
+def _first(
+    pair: Pair, machine: type[RuleBasedStateMachine], how: settings, tell: Callable[[Difference], None]
+) -> Difference | None:
     """The first difference of one run, cut down."""
     try:
         run_state_machine_as_test(machine, settings=how)
     except (Difference, Flaky):
         if pair.first is None:
             raise
-        return _cut_down(pair, pair.first)
+        found = pair.first
+        try:
+            return _cut_down(pair, found)
+        except KeyboardInterrupt:
+            tell(found)
+            raise
     finally:
         pair.close()
     return None

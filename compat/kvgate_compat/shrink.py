@@ -94,6 +94,8 @@ def _smaller_step(step: Step, keys: Sequence[bytes]) -> Iterator[Step]:
 def _smaller_request(request: Request, keys: Sequence[bytes]) -> Iterator[Request]:
     """Without some of its arguments, or with simple ones."""
     args = request.args
+    if any(isinstance(arg, Option) and arg != arg.upper() for arg in args):
+        yield attrs.evolve(request, args=tuple(Option(arg.upper()) if isinstance(arg, Option) else arg for arg in args))
     half = (len(args) - 1) // 2
     if half > 2:
         half -= half % 2  # mostly pairs

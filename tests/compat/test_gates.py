@@ -1,4 +1,4 @@
-"""The fixed share of the search: a gate before a Redis, and before the embedded store, answer as a Redis does."""
+"""The fixed share of the search: gates before every kind of store, and of several, answer as a Redis does."""
 
 import os
 import subprocess
@@ -9,22 +9,22 @@ import pytest
 from kvgate.backend import StoreTools
 from kvgate.commands.table import supports
 from kvgate.config import adapter
-from kvgate_compat.__main__ import skipped, summary
+from kvgate_compat.outcome import summary
 from kvgate_compat.search import Tally, plan, search
 from kvgate_compat.table import WITHOUT, specs
-from tests.compat.setting import gate_before
+from tests.compat.setting import CONFIGURATIONS, gate_before
 from tests.support.servers import NO_REDIS, ROOT, redis_binary
 
 pytestmark = pytest.mark.skipif(redis_binary is None, reason=NO_REDIS)
 
 EXAMPLES = 40
-"""For each backend and protocol; with what a gate and its stores need to start, four of these stay below a minute."""
+"""In each protocol. With what gates and stores need to start, all of them take three minutes of an idle machine."""
 
 
-@pytest.mark.parametrize("kind", ["lmdb", "redis"])
+@pytest.mark.parametrize("kind", CONFIGURATIONS)
 def test_nothing_differs(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
     with gate_before(kind) as setting:
-        wanted = plan(setting.url, setting.against)
+        wanted = plan(setting.url, setting.against, space=setting.space)
         tried = Tally()
         found = [
             str(difference)
@@ -35,9 +35,9 @@ def test_nothing_differs(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
         ]
         assert not found, "\n".join(found)
         with capsys.disabled():
-            print(f"\ncompat, a gate before {kind}: {summary(tried)}\n{skipped(wanted)}")
+            print(f"\ncompat, {kind}: {summary(tried)}")
         assert tried.examples >= 2 * EXAMPLES
-        assert len(tried.commands) >= len(wanted.names) * 0.95
+        assert len(tried.commands) >= len(wanted.names) * 0.9
         assert wanted.transactions == (tried.transactions > 0)
         if kind == "lmdb":
             done = _check(str(setting.data))
@@ -51,16 +51,15 @@ def _check(path: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(line, capture_output=True, text=True, env=environment, timeout=60, check=False)
 
 
-@pytest.mark.parametrize("kind", ["lmdb", "redis"])
+@pytest.mark.parametrize("kind", CONFIGURATIONS)
 def test_what_is_claimed_is_tried(kind: str) -> None:
-    claims = adapter(kind).capabilities
-    claimed = {name for name, spec in specs().items() if supports(spec, claims) and name not in WITHOUT}
     with gate_before(kind) as setting:
-        wanted = plan(setting.url, setting.against)
+        claimed = {name for name, spec in specs().items() if supports(spec, setting.claims) and name not in WITHOUT}
+        wanted = plan(setting.url, setting.against, space=setting.space)
         assert set(wanted.names) == claimed
         assert set(wanted.names) | set(wanted.skipped) - {"MULTI"} >= set(specs()) - {"MULTI"}
-        assert wanted.transactions == ("MULTI" in claims or "transaction" in claims)
-        assert plan(setting.url, setting.against, "h(get|set)").names == tuple(
+        assert wanted.transactions == ("MULTI" in setting.claims or "transaction" in setting.claims)
+        assert plan(setting.url, setting.against, "h(get|set)", setting.space).names == tuple(
             name for name in wanted.names if name in ("HGET", "HSET")
         )
 
