@@ -177,8 +177,10 @@ def test_a_split_command_whose_one_shard_breaks_off(direction: Direction) -> Non
                 relay.uncut()
                 assert client.cmd("MGET", *keys) == values
                 relay.cut_now(direction, min(after, 4))
+                at = len(relay.record["up"])
                 written, read = client.pipeline([("MSET", *pairs), ("MGET", *keys)])
-                assert is_in_doubt(written)
+                # The gate asks a question of its own after reconnects, which may be what is cut: the rest was not sent then.
+                assert is_in_doubt(written) or b"COMMAND" in relay.record["up"][at:]
                 assert read == values
                 relay.uncut()
 

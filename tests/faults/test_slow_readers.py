@@ -108,7 +108,7 @@ def test_replies_that_wait_behind_a_slow_one_have_the_limit_too(
 ) -> None:
     """The client reads, but its first command's store is silent: what the other store answers has to wait in the gate."""
     silent = redis_servers()
-    gate = gates(over(a=big.url, b=silent.url), gate=SMALL_LIMITS)
+    gate = gates(over(a=big.url, b=silent.url), gate=f'{SMALL_LIMITS}\ncommand_timeout = "30s"')  # the limit comes first
     with gate.client() as client, gate.client() as other:
         warm(client, "B.T:k")
         warm(other, "A.T:k")

@@ -2,9 +2,11 @@
 
 import time
 from contextlib import ExitStack
+from functools import partial
 
 import pytest
 
+from tests.server.processes import one_on_each, served_by
 from tests.server.reloads import (
     BOTH,
     redis,
@@ -116,15 +118,18 @@ def test_commands_under_way_finish_where_they_began_and_new_ones_wait_for_them(
     with Relay(first.address) as relay, ExitStack() as stack:
         before, after = (
             config.replace(first.url, relay.url)
-            for config in before_and_after(stores, f"workers = {workers}\ncommand_timeout = '30s'\n")
-        )
+            for config in before_and_after(stores, f"workers = {workers}\ncommand_timeout = '30s'\nshared_connections = 1\n")
+        )  # one line: what waits for a connection would be under way, too
         gate = gates(before)
 
         def client() -> Resp:
             return stack.enter_context(gate.client(timeout=30))
 
-        under_way, neighbour, unmoved, asking = client(), client(), client(), client()
-        for each in (under_way, neighbour, unmoved, asking):
+        under_way, unmoved, asking = client(), client(), client()
+        neighbours = one_on_each(gate, workers)
+        for each in neighbours.values():
+            stack.callback(each.close)
+        for each in (under_way, unmoved, asking, *neighbours.values()):
             each.pipeline([("SET", "A.T:x", "old"), ("GET", "B.T:x"), ("GET", "C.T:x")])
         relay.stall("down")
         under_way.send("APPEND", "A.T:x", "+")
@@ -132,15 +137,20 @@ def test_commands_under_way_finish_where_they_began_and_new_ones_wait_for_them(
         gate.write_config(after)
         asking.send("GATE", "RELOAD")
         waiting: list[Resp] = []
+        sent: list[Resp] = []  # by whom, for each write of a neighbour
 
         def held_back() -> bool:
-            """Whether a write to a key that moves stays in the gate, while one to the same store's other keys goes on."""
+            """Whether a write to a key that moves stays in the gate, while those of a client of the same worker to the same
+            store's other keys go on: the second of them was read when the first was sent, and so was what came before it."""
             number = len(waiting)
             waiting.append(client())
+            neighbour = neighbours[served_by(waiting[-1])]
             waiting[-1].send("SET", f"A.T:new{number}", number)
             assert waiting[-1].silent(0.02)
-            neighbour.send("SET", f"B.T:new{number}", number)
-            wait_for(lambda: b"B.T:new%d" % number in relay.record["up"], "the neighbour's command")
+            for key in (b"B.T:first%d." % number, b"B.T:second%d." % number):
+                neighbour.send("SET", key, number)
+                sent.append(neighbour)
+                wait_for(partial(relay.record["up"].count, key), "the neighbour's command")
             return b"A.T:new%d" % number not in relay.record["up"]
 
         wait_for(held_back, "new commands to be held back", 10.0)
@@ -149,7 +159,7 @@ def test_commands_under_way_finish_where_they_began_and_new_ones_wait_for_them(
         relay.flow()
         assert under_way.read() == 4
         assert [each.read() for each in waiting] == [b"OK"] * len(waiting)
-        assert [neighbour.read() for _ in waiting] == [b"OK"] * len(waiting)
+        assert [each.read() for each in sent] == [b"OK"] * len(sent)
         assert asking.read_one() == b"+OK\r\n"
         last = f"A.T:new{len(waiting) - 1}"
         assert first.cmd("MGET", "A.T:x", last) == [b"old+", None]

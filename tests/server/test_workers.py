@@ -44,16 +44,17 @@ def test_fifty_at_once_are_spread_evenly_over_all_kinds_of_listeners(gates: Gate
         lambda: Resp(str(gate.directory / "gate.sock")),
         lambda: Resp(("127.0.0.1", ports[1]), tls=context, server_name="127.0.0.1"),
     ]
-    for kind in kinds:
-        clients = [kind() for _ in range(50)]
-        seen = [served_by(client) for client in clients]
-        assert sorted(map(seen.count, set(seen))) == [25, 25]
-        idents = {client.cmd("CLIENT", "ID") for client in clients}
-        assert len(idents) == 50
-        for client in clients:
-            client.close()
-        with gate.client() as client:
-            alone(client)
+    here, there = one_on_each(gate, 2).values()  # they stay: that a client has ended is told a moment later
+    with here, there:
+        for kind in kinds:
+            wait_for(lambda: info(here, "clients")["connected_clients"] == "2", "the other clients to be gone")
+            clients = [kind() for _ in range(50)]
+            seen = [served_by(client) for client in clients]
+            assert sorted(map(seen.count, set(seen))) == [25, 25]
+            idents = {client.cmd("CLIENT", "ID") for client in clients}
+            assert len(idents) == 50
+            for client in clients:
+                client.close()
 
 
 @pytest.mark.parametrize(("workers", "connections"), [(2, 50), (3, 51)])
