@@ -29,8 +29,6 @@ def located(places: Places, user: User, spec: CommandSpec, args: list[bytes]) ->
     keys = len(found)
     sends = spec.name in ("PUBLISH", "SPUBLISH")
     found += [(index, _channel(places, user, args[index], sends=sends)) for index in channels(spec, args)]
-    for pattern in hidden_patterns(spec, args):
-        _pattern_stays(places, user, args[pattern], found)
     served = served_as(spec, args)
     for index, place in found:
         if not supports(served, place.backend.capabilities):
@@ -38,6 +36,8 @@ def located(places: Places, user: User, spec: CommandSpec, args: list[bytes]) ->
         limit = place.namespace.max_key
         if limit is not None and len(args[index]) > limit:
             raise too_large("key", len(args[index]), limit, place.namespace.name)
+    for pattern in hidden_patterns(spec, args):
+        _pattern_stays(places, user, args[pattern], found)
     if found:
         _fits(places, args, found)
         if places.blocks.active:
