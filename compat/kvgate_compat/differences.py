@@ -64,8 +64,7 @@ KNOWN: Final[tuple[Known, ...]] = (
         EVERYWHERE,
         dialogue(
             "MULTI => OK",
-            "KEYS * => QUEUED"
-            " != (error) ERR command 'keys' is not available through the gate: inside MULTI; …",
+            "KEYS * => QUEUED != (error) ERR command 'keys' is not available through the gate: inside MULTI; …",
             "EXEC => [[]] != (error) EXECABORT Transaction discarded because of previous errors.",
         ),
         "A transaction is one block that the store runs: a `KEYS *` in it would show the store's other namespaces, an"
@@ -153,8 +152,8 @@ KNOWN: Final[tuple[Known, ...]] = (
         tuple(spec.name for spec in every_command() if on_several_shards(spec)),
         frozenset(("shards",)),
         dialogue(
-            "MSET a 1 b 2 => OK",
-            "RENAME a b => OK != (error) CROSSSLOT Keys in request don't hash to the same slot",
+            "MSET a 1 ab 2 => OK",
+            "RENAME a ab => OK != (error) CROSSSLOT Keys in request don't hash to the same slot",
         ),
         "No store has all the keys. Hash tags (`{user1}:a`, `{user1}:b`) put keys on one shard, as in Redis Cluster.",
     ),
@@ -166,7 +165,7 @@ KNOWN: Final[tuple[Known, ...]] = (
         dialogue(
             "MULTI => OK",
             "SET a 1 => QUEUED",
-            "SET b 2 => QUEUED != (error) CROSSSLOT Keys in request don't hash to the same slot",
+            "SET ab 2 => QUEUED != (error) CROSSSLOT Keys in request don't hash to the same slot",
             "EXEC => [OK, OK] != (error) EXECABORT Transaction discarded because of previous errors.",
         ),
         "No store could run the block whole. Outside of MULTI the last six are split by shard and merged.",
@@ -191,15 +190,36 @@ KNOWN: Final[tuple[Known, ...]] = (
         "Nothing says which store is meant.",
     ),
     Known(
-        "scripts-see-whole-keys",
-        "Scripts see whole keys",
+        "shared-scripts",
+        "Scripts on a store that others use",
         ("EVAL", "EVAL_RO", "EVALSHA", "EVALSHA_RO", "FCALL", "FCALL_RO"),
         frozenset(("home",)),
         dialogue(
-            'EVAL "return KEYS[1]" 1 a => "a" != "Ads.Cache:a"',
+            'EVAL "return 1" 1 a => (integer) 1'
+            " != (error) ERR command 'eval' is not available through the gate: other applications' keys lie on the same store,"
+            " …"
         ),
-        "The namespace's prefix is put before the keys that a script is given; what it says, makes up and returns is not"
-        " looked at.",
+        "A script could reach the other applications' keys: so wherever the user does not see all namespaces of the"
+        " store. Those in `allowed_scripts` run, and all do where the store itself holds the user to its keys"
+        " (`upstream_user`), or nobody else uses it. They are given whole keys, with the namespace's prefix, and what they"
+        " return is not looked at.",
+        refuses=True,
+    ),
+    Known(
+        "shared-functions",
+        "What all users of a store share",
+        (
+            *(f"FUNCTION|{verb}" for verb in ("DELETE", "DUMP", "FLUSH", "LIST", "LOAD", "RESTORE", "STATS")),
+            "SCRIPT|FLUSH",
+            "PUBSUB|NUMPAT",
+        ),
+        frozenset(("home",)),
+        dialogue(
+            "FUNCTION STATS => […] != (error) ERR command 'function|stats' is not available through the gate:"
+            " other applications use the same store",
+        ),
+        "It would tell of the other applications, or change what they have loaded.",
+        refuses=True,
     ),
     Known(
         "memory-usage-home",
@@ -217,7 +237,10 @@ KNOWN: Final[tuple[Known, ...]] = (
         "ACL with users",
         ("ACL|LIST", "ACL|USERS", "ACL|GETUSER"),
         frozenset(("home",)),
-        dialogue('ACL LIST => ["user default on nopass ~* &* +@all"] != ["user default on #hidden ~* &* +@all"]'),
+        dialogue(
+            'ACL LIST => ["user default on nopass ~* &* +@all"]'
+            ' != ["user ads on #hidden ~Ads.Cache:* resetchannels &Ads.Cache:* +@all"]'
+        ),
         "They tell of the user that asks alone, without hashes of passwords.",
     ),
     # The gate's own model
@@ -227,8 +250,7 @@ KNOWN: Final[tuple[Known, ...]] = (
         ("APPEND", "SETRANGE", "SETBIT", "BITFIELD"),
         ENGINES,
         dialogue(
-            "SETRANGE a 16777216 x => (integer) 16777217"
-            " != (error) ERR string exceeds maximum allowed size (…)",
+            "SETRANGE a 16777216 x => (integer) 16777217 != (error) ERR string exceeds maximum allowed size (…)",
         ),
         "One value is one transaction: the backend's `max_value` holds, 16 MiB on LMDB, 128 KB on TiKV unless configured."
         " Redis has 512 MB (`proto-max-bulk-len`). Bits beyond it can be read as everywhere.",

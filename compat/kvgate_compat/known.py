@@ -55,6 +55,9 @@ class Known:
     met: bool = True
     """Whether the search may count it. False: its answers do not tell it from others, and generators leave it out."""
 
+    refuses: bool = False
+    """Whether the commands are refused altogether there."""
+
     @property
     def reason(self) -> str:
         """The first sentence of `why`."""

@@ -57,7 +57,7 @@ differences of the design that no dialogue shows are in [differences.md](differe
 
 *Redis*: a gate before one redis-server. *two shards*: one namespace over two of them. *home*: one redis-server, and a user
 that has a home namespace ([`databases`](configuration.md#databases-of-a-user)). *KvRocks*, *LMDB*, *TiKV*: one such store.
-Namespaces side by side on one gate, whatever their stores, answer as each does alone.
+Stores of all kinds side by side on one gate, by namespace, are searched too: each answers as it does alone.
 """
 
 
@@ -72,7 +72,8 @@ def render() -> str:
 def mark(spec: CommandSpec, configuration: str) -> str:
     """What is said of a command there."""
     kind = COLUMNS[configuration][1]
-    if not is_supported(spec, kind):
+    known = known_of(spec, configuration)
+    if not is_supported(spec, kind) or any(each.refuses for each in known):
         return "–"
     if spec.group == "gate":
         return "own"
@@ -82,7 +83,7 @@ def mark(spec: CommandSpec, configuration: str) -> str:
         return "m"
     if not is_reached(spec) or configuration not in CONFIGURATIONS:
         return "?"
-    return "≠" if known_of(spec, configuration) else "="
+    return "≠" if known else "="
 
 
 def is_supported(spec: CommandSpec, kind: str) -> bool:

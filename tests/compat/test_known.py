@@ -10,10 +10,11 @@ from kvgate_compat.connection import Connection, parse
 from kvgate_compat.dialogue import line, words
 from kvgate_compat.differences import KNOWN, in_the_gate
 from kvgate_compat.known import CONFIGURATIONS, Known, dialogue, explained, fits, in_configuration, told
-from tests.compat.replaying import answers, gate_url
+from tests.compat.replaying import answers
+from tests.compat.setting import gate_before
 from tests.support.servers import NO_REDIS, RedisServer, redis_binary
 
-NOT_THERE = re.compile("is not supported by backend|without keys: 0 stores")
+NOT_THERE = re.compile("is not supported by |without keys: 0 stores|other applications' keys lie on the same store")
 IN_MULTI = next(known for known in KNOWN if known.name == "in-multi")
 
 
@@ -29,8 +30,8 @@ def kind(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="module")
 def url(kind: str) -> Iterator[str]:
     """A gate of that kind."""
-    with gate_url(kind) as found:
-        yield found
+    with gate_before(kind) as setting:
+        yield setting.url
 
 
 def test_each_dialogue_shows_its_difference(kind: str, url: str, module_redis: RedisServer) -> None:
@@ -77,6 +78,22 @@ def test_what_is_refused_inside_multi(url: str) -> None:
     finally:
         client.close()
     assert set(refused) == set(IN_MULTI.commands)
+
+
+def test_what_is_refused_altogether(kind: str, url: str) -> None:
+    client = Connection(url)
+    try:
+        for known in in_configuration(KNOWN, kind):
+            wanted = next((line.gate.rpartition(": ")[2] for line in known.dialogue if line.differs), "")
+            for name in known.commands if known.refuses else ():
+                spec = by_full_name(name.encode())
+                assert spec is not None
+                words = name.encode().split(b"|")
+                count = spec.arity if spec.arity > 0 else 1 - spec.arity
+                reply = told(client.ask([*words, *[b"1"] * (count - len(words))]))
+                assert fits(f"(error) …{wanted}…", reply), f"{name}: {reply}"
+    finally:
+        client.close()
 
 
 def test_rows_are_sound() -> None:
