@@ -72,6 +72,8 @@ def _only_shard(gate: "Dispatcher", user: User, spec: CommandSpec, home: Home | 
         if user.sees_some(rule) and spec.capability in gate.backends[rule.backend].capabilities
         for shard in gate.places.shards.get(rule.backend, ())
     ]
+    if not found:
+        raise _no_lua(spec)
     if len({(each.backend.name, each.shard) for each in found}) != 1:
         raise GateError(f"ERR '{spec.lower}' without keys: {len(found)} stores could be meant; name a key")
     return found[0]
@@ -111,7 +113,11 @@ def _without_lua(backends: list[Backend], spec: CommandSpec, args: list[bytes]) 
         return [int(sha.lower().decode("ascii", "replace") in served) for sha in args[2:]]
     if spec.name == "SCRIPT|LOAD" and (sha := sha_of(args[2])) in served:
         return sha.encode()
-    raise GateError(f"ERR command '{spec.lower.replace('|', ' ')}' is not supported by any backend that this user may see")
+    raise _no_lua(spec)
+
+
+def _no_lua(spec: CommandSpec) -> GateError:
+    return GateError(f"ERR command '{spec.lower.replace('|', ' ')}' is not supported by any backend that this user may see")
 
 
 async def _ask_all(gate: "Dispatcher", client: Client, backends: list[Backend], command: Command) -> Raw | Reply:

@@ -16,7 +16,7 @@ import trio
 from kvgate.backend import BrokenUpstream, OwnConnection
 from kvgate.commands.home import Home
 from kvgate.commands.spec import CommandSpec
-from kvgate.errors import GateError, no_namespace, no_perm_channel, not_supported, try_again
+from kvgate.errors import GateError, no_namespace, no_perm_channel, not_supported, try_again, upstream_refused
 from kvgate.lane.client import Client
 from kvgate.policy.users import User
 from kvgate.routing.namespaces import KEY_EVENTS, notification
@@ -178,6 +178,8 @@ class Subscriptions:
             if raw[:1] == b"-" and feed.expected:
                 wanted = feed.expected.popleft()
                 wanted.refusal = raw[1:-2]
+                if raw.startswith((b"-NOAUTH", b"-NOPERM")):  # said to the gate, not to its client
+                    wanted.refusal = upstream_refused(raw[1:-2].decode("utf-8", "replace")).reply[1:-2]
                 wanted.confirmed.set()
             return
         reply = decode(raw)

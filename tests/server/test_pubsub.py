@@ -7,7 +7,7 @@ import pytest
 
 from tests.server.settings import ALL_IN_A, Setting, keys_on, namespaces, redis, serving, sharded, stores, user
 from tests.support.resp import Resp
-from tests.support.servers import NO_REDIS, redis_binary, wait_for
+from tests.support.servers import NO_REDIS, Gates, RedisServer, redis_binary, wait_for
 
 pytestmark = pytest.mark.skipif(redis_binary is None, reason=NO_REDIS)
 
@@ -238,3 +238,16 @@ def test_a_store_that_ends_closes_its_subscribers() -> None:
         client.cmd("SUBSCRIBE", "c")
         one.kill()
         assert client.read_all() == b""
+
+
+@pytest.mark.parametrize("proto", [2, 3])
+def test_a_store_that_refuses_the_gate_a_channel(gates: Gates, redis_server: RedisServer, proto: int) -> None:
+    redis_server.cmd("ACL", "SETUSER", "gate", "on", ">word", "~*", "&Ads.*", "+@all")
+    url = redis_server.url.replace("redis://", "redis://gate:word@")
+    gate = gates(f'[backends.a]\ntype = "redis"\nurl = "{url}"\n[namespaces]\n"Ads.*" = "a"\n')
+    with gate.client(proto=proto) as client:
+        refused = client.raw_reply("PSUBSCRIBE", "Ads.P:x")  # Redis compares a pattern by its letters
+        assert refused.startswith(b"-ERR upstream refused the gate: NOPERM ")
+        assert client.cmd("SUBSCRIBE", "Ads.P:x") == [b"subscribe", b"Ads.P:x", 1]
+        assert redis_server.cmd("PUBLISH", "Ads.P:x", "hello") == 1
+        assert client.read()[-1] == b"hello"
