@@ -86,6 +86,20 @@ KNOWN: Final[tuple[Known, ...]] = (
         met=False,
     ),
     Known(
+        "number-of-keys",
+        "Inside MULTI: commands with a wrong number of keys",
+        ("LMPOP", "BLMPOP", "ZMPOP", "BZMPOP", "SINTERCARD", "ZINTERCARD", "ZUNION", "ZINTER", "ZDIFF"),
+        STORES,
+        dialogue(
+            "MULTI => OK",
+            "LMPOP 0 a LEFT => QUEUED != (error) ERR numkeys should be greater than 0",
+            "EXEC => [(error) ERR numkeys should be greater than 0]"
+            " != (error) EXECABORT Transaction discarded because of previous errors.",
+        ),
+        "Here as well the gate looks for the keys before it queues the command; Redis does when it runs it.",
+        met=False,
+    ),
+    Known(
         "cursors",
         "Cursors that the client makes up",
         ("SCAN", "HSCAN", "SSCAN", "ZSCAN"),

@@ -69,10 +69,7 @@ SERVER: dict[str, SearchStrategy[Args]] = {"DBSIZE": seq(), "FLUSHALL": _sync, "
 """Commands on all keys that the table has among the server's."""
 
 OTHER_TYPES: dict[str, SearchStrategy[Args]] = {
-    "RPUSH": seq(key, some(st.sampled_from((b"3", b"1", b"2", b"x", b"")))),
-    "SADD": seq(key, some(st.sampled_from((b"3", b"1", b"2", b"x", b"")))),
     "ZADD": seq(key, some(seq(st.sampled_from((b"1", b"2.5", b"-1", b"inf")), st.sampled_from((b"m", b"1", b"2", b""))))),
     "XADD": seq(key, st.sampled_from((b"1-1", b"2-1", b"5-0")), b"f", b"v"),
-    "PFADD": seq(key, some(st.sampled_from((b"a", b"b", b"c")))),
 }
 """What makes keys of types that belong to other groups, so that wrong types are met."""

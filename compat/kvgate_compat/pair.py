@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 import attrs
 
+from kvgate_compat.chance import before
 from kvgate_compat.connection import Connection, Ended, parse
 from kvgate_compat.dialogue import LINE, line, shortened, shown
 from kvgate_compat.keys import PLAIN, Keys
@@ -11,7 +12,9 @@ from kvgate_compat.keyspace import Keyspace
 from kvgate_compat.known import Known, explained, told
 from kvgate_compat.readings import read, same
 from kvgate_compat.state import state_of
-from kvgate_compat.steps import Block, Piped, Single, Step
+from kvgate_compat.steps import Block, Piped, Single, Step, requests_of
+from kvgate_compat.table import may_agree
+from kvgate_compat.waiting import waits_for
 from kvgate_compat.words import Arg, FunctionsPayload, Option, Payload, Request, Span
 
 LCS_LIMIT = 2_000_000
@@ -150,7 +153,9 @@ class Pair:
             self.close()  # they may be in the middle of a transaction
 
     def shows(self, steps: Sequence[Step], command: str) -> bool:
-        """Whether these steps alone show a difference of `command`. Raises OSError."""
+        """Whether these steps alone show a difference of `command`, as they may not. Raises OSError."""
+        if not all(map(may_agree, requests_of(steps))):
+            return False
         found = self.difference(steps)
         return found is not None and found.command == command
 
@@ -171,15 +176,22 @@ class Pair:
         (request,) = self._prepared([request])
         if request.name == "LCS" and self._too_long(request):
             return
+        if self._would_wait(request):
+            return
         self.tally.count(request)
         sent = self._resolved([request])
+        if words := before(request.name, sent[1][0]):
+            for side in self._sides:
+                self._guarded_raw(side, request.name, words)
         self.dialogue.append(line(sent[1][0]))
         readings = [self._guarded(side, request, args) for side, (args,) in zip(self._sides, sent, strict=True)]
         self._agree(request.name, "reply", *readings)
         self._states(request.name, [request])
 
     def _pipeline(self, requests: Sequence[Request]) -> None:
-        requests = self._prepared(requests)
+        requests = [request for request in self._prepared(requests) if not waits_for(request)]
+        if not requests:
+            return
         for request in requests:
             self.tally.count(request)
         self.tally.pipelines += 1
@@ -202,7 +214,7 @@ class Pair:
         touched = list(requests)
         if block.watched:
             self._plain("WATCH", *block.watched)
-        if block.meanwhile is not None:
+        if block.meanwhile is not None and not self._would_wait(block.meanwhile):
             touched += self._prepared([block.meanwhile])
             self._by_another(touched[-1])
         self._plain("MULTI")
@@ -281,6 +293,11 @@ class Pair:
         for request, args, one, other in zip(requests, sent, replies[0].items, replies[1].items, strict=True):
             ours, theirs = (read(request.name, ask, args, reply) for reply in (one, other))
             self._agree(request.name, "its reply in EXEC", ours, theirs)
+
+    def _would_wait(self, request: Request) -> bool:
+        """Whether it is a blocking command that would keep the search waiting."""
+        keys = waits_for(request)
+        return bool(keys) and self._sides[1].ask([b"EXISTS", *keys]).text == b"0"
 
     def _too_long(self, request: Request) -> bool:
         keys = [arg for arg in request.args[1:3] if isinstance(arg, bytes)]

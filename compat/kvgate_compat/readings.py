@@ -10,11 +10,10 @@ from typing import Final
 
 import attrs
 
+from kvgate_compat import chance
+from kvgate_compat.chance import CHANCE, Ask, Reading, unordered
 from kvgate_compat.connection import Node
 from kvgate_compat.server_readings import SERVER_READINGS
-
-Ask = Callable[[Sequence[bytes]], Node]
-Reading = Callable[[Ask, Sequence[bytes], Node], object]
 
 TOLERANCE_MS: Final = 5000
 """How far TTLs may differ: the servers are asked one after the other, on a machine that does other things too. Times of
@@ -51,12 +50,6 @@ def _time(tolerance: int) -> Reading:
         return Near(number, tolerance) if number > 0 else reply.raw
 
     return reading
-
-
-def unordered(ask: Ask, args: Sequence[bytes], reply: Node) -> object:
-    """An array whose order says nothing (KEYS, HKEYS, HVALS, SMEMBERS): type, length and sorted elements."""
-    del ask, args
-    return (reply.kind, reply.text, tuple(sorted(item.raw for item in reply.items)))
 
 
 def pairs(ask: Ask, args: Sequence[bytes], reply: Node) -> object:
@@ -115,18 +108,19 @@ def _random_key(ask: Ask, args: Sequence[bytes], reply: Node) -> object:
 
 
 def _walk(ask: Ask, args: Sequence[bytes], reply: Node) -> object:
-    """SCAN and HSCAN: errors exactly; else everything that a whole walk with the same options gives. The pages and cursors
+    """SCAN and its kin: errors exactly; else everything that a whole walk with the same options gives. The pages and cursors
     are the server's own; an element may come twice."""
     if reply.kind != b"*" or len(reply.items) != 2:
         return reply.raw
     at = 1 if args[0].upper() == b"SCAN" else 2
+    in_pairs = args[0].upper() in (b"HSCAN", b"ZSCAN")
     found: set[tuple[bytes, ...]] = set()
     for _ in range(100_000):
         cursor, page = reply.items
         if cursor.kind != b"$" or not cursor.text.isdigit() or page.kind != b"*":
             return reply.raw
         raw = [item.raw for item in page.items]
-        found |= set(zip(raw[::2], raw[1::2], strict=False)) if at == 2 else {(one,) for one in raw}
+        found |= set(zip(raw[::2], raw[1::2], strict=False)) if in_pairs else {(one,) for one in raw}
         if cursor.text == b"0":
             return ("walked", tuple(sorted(found)))
         reply = ask([*args[:at], cursor.text, *args[at + 1 :]])
@@ -224,20 +218,26 @@ READINGS: Final[Mapping[str, Reading]] = {
     "HKEYS": unordered,
     "HVALS": unordered,
     "HGETALL": pairs,
-    "SMEMBERS": unordered,
     "HRANDFIELD": _random_fields,
     "RANDOMKEY": _random_key,
     "SCAN": _walk,
     "HSCAN": _walk,
+    "SSCAN": _walk,
     "DUMP": _dump,
     "OBJECT|ENCODING": _encoding,
     "OBJECT|REFCOUNT": _some_integer,
     "OBJECT|IDLETIME": _some_integer,
+    **CHANCE,
 }
 """By command; the others are `exact`."""
 
-ASKING: Final = frozenset(("HRANDFIELD", "RANDOMKEY", "SCAN", "HSCAN", "ZRANDMEMBER", "ZSCAN"))
-"""Commands whose reading asks more: they stand alone."""
+ASKING: Final = frozenset(("HRANDFIELD", "RANDOMKEY", "SCAN", "HSCAN", "SSCAN", "ZRANDMEMBER", "ZSCAN"))
+"""Commands whose reading always asks more."""
+
+
+def asks(name: str, args: Sequence[bytes]) -> bool:
+    """Whether the reading of this request asks more: then it stands alone."""
+    return name in ASKING or chance.asks(name, args)
 
 
 _TOO_LONG: Final = b"-ERR string exceeds maximum allowed size ("

@@ -1,5 +1,7 @@
 """What an example is made of: single commands, pipelines and transactions, as values that can be repeated and cut down."""
 
+from collections.abc import Iterable, Iterator
+
 import attrs
 
 from kvgate_compat.words import Request
@@ -30,3 +32,14 @@ class Block:
 
 
 Step = Single | Piped | Block
+
+
+def requests_of(steps: Iterable[Step]) -> Iterator[Request]:
+    """All commands of some steps."""
+    for step in steps:
+        if isinstance(step, Single):
+            yield step.request
+            continue
+        yield from step.requests
+        if isinstance(step, Block) and step.meanwhile is not None:
+            yield step.meanwhile
