@@ -38,7 +38,7 @@ def reference() -> Iterator[str]:
     process: subprocess.Popen[bytes] | None = None
     try:
         line = [program, "--port", "0", "--unixsocket", str(folder / "s"), "--unixsocketperm", "700", "--dir", str(folder)]
-        line += ["--save", "", "--appendonly", "no", "--databases", "1", "--logfile", str(folder / "log")]
+        line += ["--save", "", "--appendonly", "no", "--databases", "1", "--hz", "100", "--logfile", str(folder / "log")]
         process = subprocess.Popen(
             line, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
         )

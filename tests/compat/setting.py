@@ -15,7 +15,9 @@ from kvgate_compat.keyspace import Keyspace, Part
 from tests.support.servers import Gate, RedisServer
 from tests.tikv.cluster import Cluster, cluster
 
-_ONE_DATABASE = ["--databases", "1"]  # as the gate has one
+_AS_THE_GATE: Final = ["--databases", "1", "--hz", "100"]
+"""One database, as the gate has; and it looks a hundred times a second for blocking commands that have waited long enough, not
+ten times."""
 _ALL_IN_ONE: Final = '[namespaces]\ndefault = "one"\n'
 _LMDB: Final = '[backends.{}]\ntype = "lmdb"\npath = "data"\ndurability = "no"\n'
 """Durability changes no reply, and waiting for the disk would halve what a search tries."""
@@ -70,12 +72,12 @@ class Setting:
 @contextmanager
 def reference() -> Iterator[str]:
     """The URL of a plain, empty redis-server."""
-    with RedisServer(config=_ONE_DATABASE) as server:
+    with RedisServer(config=_AS_THE_GATE) as server:
         yield server.url
 
 
 def _store(stack: ExitStack) -> RedisServer:
-    return stack.enter_context(RedisServer(config=_ONE_DATABASE))
+    return stack.enter_context(RedisServer(config=_AS_THE_GATE))
 
 
 def _tikv(name: str, found: Cluster) -> str:
