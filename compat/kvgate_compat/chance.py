@@ -53,18 +53,18 @@ def _takes_some(args: Sequence[bytes]) -> bool:
 
 
 def sorted_elements(ask: Ask, args: Sequence[bytes], reply: Node) -> object:
-    """SORT, SORT_RO: exactly, but for a set that is not to be sorted (BY a name without ``*``) or whose elements have equal
-    weights (ALPHA BY): in any order, and with LIMIT any members."""
-    if reply.kind != b"*" or not _may_be_unsorted(args) or ask([b"TYPE", args[1]]).text != b"set":
+    """SORT, SORT_RO: exactly, but for a set whose elements may be equal: by ALPHA up to a NUL, by their weights with ALPHA BY;
+    or that is not to be sorted (BY a name without ``*``). Then they come in any order, and LIMIT takes any equal ones."""
+    if reply.kind != b"*" or not _may_be_equal(args) or ask([b"TYPE", args[1]]).text != b"set":
         return reply.raw
-    if any(word.upper() == b"LIMIT" for word in args[2:]):
-        return (reply.kind, reply.text)
-    return unordered(ask, args, reply)
-
-
-def _may_be_unsorted(args: Sequence[bytes]) -> bool:
     words = [arg.upper() for arg in args[2:]]
-    return any(word == b"BY" and (b"ALPHA" in words or b"*" not in by) for word, by in pairwise(words))
+    compared = () if {b"BY", b"GET"} & set(words) else tuple(item.text.partition(b"\0")[0] for item in reply.items)
+    return (reply.kind, reply.text, compared, None if b"LIMIT" in words else unordered(ask, args, reply))
+
+
+def _may_be_equal(args: Sequence[bytes]) -> bool:
+    words = [arg.upper() for arg in args[2:]]
+    return b"ALPHA" in words or any(word == b"BY" and b"*" not in by for word, by in pairwise(words))
 
 
 def before(name: str, args: Sequence[bytes]) -> list[bytes]:
@@ -118,8 +118,9 @@ def asks(name: str, args: Sequence[bytes]) -> bool:
     """Whether the reading of this request asks more; then the request stands alone."""
     if name == "SPOP":
         return _takes_some(args)
-    if name in ("SORT", "SORT_RO"):
-        return _may_be_unsorted(args) or b"ALPHA" not in [arg.upper() for arg in args]  # see `before`
+    if name in ("SORT", "SORT_RO"):  # without ALPHA see `before`; ALPHA … STORE looks behind NULs as well
+        words = {arg.upper() for arg in args}
+        return not {b"ALPHA", b"STORE"} <= words or b"BY" in words
     return name == "SRANDMEMBER" or (name in _SEARCHES and _takes_any(args))
 
 

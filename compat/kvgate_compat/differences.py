@@ -89,14 +89,14 @@ KNOWN: Final[tuple[Known, ...]] = (
         "number-of-keys",
         "Inside MULTI: commands with a wrong number of keys",
         ("LMPOP", "BLMPOP", "ZMPOP", "BZMPOP", "SINTERCARD", "ZINTERCARD", "ZUNION", "ZINTER", "ZDIFF"),
-        STORES,
+        EVERYWHERE,
         dialogue(
             "MULTI => OK",
             "LMPOP 0 a LEFT => QUEUED != (error) ERR numkeys should be greater than 0",
             "EXEC => [(error) ERR numkeys should be greater than 0]"
             " != (error) EXECABORT Transaction discarded because of previous errors.",
         ),
-        "Here as well the gate looks for the keys before it queues the command; Redis does when it runs it.",
+        "As above.",
         met=False,
     ),
     Known(

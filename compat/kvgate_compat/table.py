@@ -40,7 +40,8 @@ _BY_CHANCE: Final = {
     "GEOSEARCHSTORE with COUNT … ANY": "the server says which are stored; so GEORADIUS STORE. Sent with a high count",
     "SPOP of some members in a pipeline or transaction": "chance says which; alone they are put back",
     "Blocking commands that would wait for long": "they are sent where one of the keys is there, or wait for milliseconds",
-    "SORT, not ALPHA, in a pipeline or transaction": "Redis 7.0 answers an error after any number that was out of range",
+    "SORT in a pipeline or transaction, but ALPHA … STORE": "after any number out of range Redis 7.0 answers an error; and the"
+    " reply is read for the type of the key",
     "SORT ALPHA BY … STORE": "elements of a set that have equal weights come in any order",
 }
 LEFT_OUT: Final[Mapping[str, str]] = {**{known.title: known.reason for known in KNOWN if not known.met}, **_BY_CHANCE}
