@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import hiredis
 import pytest
 
 from kvgate.commands.table import by_full_name
@@ -112,7 +113,7 @@ def test_sort_begins_with_a_number_in_range(redis_servers: RedisServers) -> None
     try:
         pair.begin()
         pair.run(Single(Request("SADD", (Option(b"SADD"), b"a", b"2", b"1"))))
-        with pytest.raises(RespError, match="not a valid float"):
+        with pytest.raises(hiredis.ReplyError, match="not a valid float"):
             one.cmd("INCRBYFLOAT", "f", "1e4933")
         pair.run(Single(Request("SORT", (Option(b"SORT"), b"a"))))
         pair.finish()
