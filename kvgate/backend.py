@@ -431,7 +431,9 @@ class Adapter(Protocol):
     type: str
     capabilities: frozenset[str]
     defaults: Mapping[str, int]
-    """Default limits in bytes: ``max_value``."""
+    """Limits, for who asks before there is a backend: ``max_value`` (default, bytes of an argument), and if they are there
+    ``largest_value`` (what configuration may raise it to), ``many_read`` and ``most_read`` (elements from which on a command
+    that reads all of a key's may be refused for lack of time, and always is)."""
 
     def prepare(self, name: str, options: Mapping[str, Any], base: Path) -> Backend:
         """Check a ``[backends.NAME]`` table and make the backend, without I/O. `base` is the configuration's folder.

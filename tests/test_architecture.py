@@ -18,7 +18,7 @@ ROOMS = (
     ("policy", "routing", "metrics"),
     ("model",),
     ("lane",),
-    ("server", "admin"),
+    ("server", "admin", "assess"),
     ("config", "cli"),
 )
 """Left to right; rooms of one entry stand side by side and may import one another, as long as no circle comes of it."""

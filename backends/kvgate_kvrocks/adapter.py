@@ -6,6 +6,7 @@ Facts from the KvRocks documentation (supported commands, as of 2.15) and its be
 from types import MappingProxyType
 from typing import Final
 
+from kvgate.wire.request import BULK_LIMIT
 from kvgate_kvrocks.cursors import StoredCursors
 from kvgate_redis.adapter import CAPABILITIES as REDIS
 from kvgate_redis.adapter import RespAdapter
@@ -42,6 +43,6 @@ adapter: Final = RespAdapter(
         flush=(b"FLUSHDB",),  # of the token's namespace; it has no ASYNC
     ),
     resp3=False,  # answers HELLO 3 with proto 2 unless it is configured (resp3-enabled)
-    defaults=MappingProxyType({"max_value": MAX_VALUE}),
+    defaults=MappingProxyType({"max_value": MAX_VALUE, "largest_value": BULK_LIMIT}),
 )
 """KvRocks; the token of its namespace is the `password`, or in `password_file`."""

@@ -12,6 +12,7 @@ from kvgate.errors import ConfigurationError
 from kvgate.lane.own import LIMIT
 from kvgate.policy.options import Options
 from kvgate.routing.endpoints import parse_resp_store
+from kvgate.wire.request import BULK_LIMIT
 from kvgate_redis.backend import MAX_VALUE, RedisBackend
 from kvgate_redis.dialect import Dialect, PlainCursors
 
@@ -89,6 +90,6 @@ class RespAdapter:
 adapter: Final = RespAdapter(
     Dialect("redis", CAPABILITIES, PlainCursors()),
     resp3=True,
-    defaults=MappingProxyType({"max_value": MAX_VALUE}),
+    defaults=MappingProxyType({"max_value": MAX_VALUE, "largest_value": BULK_LIMIT}),
 )
 """Redis and Valkey."""

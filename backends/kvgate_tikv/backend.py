@@ -21,9 +21,9 @@ from kvgate_tikv.group import Block, Write, revisions
 from kvgate_tikv.groups import WriteGroups
 from kvgate_tikv.link import Link
 from kvgate_tikv.measures import measures
-from kvgate_tikv.reads import ReadBatches
+from kvgate_tikv.reads import MANY, ReadBatches
 from kvgate_tikv.retry import Retries
-from kvgate_tikv.run import error_reply
+from kvgate_tikv.run import MOST_READ, error_reply
 from kvgate_tikv.upkeep import Upkeep
 from kvgate_tikv.weighing import weigh
 
@@ -32,6 +32,7 @@ T = TypeVar("T")
 MAX_VALUE: Final = 128 << 10
 """Bytes; the native client copies values byte by byte, 2 ms for each 100 kB."""
 LARGEST_VALUE: Final = 1 << 20
+"""That `max_value` of a table may say."""
 PREFIX: Final = "kvg1"
 CONNECT_PATIENCE: Final = 1.0
 """Seconds that the start of the gate waits for a cluster; later it comes when it comes."""
@@ -238,7 +239,12 @@ class TikvAdapter:
 
     type = "tikv"
     capabilities = CAPABILITIES
-    defaults: Mapping[str, int] = {"max_value": MAX_VALUE}
+    defaults: Mapping[str, int] = {
+        "max_value": MAX_VALUE,
+        "largest_value": LARGEST_VALUE,
+        "many_read": MANY,
+        "most_read": MOST_READ,
+    }
 
     def prepare(self, name: str, options: Mapping[str, Any], base: Path) -> TikvBackend:
         """As `Adapter.prepare`. Options: ``pd`` (``["host:port"]``), ``prefix``, ``max_value``, ``gc``."""

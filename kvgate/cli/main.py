@@ -9,11 +9,11 @@ import sys
 from collections.abc import Sequence
 
 from kvgate import __version__
-from kvgate.cli import check, commands, compat, init, password, route, serve, store, top
+from kvgate.cli import assess, check, commands, compat, init, password, route, serve, store, top
 from kvgate.cli.leave import leave
 from kvgate.errors import ConfigurationError
 
-COMMANDS = (serve, init, check, route, commands, password, compat, store, top)
+COMMANDS = (serve, init, check, route, commands, password, assess, compat, store, top)
 """Modules with `add(subparsers)`, which sets `run: Callable[[Namespace], int]` on its parser; in the order of the help."""
 
 

@@ -3,19 +3,17 @@
 import argparse
 import json
 import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from kvgate.backend import Progress, StoreStatistics, StoreTools
+from kvgate.backend import StoreStatistics, StoreTools
+from kvgate.cli.progress import progress
 from kvgate.config import adapter, installed_types
 from kvgate.errors import ConfigurationError
 
 _MOST_SHOWN: Final = 100  # problems
 _TOP: Final = 20  # groups
-_ON_A_TERMINAL: Final = 0.1  # seconds between two updates of one line
-_IN_A_LOG: Final = 5.0
 
 
 def add(subparsers: Any) -> None:
@@ -79,29 +77,10 @@ def _tools(path: Path) -> StoreTools:
     raise ConfigurationError([f"{path}: no store is there"])
 
 
-def _progress() -> Progress:
-    """Shows progress on standard error: one line that changes on a terminal, a line now and then elsewhere."""
-    terminal = sys.stderr.isatty()
-    pause = _ON_A_TERMINAL if terminal else _IN_A_LOG
-    last = time.monotonic() - (pause if terminal else 0)
-
-    def show(what: str, done: int, total: int) -> None:
-        nonlocal last
-        now, ended = time.monotonic(), 0 < total <= done
-        if now - last < pause and not (ended and terminal):
-            return
-        last = now
-        share = f" of {total:,} ({min(done / total, 1):.0%})" if total else ""
-        end = "\n" if ended or not terminal else ""
-        print(f"{chr(13) if terminal else ''}{done:,}{share} {what}", end=end, file=sys.stderr, flush=True)
-
-    return show
-
-
 def _check(arguments: argparse.Namespace) -> int:
     """1 when something is wrong."""
     wrong = 0
-    for problem in _tools(arguments.path).check_store(arguments.path, _progress()):
+    for problem in _tools(arguments.path).check_store(arguments.path, progress()):
         wrong += 1
         if wrong <= _MOST_SHOWN:
             print(problem, flush=True)
@@ -112,7 +91,7 @@ def _check(arguments: argparse.Namespace) -> int:
 
 
 def _stats(arguments: argparse.Namespace) -> int:
-    found = _tools(arguments.path).store_statistics(arguments.path, _progress())
+    found = _tools(arguments.path).store_statistics(arguments.path, progress())
     if arguments.json:
         json.dump(_as_json(found), sys.stdout, indent=1)
         print()
@@ -154,12 +133,12 @@ def _as_json(found: StoreStatistics) -> dict[str, Any]:
 
 
 def _compact(arguments: argparse.Namespace) -> int:
-    before, after = _tools(arguments.path).compact_store(arguments.path, _progress())
+    before, after = _tools(arguments.path).compact_store(arguments.path, progress())
     print(f"{arguments.path}: {before:,} bytes before, {after:,} now")
     return 0
 
 
 def _backup(arguments: argparse.Namespace) -> int:
-    size = _tools(arguments.path).back_up_store(arguments.path, arguments.target, _progress())
+    size = _tools(arguments.path).back_up_store(arguments.path, arguments.target, progress())
     print(f"{arguments.target}: {size:,} bytes; try: kvgate store check {arguments.target}")
     return 0

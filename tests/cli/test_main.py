@@ -19,7 +19,7 @@ def test_version(run: Run) -> None:
 def test_help_names_every_command_and_the_exit_codes(run: Run) -> None:
     code, out, _ = run("--help")
     assert code == 0
-    assert NAMES == ["serve", "init", "check", "route", "commands", "password", "compat", "store", "top"]
+    assert NAMES == ["serve", "init", "check", "route", "commands", "password", "assess", "compat", "store", "top"]
     assert all(f"\n    {name} " in out for name in NAMES)
     assert "Exit codes: 0 good, 1 the thing checked is not good, 2 usage" in out
 
