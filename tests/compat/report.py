@@ -200,8 +200,37 @@ def _results() -> Iterator[str]:
         if not rows:
             yield f"No results yet ({path.relative_to(ROOT)})."
             continue
-        heads = ("name", "version", "protocol", "backend", "outcome", "date", "notes")
-        yield from _table(heads, [[str(row[head]).replace("|", "\\|").replace("\n", " ") for head in heads] for row in rows])
+        yield from _by_store(rows)
+        dates = sorted({row["date"] for row in rows})
+        run = dates[0] if len(dates) == 1 else f"from {dates[0]} to {dates[-1]}"
+        yield f"\nRun {run}, on what the columns name; – was not tried. From {path.relative_to(ROOT)}."
+
+
+def _by_store(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """One line for each program, one column for each store."""
+    stores = list(dict.fromkeys(str(row["backend"]) for row in rows))
+    programs: dict[tuple[str, ...], dict[str, dict[str, Any]]] = {}
+    for row in rows:
+        programs.setdefault((str(row["name"]), str(row["version"]), str(row["protocol"])), {})[str(row["backend"])] = row
+    lines = []
+    for program, at in programs.items():
+        outcomes = [str(at[store]["outcome"]) if store in at else "–" for store in stores]
+        details: dict[str, list[str]] = {}
+        for store in stores:
+            text = "; ".join(filter(None, (_exception(at[store]["outcome"]), str(at[store]["notes"])))) if store in at else ""
+            if text:
+                details.setdefault(_cell(text), []).append(store)
+        said = "<br>".join(f"{', '.join(where)}: {text}" for text, where in details.items())
+        lines.append([*map(_cell, program), *("partly" if each.startswith("works e") else each for each in outcomes), said])
+    yield from _table(["name", "version", "protocol", *stores, "what does not work, notes"], lines)
+
+
+def _exception(outcome: str) -> str:
+    return outcome.removeprefix("works ") if outcome.startswith("works except") else ""
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.replace("|", "\\|").split())
 
 
 if __name__ == "__main__":

@@ -80,16 +80,27 @@ ROW = {
 }
 
 
-def test_results_are_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_results_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     path = ROOT / "tests" / "nothing.json"
     monkeypatch.setattr(report, "RESULTS", {"Client libraries": path})
     assert "No results yet (tests/nothing.json)." in report.render()
-    good = tmp_path / "results.json"
-    good.write_text(json.dumps([ROW]), "utf-8")
-    monkeypatch.setattr(report, "RESULTS", {"Client libraries": good})
-    assert re.search(
-        r"\| redis-py *\| 5.2 *\| 3 *\| lmdb *\| works except locks *\| 2026-11-21 *\| a\\\|b c *\|", report.render()
-    )
+    other = {**ROW, "backend": "redis", "outcome": "works", "notes": "", "date": "2026-11-20"}
+    third = {**ROW, "name": "another", "backend": "tikv", "outcome": "cannot", "notes": "no"}
+    shown = ROOT / "tests" / "compat" / "nothing.json"
+    monkeypatch.setattr(report, "RESULTS", {"Client libraries": shown})
+    monkeypatch.setattr(report, "results", lambda _path: [ROW, other, third])
+    text = re.sub(" +", " ", report.render().partition("\n## Client libraries\n")[2])
+    assert "| name | version | protocol | lmdb | redis | tikv | what does not work, notes |" in text
+    assert "| redis-py | 5.2 | 3 | partly | works | – | lmdb: except locks; a\\|b c |" in text
+    assert "| another | 5.2 | 3 | – | – | cannot | tikv: no |" in text
+    assert "Run from 2026-11-20 to 2026-11-21" in text
+
+
+def test_results_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps([ROW]), "utf-8")
+    assert report.results(path) == [ROW]
+    assert report.results(tmp_path / "nothing.json") == []
 
 
 @pytest.mark.parametrize("change", [{"outcome": "perhaps"}, {"version": None}])
