@@ -75,17 +75,17 @@ class Keyspace:
             return all(map(self._allows, step.requests))
         wanted = {part for request in step.requests for part in self._parts(request)}
         wanted |= {self._part_of.get(key, -1) for key in step.watched}
-        if not wanted:
-            return True
-        (part, *more) = wanted
-        allowed = not more and part >= 0 and not self._lacks(part, step)
-        return allowed and (step.meanwhile is None or self._allows(step.meanwhile))
+        if step.meanwhile is not None and not self._allows(step.meanwhile):
+            return False
+        return not wanted or (len(wanted) == 1 and all(part >= 0 and not self._lacks(part, step) for part in wanted))
 
     def _lacks(self, part: int, block: Block) -> bool:
         return not self.parts[part].without.isdisjoint(request.name for request in block.requests)
 
     def _fit_block(self, block: Block) -> Block:
         """All of a transaction in the part of its first key that can do it."""
+        if block.meanwhile is not None:
+            block = attrs.evolve(block, meanwhile=self._fit(block.meanwhile))
         keys = [key for request in block.requests for key in _keys(request)] or list(block.watched)
         if not keys:
             return block
@@ -96,7 +96,6 @@ class Keyspace:
             block,
             requests=tuple(self._fit(request, part) for request in block.requests),
             watched=tuple(self._mapped(key, part) for key in block.watched),
-            meanwhile=None if block.meanwhile is None else self._fit(block.meanwhile),
         )
 
     def _fit(self, request: Request, part: int | None = None) -> Request:

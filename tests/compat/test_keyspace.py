@@ -69,6 +69,7 @@ def test_first_keys_are_in_different_parts() -> None:
         (Block((request("GET {t}a"),), meanwhile=request("SET {u}a v")), True),
         (Block((request("GET {t}a"),), meanwhile=request("RENAME {u}a {t}a")), False),
         (Block(()), True),
+        (Block((), meanwhile=request("RPUSH {u}a 1")), False),
     ],
 )
 def test_what_is_left_out(step: Step, allowed: bool) -> None:
@@ -78,6 +79,7 @@ def test_what_is_left_out(step: Step, allowed: bool) -> None:
 def test_a_transaction_is_in_one_part_that_can_do_it() -> None:
     block = Block((request("GET @1"), request("MGET @0 @1")), (Key(SPACE.keys[0]),), request("SET @0 v"))
     assert SPACE.fit(block) == Block((request("GET {u}a"), request("MGET {u}b {u}a")), (b"{u}b",), request("SET {t}a v"))
+    assert SPACE.fit(Block((), meanwhile=request("RPUSH @1 v"))) == Block((), meanwhile=request("RPUSH {t}b v"))
     lists = SPACE.fit(Block((request("GET @1"), request("RPUSH @1 v"))))
     assert lists == Block((request("GET {t}b"), request("RPUSH {t}b v")))
     assert SPACE.fit(lists) == lists
