@@ -121,6 +121,22 @@ def test_its_command_line_answers(installed: Path, tmp_path: Path) -> None:
     assert "GET" in run(kvgate, "commands", folder=tmp_path).upper()
 
 
+def test_the_search_for_differences_comes_with_an_extra(built: "tuple[Path, Path]", installed: Path, tmp_path: Path) -> None:
+    kvgate = str(installed.with_name("kvgate"))
+    assert "usage: kvgate compat" in run(kvgate, "compat", "--help", folder=tmp_path)
+
+    def compared() -> str:
+        line = [kvgate, "compat", "redis://127.0.0.1:1", "--against", "redis://127.0.0.1:1"]
+        clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        done = subprocess.run(line, cwd=tmp_path, env=clean, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 2
+        return done.stderr
+
+    assert "pip install 'kvgate[compat]'" in compared()
+    run(str(installed), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", f"{built[0]}[compat]")
+    assert "Connection refused" in compared()
+
+
 @pytest.fixture(scope="module")
 def made(checkout: Path) -> "Iterator[tuple[Path, int]]":
     """`make run` on a clean clone: (folder, port of the gate that it started)."""

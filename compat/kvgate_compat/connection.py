@@ -126,7 +126,11 @@ def _connect(url: str) -> tuple[socket.socket, BinaryIO]:
     parts = urlsplit(url)
     if parts.scheme == "unix":
         connected = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        connected.connect(unquote(parts.path))
+        try:
+            connected.connect(unquote(parts.path))
+        except OSError:
+            connected.close()
+            raise
     elif parts.scheme in ("redis", "rediss"):
         connected = socket.create_connection((parts.hostname or "127.0.0.1", parts.port or 6379), TIMEOUT)
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -135,5 +139,9 @@ def _connect(url: str) -> tuple[socket.socket, BinaryIO]:
         raise ValueError(msg)
     connected.settimeout(TIMEOUT)
     if parts.scheme == "rediss":
-        connected = ssl.create_default_context().wrap_socket(connected, server_hostname=parts.hostname)
+        try:
+            connected = ssl.create_default_context().wrap_socket(connected, server_hostname=parts.hostname)
+        except OSError:
+            connected.close()
+            raise
     return connected, connected.makefile("rb")

@@ -1,5 +1,6 @@
 """One comparison of two servers from start to end, as `kvgate compat` and the project's own long search run it."""
 
+import contextlib
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -48,8 +49,8 @@ class Wanted:
 def compare(url: str, against: str, wanted: Wanted, progress: Progress) -> Outcome:
     """Search for differences of `url` from `against` (empty: a redis-server of its own), and tell them as they are found.
 
-    Both servers must be empty: **they are emptied again and again**. After a KeyboardInterrupt the outcome is what there is
-    so far, `interrupted` and not `complete`.
+    Both servers must be empty: **they are emptied again and again**, and are empty at the end. After a KeyboardInterrupt
+    the outcome is what there is so far, `interrupted` and not `complete`.
 
     Raises:
         Refused: a server is not there, has keys, refuses what the search needs; both are one; nothing is left to be tried.
@@ -61,8 +62,8 @@ def compare(url: str, against: str, wanted: Wanted, progress: Progress) -> Outco
             except NoReference as error:
                 raise Refused(str(error)) from None
         outcome = _prepared(url, against, wanted)
-        progress.say(f"{outcome.servers[0]}\nagainst {outcome.servers[1]}: {count(len(outcome.plan.names), 'command')}")
         try:
+            progress.say(f"{outcome.servers[0]}\nagainst {outcome.servers[1]}: {count(len(outcome.plan.names), 'command')}")
             _search(url, against, wanted, outcome, progress)
         except KeyboardInterrupt:
             outcome.interrupted = True
@@ -72,6 +73,8 @@ def compare(url: str, against: str, wanted: Wanted, progress: Progress) -> Outco
             outcome.notes.append(f"a server is no longer there: {error}")
         finally:
             progress.clear()
+            with contextlib.suppress(OSError, Ended):  # what went away, or refuses, is said already
+                _empty(url, against)
     return outcome
 
 
@@ -98,6 +101,7 @@ def _prepared(url: str, against: str, wanted: Wanted) -> Outcome:
     try:
         _check_that_they_are_two(url, against)
         planned = plan(url, against, wanted.only, wanted.space)
+        _empty(url, against)
     except (OSError, Ended) as error:
         raise Refused(str(error)) from None
     if not planned.names:
@@ -168,6 +172,16 @@ def _speaks_resp3(url: str) -> bool:
         side.close()
 
 
+def _empty(*urls: str) -> None:
+    """Leave nothing behind. Raises Ended, OSError."""
+    for url in urls:
+        side = Connection(url)
+        try:
+            side.expect_ok("FLUSHALL")
+        finally:
+            side.close()
+
+
 def _check_that_they_are_two(url: str, against: str) -> None:
     """A write on one must not be seen on the other. Raises Refused, Ended, OSError."""
     sides: Sequence[Connection] = [Connection(url), Connection(against)]
@@ -175,7 +189,6 @@ def _check_that_they_are_two(url: str, against: str) -> None:
         sides[0].expect_ok("SET", _PROBE, "v")
         seen = sides[1].expect_ok("EXISTS", _PROBE).text != b"0"
         sides[0].expect_ok("FLUSHALL")
-        sides[1].expect_ok("FLUSHALL")
     finally:
         for side in sides:
             side.close()
