@@ -88,9 +88,9 @@ def assess(question: Question, stores: Sequence[Store], every: Sequence[Store], 
             raise Unreachable(refused.text.decode("utf-8", "replace"))
         server = look(link, pace, unread)
         _be_unseen(link, server)
-        sampler = Sampler(link, pace, unread, fair=server.kind != "KvRocks", told=told)
+        sampler = Sampler(link, pace, unread, fair=server.kind not in ("KvRocks", "kvgate"), told=told)
         home = question.endpoint.database
-        databases = sorted(server.databases) if question.all_databases else [home]
+        databases = (sorted(server.databases) if question.all_databases else []) or [home]
         samples = take(sampler, databases, dict(server.databases), question.samples, question.seconds)
         watched = None
         if question.monitor and not any(sample.stopped == "interrupted" for sample in samples):
@@ -171,7 +171,7 @@ def _notes(question: Question, server: Server, samples: Sequence[Sample]) -> lis
         notes.append("The time ended before there were enough keys: --seconds, or a higher --rate.")
     if any(not sample.fair and not sample.whole for sample in samples):
         notes.append(
-            "SCAN of this store goes in the order of the keys: the sample is their beginning, and numbers are no estimates."
+            "SCAN of this store gives like keys together: the sample is their beginning, and numbers are no estimates."
         )
     for sample in samples:
         if sample.fair and not sample.whole and sample.size and sample.keys and not sample.stopped:

@@ -92,11 +92,11 @@ def _use(name: str, calls: int, server: Server, stores: Sequence[Store], every: 
 
 
 def _refused(spec: CommandSpec, server: Server) -> tuple[str, str]:
-    if spec.why.startswith("ERR "):  # answered as a Redis without Cluster answers
+    admin = "admin" in spec.flags or "@admin" in spec.categories or "@shared" in spec.categories
+    if spec.why.startswith("ERR ") and not admin:  # answered as a Redis without Cluster answers
         if server.cluster:
             return REFUSED, "The gate is no cluster: let clients use it as one server, without their cluster mode"
         return FINE, ""
-    admin = "admin" in spec.flags or "@admin" in spec.categories or "@shared" in spec.categories
     if admin or (spec.capability == "server" and not spec.write):
         return OPERATOR, spec.why
     return REFUSED, spec.why

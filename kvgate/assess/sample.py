@@ -58,7 +58,7 @@ class Sample:
     whole: bool
     """Whether that is every key, so that numbers are exact."""
     fair: bool
-    """Whether SCAN's first keys stand for all: not so where keys are in order."""
+    """Whether SCAN's first keys stand for all: not so where like keys come together."""
     stopped: str = ""
     """Why it ended before there were enough: ``time``, ``interrupted``, or the store's words."""
 
@@ -104,9 +104,13 @@ class Sampler:
                 for start in range(0, len(fresh), step):
                     keys += self._examine(fresh[start : start + step])
                     self._told(f"keys of database {database}", len(keys), min(most, size or most))
-                if cursor == b"0" or len(seen) >= most:
+                    if self._pace.clock() > until:
+                        stopped = "time"
+                        break
+                if stopped or cursor == b"0" or len(seen) >= most:
                     break
-                stopped = "time" if self._pace.clock() > until else ""
+                if self._pace.clock() > until:  # also where pages are empty
+                    stopped = "time"
         except KeyboardInterrupt:
             self._link.close()
             stopped = "interrupted"
@@ -161,17 +165,20 @@ class Sampler:
         replies = self._link.ask([[*command, name] for name in names])
         self._pace.after(len(names), began)
         for reply in replies:
-            if isinstance(reply, Error) and not reply.text.startswith(b"WRONGTYPE") and b"no such key" not in reply.text:
-                if _is_about_keys(reply):
-                    self.private_keys += command == (b"TYPE",)
-                else:
+            if isinstance(reply, Error):
+                if _is_about_the_command(reply):
                     self._unread.setdefault(what, _text(reply))
+                elif reply.text.startswith(b"NOPERM"):
+                    self.private_keys += command == (b"TYPE",)
         return [None if isinstance(reply, Error) else reply for reply in replies]
 
 
-def _is_about_keys(error: Error) -> bool:
-    """Whether an ACL refuses the key, not the command (the words of Redis 6.0 to 8, and of Valkey)."""
-    return error.text.startswith(b"NOPERM") and b"to run" not in error.text
+def _is_about_the_command(error: Error) -> bool:
+    """Whether it would be refused for every key: unknown, or by an ACL (the words of Redis 6.0 to 8, and of Valkey); not what
+    is said of one key that is another user's, of another type or node by now, or gone."""
+    if error.text.startswith(b"NOPERM"):
+        return b"to run" in error.text
+    return error.text.startswith(b"ERR") and b"no such key" not in error.text
 
 
 def _text(reply: Reply) -> str:

@@ -10,10 +10,10 @@ from kvgate.assess.link import Link
 from kvgate.assess.pace import Pace
 from kvgate.wire.reply import Error, Reply
 
-SECTIONS: Final = ("commandstats", "server", "replication", "clients", "memory", "keyspace", "cluster", "modules")
-"""Of INFO; commandstats first, so that none of our own commands is in it."""
+SECTIONS: Final = ("commandstats", "server", "replication", "clients", "memory", "keyspace", "cluster", "modules", "gate")
+"""Of INFO (gate: kvgate's own); commandstats first, so that none of our own commands is in it."""
 PROBED: Final = 16
-"""Databases that are tried one by one where INFO keyspace is refused: Redis' default number."""
+"""Databases that are tried one by one where INFO does not tell them: Redis' default number."""
 
 
 @attrs.frozen(slots=True)
@@ -73,7 +73,7 @@ def look(link: Link, pace: Pace, unread: dict[str, str]) -> Server:
             break  # the next one would be refused too
     one = {name: value for section in pairs.values() for name, value in section}
     databases = {int(name[2:]): _number(value, "keys") for name, value in pairs.get("keyspace", ()) if name[2:].isdigit()}
-    if "keyspace" not in pairs:
+    if not databases:  # it did not tell, or there is nothing
         databases = _probe(link, pace, unread)
     return Server(
         version=one.get("redis_version", ""),
@@ -135,8 +135,9 @@ def _probe(link: Link, pace: Pace, unread: dict[str, str]) -> dict[int, int]:
     for number in [home, *(other for other in range(PROBED) if other != home)]:
         began = pace.clock()
         if number != home and (refused := link.select(number)) is not None:
-            if not refused.text.startswith(b"ERR"):  # else there is none of that number
-                unread.setdefault("SELECT", _words(refused))
+            if refused.text.startswith(b"ERR"):  # there is none of that number
+                continue
+            unread.setdefault("SELECT", _words(refused))
             break
         reply = link.one(b"DBSIZE")
         pace.after(2, began)

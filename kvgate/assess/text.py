@@ -40,12 +40,12 @@ def _head(found: Assessment) -> Iterator[str]:
     yield from _wrap("  ".join(part for part in parts if part))
     for sample in found.samples:
         if sample.whole:
-            what = f"all {len(sample.keys):,} keys"
+            what = f"all {len(sample.keys):,} keys" if len(sample.keys) != 1 else "its one key"
         else:
             of = f" of {sample.size:,}" if sample.size is not None else ""
-            why = f", ended by {sample.stopped}" if sample.stopped in ("time", "interrupted") else ""
+            why = {"time": ", the time was over", "interrupted": ", interrupted"}.get(sample.stopped, "")
             what = f"a sample of {len(sample.keys):,}{of} keys{why}; ± is what numbers may be off, in 95 of 100 cases"
-        yield f"database {sample.database}: {what}"
+        yield from _wrap(f"database {sample.database}: {what}")
 
 
 def _count(number: int, one: str) -> str:
@@ -105,7 +105,9 @@ def _sentence(prefix: Prefix) -> str:
         if kind in ("string", "exstrtype"):
             parts.append(f"{NAMES[kind]} of {size(figures.p50)} (p99 {size(figures.p99)}, longest {size(figures.max)})")
         else:
-            parts.append(f"{NAMES.get(kind, kind)} of {figures.p50:,} elements (p99 {figures.p99:,}, most {figures.max:,})")
+            parts.append(
+                f"{NAMES.get(kind, kind)} of {_count(figures.p50, 'element')} (p99 {figures.p99:,}, most {figures.max:,})"
+            )
     if prefix.namespace == "default":
         parts.append("for the gate part of default (a namespace's name has a dot and stands before the first colon)")
     return "; ".join(parts) + "."

@@ -10,13 +10,15 @@ from typing import Any
 
 import pytest
 
+from kvgate.assess.assessment import Question, assess
 from kvgate.assess.link import LONGEST_LINE, Link
+from kvgate.assess.text import render
 from kvgate.assess.watch import watch
 from kvgate.cli.main import main
 from kvgate.config import load
 from kvgate.routing.endpoints import parse_url
 from tests.support.resp import Resp
-from tests.support.servers import NO_REDIS, RedisServer, RedisServers, redis_binary, wait_for
+from tests.support.servers import NO_REDIS, Gates, RedisServer, RedisServers, redis_binary, wait_for
 
 FAST = ("--rate", "1000000")
 READS = {
@@ -251,8 +253,51 @@ def test_the_time_ends_it(redis_server: RedisServer, run: Any) -> None:
     redis_server.cmd("DEBUG", "POPULATE", 5_000, "Big.One")
     found = run(redis_server.url, *FAST, "--seconds", "0.000001", "--json", "-")
     assert found.json["samples"][0]["stopped"] == "time"
-    assert 0 < found.json["samples"][0]["keys"] < 5_000
+    assert 0 < found.json["samples"][0]["keys"] <= 200 / 5, "one portion, not a page"
     assert any("--seconds" in note for note in found.json["notes"])
+
+
+def test_an_interrupt_ends_the_sample(redis_server: RedisServer) -> None:
+    redis_server.cmd("DEBUG", "POPULATE", 5_000, "Big.One")
+
+    def told(what: str, done: int, total: int) -> None:
+        assert (what, total) == ("keys of database 0", 5_000)
+        if done >= 200:
+            raise KeyboardInterrupt
+
+    found = assess(Question(parse_url(redis_server.url), rate=1e6, monitor=60), [], [], told)
+    assert found.samples[0].stopped == "interrupted"
+    assert 200 <= len(found.samples[0].keys) < 400
+    assert found.watched is None, "MONITOR is not begun then"
+    assert ", interrupted;" in render(found, show_keys=False)
+
+
+def test_a_gate_and_versioned_keys(gates: Gates, run: Any, tmp_path: Path) -> None:
+    """A gate can be assessed as any server; its versioned keys are what Tair's modules have."""
+    gate = gates()
+    with gate.client() as client:
+        for request in (("SET", "A.B:1", "v"), ("EXSET", "A.B:2", "v"), ("EXHSET", "A.C:1", "f", "v"), ("SET", "x", "y")):
+            client.cmd(*request)
+    for more in ((), ("--all-databases",)):
+        found = run(f"redis://127.0.0.1:{gate.port}", *FAST, "--json", "-", *more)
+        assert (found.code, found.json["server"]["kind"]) == (0, "kvgate")
+        assert found.prefix("A.B")["types"] == {"string": 1, "exstrtype": 1}
+        assert found.prefix("A.C")["lengths"]["tairhash-"]["max"] == 1
+        assert {verdict["works"] for verdict in found.prefix("A.C")["verdicts"].values()} == {"if"}
+        (tmp_path / "gate.toml").write_text(found.json["configuration"])
+        checked = load(tmp_path / "gate.toml")
+        assert [namespace.name for namespace in checked.namespaces.rules if namespace.versioned] == ["A.B", "A.C"]
+
+
+def test_many_namespaces_are_one_line(redis_server: RedisServer, run: Any, tmp_path: Path) -> None:
+    with redis_server.client() as client:
+        for number in range(20):
+            client.cmd("SET", f"Shop.T{number}:1", "v")
+            client.cmd("RPUSH" if number < 3 else "SET", f"Mail.T{number}:1", "v")
+    (tmp_path / "gate.toml").write_text(run(redis_server.url, *FAST, "--backend", "lmdb", "--json", "-").json["configuration"])
+    rules = {rule.name: rule.backend for rule in load(tmp_path / "gate.toml").namespaces.rules}
+    stay = {f"Mail.T{number}": "source" for number in range(3)}
+    assert rules == {"Shop.*": "store", "Mail.*": "store", **stay, "default": "store"}
 
 
 def test_databases(server: RedisServer, run: Any) -> None:

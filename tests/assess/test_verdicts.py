@@ -129,7 +129,8 @@ def test_each_kind_of_command() -> None:
     assert "versioned = true" in found["exhset"].note
     assert found["client|tracking"].note == "client-side caching is not offered yet"
     assert {use.name for use in hopeless(list(found.values()), EVERY)} == by_status[REFUSED] | by_status[UNKNOWN]
-    assert used("cluster|slots", cluster=True)["cluster|slots"].status == REFUSED
+    of_cluster = used("cluster|slots", "cluster|addslots", cluster=True)
+    assert [use.status for use in of_cluster.values()] == [REFUSED, OPERATOR]
 
 
 def test_one_type_only() -> None:
