@@ -11,6 +11,7 @@ from hypothesis import seed, settings
 from hypothesis.errors import Flaky
 from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
+from kvgate.commands.table import by_full_name
 from kvgate_compat.connection import Connection, Ended
 from kvgate_compat.differences import KNOWN
 from kvgate_compat.keys import PLAIN, Keys
@@ -49,12 +50,17 @@ class Plan:
 
 
 def supports(server: Connection, name: str, arity: int, key: bytes = b"kvgate-harness") -> bool:
-    """Whether the server knows the command: asked with as many arguments as it needs, each of them `key`.
+    """Whether the server knows the command: asked with as many arguments as it needs, each of them `key`, or its number.
 
     What that does to the key does not matter: the servers are emptied before each example.
     """
     words = [word.encode() for word in name.split("|")]
     words += [key] * (abs(arity) - len(words))
+    spec = by_full_name(name.encode())
+    for place in () if spec is None else spec.keys:
+        if place.keynum >= 0:  # a gate says first that this is no number
+            words += [key] * (place.index + place.first + 2 - len(words))
+            words[place.index + place.keynum] = b"1"
     return not _UNSUPPORTED.match(server.ask(words).raw)
 
 
