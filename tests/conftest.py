@@ -19,6 +19,15 @@ def pytest_runtest_makereport() -> "Generator[None, pytest.TestReport, pytest.Te
     return report
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Lines that tests have recorded as ``summary`` (`record_property`), from all processes."""
+    reports = [report for reports in terminalreporter.stats.values() for report in reports]
+    for report in reports:
+        for name, line in getattr(report, "user_properties", ()):
+            if name == "summary" and report.when == "call":
+                terminalreporter.write_line(str(line))
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> "Generator[None, object, object]":
     """A test that is marked ``alone`` runs while no other does."""

@@ -17,7 +17,7 @@ from kvgate_compat.outcome import Outcome, count, summary
 from kvgate_compat.pair import Tally
 from kvgate_compat.progress import Progress
 from kvgate_compat.run import Refused, Wanted, compare
-from tests.compat.setting import CONFIGURATIONS, gate_before
+from tests.compat.setting import CONFIGURATIONS, gate_before, known_in
 
 RESULTS: Final = Path(".cache") / "compat"
 """Where each configuration's result is written as JSON (docs/compatibility-tool.md), with dialogues of any length."""
@@ -80,6 +80,7 @@ def _search(kind: str, options: argparse.Namespace, progress: Progress) -> Outco
             only=options.only,
             protocols=(options.resp,) if options.resp else (2, 3),
             space=setting.space,
+            known=known_in(kind),
         )
         return compare(setting.url, setting.against, wanted, progress)
 

@@ -2,7 +2,7 @@
 
 import contextlib
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
@@ -11,7 +11,9 @@ import attrs
 import pytest
 
 from kvgate.config import adapter
+from kvgate_compat.differences import KNOWN
 from kvgate_compat.keyspace import Keyspace, Part
+from kvgate_compat.known import Known, in_configuration
 from tests.support.servers import Gate, RedisServer
 from tests.tikv.cluster import Cluster, cluster
 
@@ -157,6 +159,11 @@ CONFIGURATIONS: Final[dict[str, Callable[[], AbstractContextManager[Setting]]]] 
 }
 """By name: the embedded store; TiKV (skips where it cannot be had); one Redis; two shards; all of them by namespace; a user
 with a home namespace on one Redis, who has neighbours there."""
+
+
+def known_in(kind: str) -> Sequence[Known]:
+    """The known differences of a configuration; in one with all stores each of them may be met."""
+    return KNOWN if kind == "namespaces" else in_configuration(KNOWN, kind)
 
 
 def gate_before(kind: str) -> AbstractContextManager[Setting]:
