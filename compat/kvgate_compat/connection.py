@@ -1,17 +1,24 @@
 """One blocking connection to any RESP server: whole raw replies, and the tree of types and texts inside them."""
 
 import contextlib
+import fcntl
 import io
 import socket
 import ssl
+import struct
+import time
 from collections.abc import Sequence
-from typing import BinaryIO
+from typing import BinaryIO, Final
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 import attrs
 
 TIMEOUT = 30.0
 """Seconds for one reply; a server that needs longer is taken for one that hangs."""
+
+
+_SIOCOUTQ: Final = 0x5411
+"""Linux' ``SIOCOUTQ`` (ioctl(2)): how many sent bytes the peer has not taken yet."""
 
 
 class Ended(Exception):  # noqa: N818 - what a server did, which is compared like a reply
@@ -54,15 +61,19 @@ class Connection:
         self.url = url
         self.proto = proto
         self._socket, self._file = _connect(url)
-        parts = urlsplit(url)
         try:
-            if parts.password:
-                self.expect_ok("AUTH", unquote(parts.username or "default"), unquote(parts.password))
-            if proto == 3:
-                self.expect_ok("HELLO", "3")
+            self.log_in()
         except Ended:
             self.close()
             raise
+
+    def log_in(self) -> None:
+        """Say who this is, and choose the protocol: after connecting, and after RESET. Raises Ended."""
+        parts = urlsplit(self.url)
+        if parts.password:
+            self.expect_ok("AUTH", unquote(parts.username or "default"), unquote(parts.password))
+        if self.proto == 3:
+            self.expect_ok("HELLO", "3")
 
     def close(self) -> None:
         """Close; idempotent."""
@@ -83,13 +94,47 @@ class Connection:
 
     def pipeline(self, requests: Sequence[Sequence[bytes]]) -> list[Node]:
         """All requests at once, then as many replies. Raises Ended."""
+        self.send(b"".join(map(encode, requests)))
+        return self.replies(len(requests))
+
+    def send(self, data: bytes, *, wait: bool = False) -> None:
+        """Send bytes; with `wait` until the peer has taken them, so that what follows comes by itself. Raises Ended."""
         try:
-            self._socket.sendall(b"".join(map(encode, requests)))
-            return [self._read() for _ in requests]
+            self._socket.sendall(data)
+            deadline = time.monotonic() + TIMEOUT
+            while wait and self._untaken() and time.monotonic() < deadline:
+                time.sleep(0.0002)
+        except TimeoutError:
+            raise Ended(f"took nothing for {TIMEOUT:.0f} s") from None
+        except OSError:
+            raise Ended("the connection was closed") from None
+
+    def replies(self, count: int) -> list[Node]:
+        """So many replies. Raises Ended."""
+        try:
+            return [self._read() for _ in range(count)]
         except TimeoutError:
             raise Ended(f"no reply within {TIMEOUT:.0f} s") from None
         except OSError:
             raise Ended("the connection was closed") from None
+
+    def until(self, end: bytes) -> tuple[bytes, bool]:
+        """All bytes until they end with `end`, or the connection is closed (then True). Raises Ended."""
+        found = b""
+        try:
+            while not (end and found.endswith(end)):
+                more = self._socket.recv(1 << 16)
+                if not more:
+                    return found, True
+                found += more
+        except TimeoutError:
+            raise Ended(f"no end within {TIMEOUT:.0f} s, after {found[:200]!r}") from None
+        except OSError:
+            raise Ended("the connection was broken off") from None
+        return found, False
+
+    def _untaken(self) -> int:
+        return int(struct.unpack("i", fcntl.ioctl(self._socket.fileno(), _SIOCOUTQ, b"\0" * 4))[0])
 
     def _read(self) -> Node:
         return read_node(self._file)

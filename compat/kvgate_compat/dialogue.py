@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-_PLAIN: Final = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._:/*-+=,@%#?[]^|<>$&!(){}~;")
+_PLAIN: Final = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._:/*-+=,@%#?[]^|<>$&!(){}~;"
 _NAMED: Final = {0x22: b'\\"', 0x5C: b"\\\\", 0x0A: b"\\n", 0x0D: b"\\r", 0x09: b"\\t"}
 _ESCAPED: Final = {"n": b"\n", "r": b"\r", "t": b"\t", "b": b"\b", "a": b"\a"}
 WIDTH: Final = 600
@@ -14,10 +14,16 @@ LINE: Final = 4000
 
 def quoted(arg: bytes) -> str:
     """One argument as redis-cli takes it: bare, or in double quotes with ``\\xNN``."""
-    if arg and all(byte in _PLAIN for byte in arg):
+    if arg and not arg.translate(None, _PLAIN):
         return arg.decode("ascii")
     shown = b"".join(_NAMED.get(byte) or (bytes([byte]) if 0x20 <= byte < 0x7F else b"\\x%02x" % byte) for byte in arg)
     return f'"{shown.decode("ascii")}"'
+
+
+def printf(data: bytes) -> str:
+    """Bytes as the shell's ``printf '…'`` takes them."""
+    plain = frozenset(range(0x20, 0x7F)) - frozenset(b"'\\%")
+    return "".join(chr(byte) if byte in plain else f"\\{byte:03o}" for byte in data)
 
 
 def line(args: Sequence[bytes]) -> str:

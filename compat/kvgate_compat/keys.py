@@ -27,6 +27,10 @@ class Keys:
         """The one in the place of a drawn key."""
         return Key(self.names[KEYS.index(drawn) % len(self.names)])
 
+    def share(self, at: int, of: int) -> "Keys":
+        """Every `of`-th of the keys, from `at` on: for clients that must not meet."""
+        return Keys(f"{self.title}, {at}", self.names[at::of])
+
     def _arg(self, arg: Arg) -> Arg:
         if isinstance(arg, Payload):
             return attrs.evolve(arg, key=self.key(arg.key)) if arg.key in KEYS else arg

@@ -11,8 +11,11 @@ from kvgate.commands.keys import hidden_patterns, key_indices
 from kvgate.commands.spec import Action, CommandSpec
 from kvgate.commands.table import by_full_name
 from kvgate.errors import GateError
-from kvgate_compat.steps import Block, Piped, Single, Step
+from kvgate_compat.steps import Flight, Leave, Piped, Raw, Single, Step, Turns, requests_of
 from kvgate_compat.words import Arg, Key, Payload, Request
+
+PLAINEST = frozenset(("SET", "GET", "INCR", "APPEND"))
+"""What streams of odd bytes say about keys."""
 
 
 @attrs.frozen(slots=True)
@@ -58,45 +61,52 @@ class Keyspace:
     def fit(self, step: Step) -> Step:
         """The step with keys of one part each, where it must not name several. A second time nothing changes."""
         if isinstance(step, Single):
-            return Single(self._fit(step.request))
-        if isinstance(step, Piped):
-            return Piped(tuple(map(self._fit, step.requests)))
-        if isinstance(step, Block):
-            return self._fit_block(step)
+            return attrs.evolve(step, request=self._fit(step.request))
+        if isinstance(step, Piped) and not _is_transaction(step):
+            return self._fit_pipe(step)
+        if isinstance(step, Turns | Piped):
+            return self._fit_together(step)
+        if isinstance(step, Flight):  # each pipeline in a part of its own, so that their keys stay disjoint
+            return Flight(tuple(self._fit_pipe(pipe, at % len(self.parts)) for at, pipe in enumerate(step.pipes)))
         return step
 
     def allows(self, step: Step) -> bool:
         """Whether a step asks for nothing that this server refuses by its parts: a step that was damaged, or cut down, may."""
-        if len(self.parts) == 1 or not isinstance(step, Single | Piped | Block):
+        if len(self.parts) == 1:
             return True
-        if isinstance(step, Single):
-            return self._allows(step.request)
-        if isinstance(step, Piped):
-            return all(map(self._allows, step.requests))
-        wanted = {part for request in step.requests for part in self._parts(request)}
-        wanted |= {self._part_of.get(key, -1) for key in step.watched}
-        if step.meanwhile is not None and not self._allows(step.meanwhile):
-            return False
-        return not wanted or (len(wanted) == 1 and all(part >= 0 and not self._lacks(part, step) for part in wanted))
+        if isinstance(step, Turns) or (isinstance(step, Piped) and _is_transaction(step)):
+            parts = {part for request in requests_of((step,)) for part in self._parts(request)}
+            return len(parts) <= 1 and not any(part < 0 or self._lacks(part, step) for part in parts)
+        if isinstance(step, Flight):
+            whose = [{part for request in pipe.requests for part in self._parts(request)} for pipe in step.pipes]
+            disjoint = sum(map(len, whose)) == len(set().union(*whose))
+            return disjoint and all(map(self._allows, requests_of((step,))))
+        if isinstance(step, Raw):
+            return not any(part.without & PLAINEST for part in self.parts)
+        return all(map(self._allows, requests_of((step,))))
 
-    def _lacks(self, part: int, block: Block) -> bool:
-        return not self.parts[part].without.isdisjoint(request.name for request in block.requests)
+    def _lacks(self, part: int, step: Step) -> bool:
+        return not self.parts[part].without.isdisjoint(request.name for request in requests_of((step,)))
 
-    def _fit_block(self, block: Block) -> Block:
-        """All of a transaction in the part of its first key that can do it."""
-        if block.meanwhile is not None:
-            block = attrs.evolve(block, meanwhile=self._fit(block.meanwhile))
-        keys = [key for request in block.requests for key in _keys(request)] or list(block.watched)
+    def _fit_together(self, step: Turns | Piped) -> Turns | Piped:
+        """All of a transaction, and of what others say meanwhile, in the part of its first key that can do it."""
+        keys = [key for request in requests_of((step,)) for key in _keys(request)]
         if not keys:
-            return block
+            return step
         first = self._part_of[self._mapped(keys[0])]
         places = [first, *range(len(self.parts))]
-        part = next((at for at in places if not self._lacks(at, block)), first)
-        return attrs.evolve(
-            block,
-            requests=tuple(self._fit(request, part) for request in block.requests),
-            watched=tuple(self._mapped(key, part) for key in block.watched),
-        )
+        part = next((at for at in places if not self._lacks(at, step)), first)
+        if isinstance(step, Piped):
+            return self._fit_pipe(step, part)
+        return Turns(tuple(self._fit_turn(turn, part) for turn in step.steps))
+
+    def _fit_turn(self, turn: Single | Piped | Leave, part: int) -> Single | Piped | Leave:
+        if isinstance(turn, Single):
+            return attrs.evolve(turn, request=self._fit(turn.request, part))
+        return self._fit_pipe(turn, part) if isinstance(turn, Piped) else turn
+
+    def _fit_pipe(self, pipe: Piped, part: int | None = None) -> Piped:
+        return attrs.evolve(pipe, requests=tuple(self._fit(request, part) for request in pipe.requests))
 
     def _fit(self, request: Request, part: int | None = None) -> Request:
         """The request with keys of this server; of `part`, or of the part of its first key when it may name one part only."""
@@ -150,6 +160,10 @@ class Keyspace:
             found |= {at for at, part in enumerate(self.parts) if part.pattern == pattern} or {-1}
         found |= {self._part_of.get(arg.key, -1) for arg in request.args if isinstance(arg, Payload)}
         return found
+
+
+def _is_transaction(pipe: Piped) -> bool:
+    return any(request.name in ("MULTI", "EXEC", "WATCH") for request in pipe.requests)
 
 
 def _keys(request: Request) -> list[bytes]:

@@ -1,61 +1,37 @@
 """The hypothesis state machine: one rule for each command that both servers can do, and for what combines them."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from kvgate.commands.keys import key_indices
-from kvgate.commands.spec import Action
-from kvgate.commands.table import resolve
-from kvgate.errors import GateError
-from kvgate_compat import pools
+from kvgate_compat.expiry import mortal
+from kvgate_compat.frames import raw
 from kvgate_compat.pair import Pair
-from kvgate_compat.readings import ASKING, asks
-from kvgate_compat.steps import Block, Piped, Single
-from kvgate_compat.table import GENERATORS, specs
-from kvgate_compat.words import FunctionsPayload, Payload, Request
+from kvgate_compat.speakers import MOST
+from kvgate_compat.steps import Passing, Piped, Single, Step
+from kvgate_compat.table import GENERATORS, may_be_queued
+from kvgate_compat.turns import flight, piped, turns
+from kvgate_compat.words import Request
 
-_FILL = ("HSET", "SET", "HSET", "MSET", "APPEND", "SETEX", "HMSET", "RPUSH", "SADD", "ZADD", "GEOADD", "EXPIRE")
+_FILL: Final = (
+    *("HSET", "SET", "HSET", "MSET", "APPEND", "SETEX", "HMSET", "RPUSH", "LPUSH", "SADD", "SADD", "ZADD", "ZADD"),
+    *("EXPIRE", "GEOADD", "XADD", "SETBIT", "HINCRBY", "PFADD", "EXSET", "EXHSET"),
+)
 """What an example begins with, so that commands meet data."""
-
-
-def _combinable(names: Sequence[str]) -> "st.SearchStrategy[Request] | None":
-    """Requests that may stand in pipelines and transactions: their replies are compared by themselves, and the gate lets
-    them into MULTI (what it answers itself, such as KEYS, is refused there: it would have to be run by the store)."""
-    known = specs()
-    able = [name for name in names if name not in ASKING | {"LCS"} and known[name].action is not Action.GATE]
-    return _one_of(tuple(able)).filter(_may_be_combined) if able else None
+_WEIGHT: Final = 25
+"""Commands of a plan for which each rule that combines them is there once more, so that it is drawn often enough."""
+_SLOW: Final = ("let_a_key_expire", "time_passes")
+"""Rules that cost waiting: they are there once."""
+_client = st.sampled_from((*(0,) * 6, *range(1, MOST)))
 
 
 @st.composite
 def _one_of(draw: st.DrawFn, names: tuple[str, ...]) -> Request:
     """A request of one of the commands."""
     return draw(GENERATORS[draw(st.sampled_from(names))])
-
-
-def _may_be_combined(request: Request) -> bool:
-    if any(isinstance(arg, Payload | FunctionsPayload) for arg in request.args):
-        return False  # it is asked for just before the command
-    if asks(request.name, [arg for arg in request.args if isinstance(arg, bytes)]):
-        return False
-    return _tells_its_keys(request)
-
-
-def _tells_its_keys(request: Request) -> bool:
-    """Not what the gate refuses when it is queued, because it does not say its keys: see LEFT_OUT, "Inside MULTI"."""
-    args = [arg if isinstance(arg, bytes) else b"0" for arg in request.args]
-    try:
-        spec = resolve(args)
-    except GateError:
-        return True  # Redis refuses it when it is queued as well
-    try:
-        key_indices(spec, args)
-    except GateError:
-        return False
-    return True
 
 
 def make_machine(pair: Pair, names: Sequence[str], *, transactions: bool) -> type[RuleBasedStateMachine]:
@@ -74,57 +50,47 @@ def make_machine(pair: Pair, names: Sequence[str], *, transactions: bool) -> typ
     put = pair.keys.put
     members: dict[str, Any] = {}
     for name in names:
-        members[f"do_{name.lower().replace('|', '_')}"] = rule(request=GENERATORS[name].map(put))(_step(pair))
-    fills = tuple(name for name in _FILL if name in names)
-    if fills:
-        members["fill"] = initialize(requests=st.lists(_one_of(fills).map(put), min_size=1, max_size=6))(_fill(pair))
-    together = _combinable(names)
-    if together is not None:
-        together = together.map(put)
-        members["in_a_pipeline"] = rule(requests=st.lists(together, min_size=2, max_size=6))(_pipeline(pair))
-        if transactions:
-            members["in_a_transaction"] = rule(
-                requests=st.lists(together, max_size=4),
-                watched=st.lists(pools.key.map(pair.keys.key), max_size=2),
-                meanwhile=st.one_of(st.none(), together),
-                discard=st.sampled_from((False, False, False, True)),
-            )(_transaction(pair))
+        single = st.builds(Single, GENERATORS[name].map(put), _client)
+        members[f"do_{name.lower().replace('|', '_')}"] = rule(step=single)(_run(pair))
+    dying = mortal(tuple(names))
+    if fills := tuple(name for name in _FILL if name in names):
+        some = _one_of(fills)
+        some = some if dying is None else st.one_of(*[some] * 11, dying)
+        filling = st.lists(some.filter(may_be_queued).map(put), min_size=1, max_size=16)
+        members["fill"] = initialize(step=filling.map(lambda requests: Piped(tuple(requests))))(_run(pair))
+    for rule_name, step in _combining(pair, names, dying, transactions=transactions).items():
+        for copy in range(1 if rule_name in _SLOW else 1 + len(names) // _WEIGHT):
+            members[f"{rule_name}_{copy}"] = rule(step=step)(_run(pair))
     return type("Comparison", (Comparison,), members)
 
 
-def _step(pair: Pair) -> "Callable[[Any, Request], None]":
-    def do(self: RuleBasedStateMachine, request: Request) -> None:
+def _combining(
+    pair: Pair, names: Sequence[str], dying: "st.SearchStrategy[Request] | None", *, transactions: bool
+) -> "dict[str, st.SearchStrategy[Step]]":
+    """The steps that are more than one command, or none."""
+    found: dict[str, st.SearchStrategy[Step]] = {}
+    if dying is not None:
+        found["let_a_key_expire"] = st.builds(Single, dying.map(pair.keys.put), _client)
+        found["time_passes"] = st.just(Passing())
+    if {"GET", "SET", "APPEND", "INCR"} <= set(names):
+        found["send_bytes"] = raw(pair.keys, transactions=transactions)
+    if able := tuple(name for name in names if may_be_queued(Request(name, ()))):
+        drawn = _one_of(able) if dying is None else st.one_of(*[_one_of(able)] * 29, dying)
+        drawn = drawn.filter(may_be_queued)
+        together = drawn.map(pair.keys.put)
+        found["in_a_pipeline"] = piped(together, pair.keys, transactions=transactions)
+        found["in_flight"] = flight(drawn, pair.keys)
+        if transactions:
+            found["in_turns"] = turns(together, pair.keys)
+    return found
+
+
+def _run(pair: Pair) -> "Callable[[Any, Step], None]":
+    def do(self: RuleBasedStateMachine, step: Step) -> None:
         del self
-        pair.run(Single(request))
+        pair.run(step)
 
     return do
-
-
-def _fill(pair: Pair) -> "Callable[[Any, list[Request]], None]":
-    def fill(self: RuleBasedStateMachine, requests: list[Request]) -> None:
-        del self
-        for request in requests:
-            pair.run(Single(request))
-
-    return fill
-
-
-def _pipeline(pair: Pair) -> "Callable[[Any, list[Request]], None]":
-    def in_a_pipeline(self: RuleBasedStateMachine, requests: list[Request]) -> None:
-        del self
-        pair.run(Piped(tuple(requests)))
-
-    return in_a_pipeline
-
-
-def _transaction(pair: Pair) -> "Callable[..., None]":
-    def in_a_transaction(
-        self: RuleBasedStateMachine, requests: list[Request], watched: list[bytes], meanwhile: Request | None, discard: bool
-    ) -> None:
-        del self
-        pair.run(Block(tuple(requests), tuple(watched), meanwhile, discard))
-
-    return in_a_transaction
 
 
 def search_settings(examples: int, steps: int) -> settings:

@@ -174,6 +174,10 @@ def _counts(tally: Tally) -> dict[str, int]:
         "combinations": len(tally.combinations),
         "pipelines": tally.pipelines,
         "transactions": tally.transactions,
+        "commands_of_other_clients": tally.others,
+        "cuts": tally.cuts,
+        "streams_of_bytes": tally.frames,
+        "waits_for_expiry": tally.passages,
     }
 
 
@@ -219,6 +223,7 @@ def summary(tally: Tally) -> str:
     return (
         f"{count(tally.examples, 'example')}, {tally.total:,} commands of {len(tally.commands)} kinds,"
         f" {len(tally.combinations):,} combinations of options, {count(tally.pipelines, 'pipeline')},"
-        f" {count(tally.transactions, 'transaction')}"
+        f" {count(tally.transactions, 'transaction')}, {tally.others:,} commands of other clients, {count(tally.cuts, 'cut')},"
+        f" {count(tally.frames, 'stream')} of bytes, {count(tally.passages, 'wait')} for keys to expire"
         + (f", {sum(tally.known.values()):,} times a known difference" if tally.known else "")
     )

@@ -1,82 +1,34 @@
 """Two servers that get the same steps: each reply, and the state of the touched keys after it, must agree."""
 
 from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeVar
 
 import attrs
 
 from kvgate_compat.chance import before
-from kvgate_compat.connection import Connection, Ended, parse
-from kvgate_compat.dialogue import LINE, line, shortened, shown
+from kvgate_compat.connection import Connection, Ended, Node, encode, parse
+from kvgate_compat.deadlines import Deadlines
+from kvgate_compat.dialogue import line, printf
+from kvgate_compat.findings import Difference, Tally
 from kvgate_compat.keys import PLAIN, Keys
 from kvgate_compat.keyspace import Keyspace
 from kvgate_compat.known import Known, explained, told
-from kvgate_compat.readings import read, same
+from kvgate_compat.pieces import argument, at_once, cut
+from kvgate_compat.readings import Near, read, same
+from kvgate_compat.speakers import NAMES, Client
 from kvgate_compat.state import state_of
-from kvgate_compat.steps import Block, Piped, Single, Step, requests_of
-from kvgate_compat.table import may_agree
+from kvgate_compat.steps import Flight, Passing, Piped, Raw, Single, Step, Turns, requests_of
+from kvgate_compat.table import CONTROLS, may_agree, may_be_queued
 from kvgate_compat.waiting import waits_for
-from kvgate_compat.words import Arg, FunctionsPayload, Option, Payload, Request, Span
+from kvgate_compat.words import Option, Request, Soon
+
+Got = TypeVar("Got")
 
 LCS_LIMIT = 2_000_000
 """Cells of the table that LCS makes: beyond, Redis itself computes for seconds."""
 
-
-class Difference(Exception):  # noqa: N818 - what the harness is there to find
-    """The two servers do not agree."""
-
-    def __init__(
-        self, command: str, what: str, ours: object, theirs: object, dialogue: Sequence[str], steps: Sequence[Step] = ()
-    ) -> None:
-        """`command` is the table's name, `what` was compared; `dialogue` are lines for redis-cli that show it, `steps` the
-        same for the harness."""
-        super().__init__(command, what)
-        self.command = command
-        self.what = what
-        self.ours = ours
-        self.theirs = theirs
-        self.dialogue = list(dialogue)
-        self.steps = list(steps)
-
-    def __str__(self) -> str:
-        """For people, dialogue last."""
-        said = f"{self.command}: {self.what}\n  this server: {shown(self.ours)}\n  the other:   {shown(self.theirs)}"
-        return said + "\n  paste into redis-cli:\n" + "\n".join(f"    {shortened(one, LINE)}" for one in self.dialogue)
-
-
-@attrs.define(slots=True)
-class Tally:
-    """What a search has tried."""
-
-    examples: int = 0
-    commands: dict[str, int] = attrs.field(factory=dict)
-    """How often each command was sent, to each of the servers."""
-    combinations: set[str] = attrs.field(factory=set)
-    """Commands with the set of their options: ``SET EX NX``."""
-    pipelines: int = 0
-    transactions: int = 0
-    known: dict[str, int] = attrs.field(factory=dict)
-    """Known differences that were met: name → times."""
-
-    @property
-    def total(self) -> int:
-        """Commands sent to each server."""
-        return sum(self.commands.values())
-
-    def count(self, request: Request) -> None:
-        """Remember one command."""
-        self.commands[request.name] = self.commands.get(request.name, 0) + 1
-        self.combinations.add(request.label)
-
-    def add(self, other: "Tally") -> None:
-        """Count what another search has tried, too."""
-        self.examples += other.examples
-        self.pipelines += other.pipelines
-        self.transactions += other.transactions
-        self.combinations |= other.combinations
-        for name, count in other.commands.items():
-            self.commands[name] = self.commands.get(name, 0) + count
-        for name, count in other.known.items():
-            self.known[name] = self.known.get(name, 0) + count
+END: Final = b"+RESET\r\n"
+"""The answer to what is sent behind bytes that leave the connection open: MULTI would queue most other commands."""
 
 
 class _Met(Exception):  # noqa: N818 - what ends an example, and is no error
@@ -95,33 +47,42 @@ class Pair:
         self.space = space
         self.progress: Callable[[], None] = lambda: None
         """Called before each step."""
+        self.known: Sequence[Known] = ()
+        """Differences that are counted instead of raised. Such a one ends the example: what follows is not said."""
         self.urls = (url, against)
         self.proto = proto
         self.tally = tally
         self.dialogue: list[str] = []
-        self.known: Sequence[Known] = ()
-        """Differences that are counted instead of raised. Such a one ends the example: what follows is not said."""
-        self._over = False
         self.first: Difference | None = None
         """The first that was found since this was set to None."""
         self._done: list[Step] = []
         self._fixed = 0  # requests whose times were fixed since the last `begin`
-        self._sides: list[Connection] = []
-        self._others: list[Connection] = []
+        self._sides: list[Connection] = []  # they look, and are in no transaction
+        self._clients: dict[int, Client] = {}
+        self._speaker = 0
+        self._deadlines = Deadlines()
+        self._passed = False  # a key has expired in this example
+        self._over = False  # a known difference was met, or a key expired in the middle of a step: what follows proves nothing
 
     def close(self) -> None:
         """Close all connections; idempotent."""
-        for side in self._sides + self._others:
+        for side in self._sides:
             side.close()
-        self._sides, self._others = [], []
+        for client in self._clients.values():
+            client.close()
+        self._sides, self._clients = [], {}
 
     def begin(self) -> None:
         """Empty both servers and begin a new dialogue. Raises Ended, OSError."""
         if not self._sides:
             self._sides = [Connection(url, self.proto) for url in self.urls]
+        for client in [client for client in self._clients.values() if not client.is_fresh]:
+            self._drop(client.number)
         self._done = []
         self._fixed = 0
-        self._over = False
+        self._speaker = 0
+        self._passed = self._over = False
+        self._deadlines.forget()
         self.tally.examples += 1
         self.dialogue = ["HELLO 3"] if self.proto == 3 else []
         self.dialogue.append("FLUSHALL")
@@ -141,20 +102,16 @@ class Pair:
             if not self.space.allows(step):
                 return
         self._done.append(step)
-        try:
-            if isinstance(step, Single):
-                self._single(step.request)
-            elif isinstance(step, Piped):
-                self._pipeline(step.requests)
-            else:
-                self._transaction(step)
-        except _Met:
-            self._over = True
-            self.close()  # they may be in the middle of a transaction
+        self._fairly(lambda: self._say(step))
+
+    def finish(self) -> None:
+        """Compare all keys; nothing after a step that has failed. Raises Difference."""
+        if self._sides and not self._over:
+            self._fairly(lambda: self._compare_states("everything at the end", self.keys.names))
 
     def shows(self, steps: Sequence[Step], command: str) -> bool:
         """Whether these steps alone show a difference of `command`, as they may not. Raises OSError."""
-        if not all(map(may_agree, requests_of(steps))):
+        if not all(request.name in CONTROLS or may_agree(request) for request in requests_of(steps)):
             return False
         found = self.difference(steps)
         return found is not None and found.command == command
@@ -172,127 +129,254 @@ class Pair:
             self.close()
         return None
 
-    def _single(self, request: Request) -> None:
+    def _fairly(self, compare: Callable[[], None]) -> None:
+        """Compare while no key expires; when one does all the same, the example ends here and proves nothing."""
+        self._waited(self._deadlines.keep_away())
+        try:
+            compare()
+        except _Met:
+            self._over = True
+            self.close()  # they may be in the middle of a transaction
+            return
+        except Difference as found:
+            self.close()  # whatever state the connections are in: the next example begins with new ones
+            if not self._deadlines.met():
+                self.first = self.first or found
+                raise
+        if self._deadlines.met():
+            self._over = True
+            self.tally.spoilt += 1
+
+    def _say(self, step: Step) -> None:
+        if isinstance(step, Single):
+            self._single(step)
+        elif isinstance(step, Piped):
+            self._flight([step])
+        elif isinstance(step, Flight):
+            self._flight(step.pipes)
+        elif isinstance(step, Raw):
+            self._raw(step)
+        elif isinstance(step, Turns):
+            self._turns(step)
+        elif isinstance(step, Passing):
+            self._waited(self._deadlines.pass_all())
+        else:
+            self._leave(step.client)
+
+    def _turns(self, turns: Turns) -> None:
+        """One after the other; then who is in the middle of something leaves."""
+        for step in turns.steps:
+            self._waited(self._deadlines.keep_away())
+            self._say(step)
+            if self._deadlines.met():
+                return
+        for client in list(self._clients.values()):
+            if not client.is_fresh:
+                self._leave(client.number)
+
+    def _leave(self, number: int) -> None:
+        self._drop(number)
+        self.dialogue.append(f": the {NAMES[number]} client closes its connection")
+
+    def _single(self, step: Single) -> None:
+        request, client = step.request, self._client(step.client)
+        if client.queued is not None and request.name not in CONTROLS and not may_be_queued(request):
+            return
+        if request.name == "EXEC" and self._is_doubtful(client):
+            request = Request("DISCARD", (Option(b"DISCARD"),))
         (request,) = self._prepared([request])
         if request.name == "LCS" and self._too_long(request):
             return
-        if self._would_wait(request):
+        if client.queued is None and self._would_wait(request):
             return
-        self.tally.count(request)
+        if request.name == "DBSIZE" and self._passed:
+            self._sweep()
+        self._count(client, request)
         sent = self._resolved([request])
-        if words := before(request.name, sent[1][0]):
-            for side in self._sides:
-                self._guarded_raw(side, request.name, words)
-        self.dialogue.append(line(sent[1][0]))
-        readings = [self._guarded(side, request, args) for side, (args,) in zip(self._sides, sent, strict=True)]
-        self._agree(request.name, "reply", *readings)
+        if client.queued is None and (words := before(request.name, sent[1][0])):
+            for side in client.sides:
+                self._caught(request.name, side, side.ask, words)
+        self._write(client, line(sent[1][0]))
+        replies = []
+        for side, (args,) in zip(client.sides, sent, strict=True):
+            replies.append(self._caught(request.name, side, side.ask, args))
+            if request.name == "RESET":
+                self._caught(request.name, side, side.log_in)
+        if request.name == "RESET" and client.sides[0].proto == 3:
+            self.dialogue.append("HELLO 3")
+        self._compare(client, request, sent[1][0], replies, "reply")
         self._states(request.name, [request])
 
-    def _pipeline(self, requests: Sequence[Request]) -> None:
-        requests = [request for request in self._prepared(requests) if not waits_for(request)]
-        if not requests:
+    def _flight(self, pipes: Sequence[Piped]) -> None:
+        """Pipelines of several clients at once."""
+        pipes = [attrs.evolve(pipe, requests=at_once(pipe.requests)) for pipe in pipes]
+        speakers = [self._client(pipe.client) for pipe in pipes]
+        if any(self._is_unfit(client, pipe) for client, pipe in zip(speakers, pipes, strict=True)):
             return
-        for request in requests:
-            self.tally.count(request)
-        self.tally.pipelines += 1
-        sent = self._resolved(requests)
-        self.dialogue += map(line, sent[1])
-        replies = []
-        for side, frames in zip(self._sides, sent, strict=True):
+        prepared = [self._prepared(pipe.requests) for pipe in pipes]
+        sent = [self._resolved(requests) for requests in prepared]
+        for client, requests, frames in zip(speakers, prepared, sent, strict=True):
+            self.tally.pipelines += 1
+            for request, args in zip(requests, frames[1], strict=True):
+                self._count(client, request)
+                self._write(client, line(args))
+        answers: list[list[list[Node]]] = [[] for _ in pipes]
+        for at in range(len(self.urls)):
+            pieces = [cut(b"".join(map(encode, frames[at])), pipe.cuts) for frames, pipe in zip(sent, pipes, strict=True)]
+            self.tally.cuts += sum(map(len, pieces)) - len(pieces) if at == 0 else 0
+            for turn in range(max(map(len, pieces))):
+                for client, requests, mine in zip(speakers, prepared, pieces, strict=True):
+                    if turn < len(mine):
+                        self._send(requests[0].name, client.sides[at], mine[turn], wait=turn + 1 < len(mine))
+            for answer, client, requests in zip(answers, speakers, prepared, strict=True):
+                side, count = client.sides[at], len(requests)
+                answer.append(self._caught(requests[0].name, side, side.replies, count))
+        for client, requests, frames, (ours, theirs) in zip(speakers, prepared, sent, answers, strict=True):
+            for request, args, one, other in zip(requests, frames[1], ours, theirs, strict=True):
+                self._compare(client, request, args, [one, other], f"reply in a pipeline of {len(requests)}")
+        self._states(prepared[-1][-1].name, [request for requests in prepared for request in requests])
+
+    def _raw(self, step: Raw) -> None:
+        """Bytes to new connections, and everything that comes back."""
+        data = b"".join(step.frames) + (b"" if step.ends else encode([b"RESET"]))
+        pieces = cut(data, step.cuts)
+        self.tally.frames += 1
+        self.tally.cuts += len(pieces) - 1
+        self.dialogue.append(f": these bytes to a connection of their own: printf '{printf(data)}' | nc HOST PORT")
+        answers = []
+        for url in self.urls:
+            side = self._connected(url, self.proto)
             try:
-                replies.append(side.pipeline(frames))
-            except Ended as end:
-                raise self._ended(requests[0].name, side, end) from None
-        for request, args, one, other in zip(requests, sent[1], *replies, strict=True):
-            what = f"reply to {line(args)[:100]} in a pipeline of {len(requests)}"
-            self._agree(request.name, what, *(read(request.name, self._sides[0].ask, args, reply) for reply in (one, other)))
-        self._states(requests[-1].name, requests)
-
-    def _transaction(self, block: Block) -> None:
-        requests = self._prepared(block.requests)
-        self.tally.transactions += 1
-        touched = list(requests)
-        if block.watched:
-            self._plain("WATCH", *block.watched)
-        if block.meanwhile is not None and not self._would_wait(block.meanwhile):
-            touched += self._prepared([block.meanwhile])
-            self._by_another(touched[-1])
-        self._plain("MULTI")
-        sent = self._resolved(requests)
-        for at, request in enumerate(requests):
-            self.tally.count(request)
-            self.dialogue.append(line(sent[1][at]))
-            queued = [self._guarded_raw(side, request.name, args[at]) for side, args in zip(self._sides, sent, strict=True)]
-            self._agree(request.name, "reply inside MULTI", *queued)
-        if block.discard:
-            self._plain("DISCARD")
-        else:
-            self._exec(requests, sent[1])
-        self._states("EXEC", touched)
-
-    def finish(self) -> None:
-        """Compare all keys; nothing after a step that has failed. Raises Difference."""
-        if self._sides:
-            self._compare_states("everything at the end", self.keys.names)
+                for turn, piece in enumerate(pieces):
+                    self._send("bytes", side, piece, wait=turn + 1 < len(pieces))
+                answers.append(self._caught("bytes", side, side.until, b"" if step.ends else END))
+            finally:
+                side.close()
+        for what, one, other in zip(("answer to these bytes", "closed the connection"), *answers, strict=True):
+            self._agree("bytes", what, one, other)
+        for client in self._clients.values():
+            client.disturb((), everything=True)
+        self._compare_states("bytes", self.keys.names)
 
     # Parts
+
+    def _client(self, number: int) -> Client:
+        """One of the clients, connected when it was not. The second speaks the other protocol."""
+        if number not in self._clients:
+            proto = 5 - self.proto if number == 1 else self.proto
+            self._clients[number] = Client(number, [self._connected(url, proto) for url in self.urls])
+        return self._clients[number]
+
+    def _connected(self, url: str, proto: int) -> Connection:
+        """One more connection; a server that does not take it is a difference."""
+        try:
+            return Connection(url, proto)
+        except (Ended, OSError) as error:
+            one, other = (str(error), "an answer") if url == self.urls[0] else ("an answer", str(error))
+            raise self._difference("HELLO", "connection", one, other) from None
+
+    def _drop(self, number: int) -> None:
+        if number in self._clients:
+            self._clients.pop(number).close()
+
+    def _count(self, client: Client, request: Request) -> None:
+        self.tally.count(request)
+        self.tally.others += client.number > 0
+        self.tally.transactions += request.name == "MULTI"
+
+    def _write(self, client: Client, said: str) -> None:
+        """A line of the dialogue, behind one that names the client when it is another than before."""
+        if client.number != self._speaker:
+            proto = client.sides[0].proto
+            self.dialogue.append(f": the {NAMES[client.number]} client, in RESP{proto}")
+            self._speaker = client.number
+        self.dialogue.append(said)
+
+    def _waited(self, seconds: float) -> None:
+        if seconds > 0.001:
+            self._passed = True
+            self.tally.passages += 1
+            self.dialogue.append(f": {seconds:.1f} s pass")
 
     def _prepared(self, requests: Sequence[Request]) -> list[Request]:
         fixed = []
         for request in requests:
             self._fixed += 1
-            fixed.append(request.for_step(self._fixed))
+            soon = [arg for arg in request.args if isinstance(arg, Soon)]
+            for arg in soon:
+                self._deadlines.add(arg.seconds())
+            now = self._now() if any(arg.absolute for arg in soon) else 0
+            fixed.append(request.for_step(self._fixed, now))
         return fixed
+
+    def _now(self) -> int:
+        """The servers' time in milliseconds: the later one."""
+        times = [side.ask([b"TIME"]).items for side in self._sides]
+        return max(int(seconds.text) * 1000 + int(micro.text) // 1000 for seconds, micro in times)
 
     def _resolved(self, requests: Sequence[Request]) -> list[list[list[bytes]]]:
         """For each side the arguments; a payload is each server's own."""
-        return [[[_argument(side, arg) for arg in request.args] for request in requests] for side in self._sides]
+        return [[[argument(side, arg) for arg in request.args] for request in requests] for side in self._sides]
 
-    def _guarded(self, side: Connection, request: Request, args: Sequence[bytes]) -> object:
+    def _send(self, command: str, side: Connection, data: bytes, *, wait: bool) -> None:
         try:
-            return read(request.name, side.ask, args, side.ask(args))
-        except Ended as end:
-            raise self._ended(request.name, side, end) from None
-
-    def _guarded_raw(self, side: Connection, command: str, args: Sequence[bytes]) -> object:
-        try:
-            return side.ask(args).raw
+            side.send(data, wait=wait)
         except Ended as end:
             raise self._ended(command, side, end) from None
 
-    def _plain(self, command: str, *args: bytes) -> None:
-        """A command around a transaction, which both must answer alike."""
-        words = [Option(command.encode()), *args]
-        self.tally.count(Request(command, tuple(words)))
-        self.dialogue.append(line(words))
-        self._agree(command, "reply", *(self._guarded_raw(side, command, words) for side in self._sides))
+    def _caught(self, command: str, side: Connection, ask: Callable[..., Got], *args: Any) -> Got:
+        """What `ask` answers; a connection that ends is a difference."""
+        try:
+            return ask(*args)
+        except Ended as end:
+            raise self._ended(command, side, end) from None
 
-    def _by_another(self, request: Request) -> None:
-        """A command on a second connection to each server."""
-        if not self._others:
-            self._others = [Connection(url, self.proto) for url in self.urls]
-        sent = self._resolved([request])
-        self.tally.count(request)
-        self.dialogue.append(line(sent[1][0]))  # in redis-cli it is by the same client, which WATCH minds as little
-        both = zip(self._others, sent, strict=True)
-        self._agree(request.name, "reply", *(self._guarded(side, request, args[0]) for side, args in both))
+    def _ended(self, command: str, side: Connection, end: Ended) -> Difference:
+        ours, said = side.url == self.urls[0], str(end)
+        return self._difference(command, "connection", said if ours else "an answer", "an answer" if ours else said)
 
-    def _exec(self, requests: Sequence[Request], sent: Sequence[Sequence[bytes]]) -> None:
-        self.tally.count(Request("EXEC", (Option(b"EXEC"),)))
-        self.dialogue.append("EXEC")
-        replies = []
+    def _compare(self, client: Client, request: Request, args: Sequence[bytes], replies: Sequence[Node], what: str) -> None:
+        """Compare the replies to one command, whatever the client's state makes of them; then follow that state. Commands
+        whose reading asks the server are not queued."""
+        queued = client.queued
+        if request.name == "EXEC" and all(reply.kind == b"*" and len(reply.items) == len(queued or ()) for reply in replies):
+            for (inner, words), *items in zip(queued or (), *(reply.items for reply in replies), strict=True):
+                readings = [read(inner.name, client.sides[0].ask, words, item) for item in items]
+                self._agree(inner.name, f"its reply in EXEC ({line(words)[:100]})", *readings)
+            self._states("EXEC", [inner for inner, _ in queued or ()])
+        elif queued is not None or request.name in CONTROLS:
+            self._agree(request.name, what if queued is None else "reply inside MULTI", *(reply.raw for reply in replies))
+        else:
+            readings = [
+                self._caught(request.name, side, read, request.name, side.ask, args, reply)
+                for side, reply in zip(client.sides, replies, strict=True)
+            ]
+            self._agree(request.name, f"{what} ({line(args)[:100]})" if "pipeline" in what else what, *readings)
+        touched = queued if request.name == "EXEC" and queued else [(request, args)] if queued is None else []
+        client.note(request, args, replies[1], self._exists)
+        for each in self._clients.values():
+            if request.name != "WATCH":
+                for inner, words in touched:
+                    each.disturb(words, everything=inner.name in ("FLUSHALL", "FLUSHDB"))
+
+    def _is_unfit(self, client: Client, pipe: Piped) -> bool:
+        """Whether a pipeline holds what cannot be compared where it stands."""
+        names = {request.name for request in pipe.requests}
+        if "EXEC" in names and self._is_doubtful(client):
+            return True
+        able = all(request.name in CONTROLS or may_be_queued(request) for request in pipe.requests)
+        return not pipe.requests or "RESET" in names or not able
+
+    def _is_doubtful(self, client: Client) -> bool:
+        return any(not self._exists(key) for key in client.doubtful())
+
+    def _exists(self, key: bytes) -> bool:
+        return self._sides[1].ask([b"EXISTS", key]).text == b"1"
+
+    def _sweep(self) -> None:
+        """Walk over all keys: Redis counts those that have expired until somebody comes by."""
         for side in self._sides:
-            try:
-                replies.append(side.ask([b"EXEC"]))
-            except Ended as end:
-                raise self._ended("EXEC", side, end) from None
-        if any(reply.kind != b"*" or len(reply.items) != len(requests) for reply in replies):
-            self._agree("EXEC", "reply", *(reply.raw for reply in replies))
-            return
-        ask = self._sides[0].ask  # not used: readings that ask stay outside of transactions
-        for request, args, one, other in zip(requests, sent, replies[0].items, replies[1].items, strict=True):
-            ours, theirs = (read(request.name, ask, args, reply) for reply in (one, other))
-            self._agree(request.name, "its reply in EXEC", ours, theirs)
+            read("SCAN", side.ask, [b"SCAN", b"0"], side.ask([b"SCAN", b"0"]))
 
     def _would_wait(self, request: Request) -> bool:
         """Whether it is a blocking command that would keep the search waiting."""
@@ -311,12 +395,11 @@ class Pair:
         self._compare_states(command, list(dict.fromkeys(touched)))
 
     def _compare_states(self, command: str, keys: Sequence[bytes]) -> None:
-        states = []
-        for side in self._sides:
-            try:
-                states.append(state_of(side, keys))
-            except Ended as end:
-                raise self._ended(command, side, end) from None
+        states = [self._caught(command, side, state_of, side, keys) for side in self._sides]
+        for state in states:
+            for _, left, _ in state.values():
+                if isinstance(left, Near):
+                    self._deadlines.add(left.value / 1000)
         for key in keys:
             for what, one, other in zip(("TYPE", "PTTL", "value"), states[0][key], states[1][key], strict=True):
                 self._agree(command, f"{what} of {line([key])[:100]} afterwards", one, other)
@@ -324,29 +407,16 @@ class Pair:
     def _agree(self, command: str, what: str, ours: object, theirs: object) -> None:
         if same(ours, theirs):
             return
-        if isinstance(ours, bytes) and isinstance(theirs, bytes):
+        if isinstance(ours, bytes) and isinstance(theirs, bytes) and not what.startswith("answer to these bytes"):
             known = explained(self.known, command, told(parse(theirs)), told(parse(ours)))
             if known is not None:
                 self.tally.known[known.name] = self.tally.known.get(known.name, 0) + 1
                 raise _Met
         raise self._difference(command, what, ours, theirs)
 
-    def _ended(self, command: str, side: Connection, end: Ended) -> Difference:
-        ours, said = side.url == self.urls[0], str(end)
-        return self._difference(command, "connection", said if ours else "an answer", "an answer" if ours else said)
-
     def _difference(self, command: str, what: str, ours: object, theirs: object) -> Difference:
-        self.close()  # whatever state the connections are in: the next example begins with new ones
-        found = Difference(command, what, ours, theirs, self.dialogue, self._done)
-        self.first = self.first or found
-        return found
+        return Difference(command, what, ours, theirs, self.dialogue, self._done)
 
 
-def _argument(side: Connection, arg: Arg) -> bytes:
-    """The bytes of one argument on this side."""
-    if isinstance(arg, Payload | FunctionsPayload):
-        return arg.of(side.ask(arg.question).text)
-    if isinstance(arg, Span):
-        msg = "times are fixed before a request is sent"
-        raise TypeError(msg)
-    return bytes(arg)
+
+__all__ = ["Difference", "Pair", "Tally"]

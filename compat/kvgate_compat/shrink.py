@@ -2,18 +2,19 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final, TypeGuard
+from typing import Final, TypeGuard, TypeVar
 
 import attrs
 
 from kvgate_compat.pools import KEYS
-from kvgate_compat.steps import Block, Single, Step
+from kvgate_compat.steps import Flight, Leave, Piped, Raw, Single, Step, Turns
 from kvgate_compat.words import Arg, Key, Option, Request, Still
 
 SECONDS: Final = 30.0
 """For one example; what is reached by then is shown."""
 _SIMPLE: Final = (b"a", b"v", b"f", b"0", b"1")
 
+Part = TypeVar("Part")
 Shows = Callable[[Sequence[Step]], bool]
 
 
@@ -37,13 +38,15 @@ def shrink(
 
 
 def flat(steps: Sequence[Step]) -> list[Step]:
-    """The same commands one by one."""
+    """The same commands one by one, by the same clients."""
     found: list[Step] = []
     for step in steps:
-        if isinstance(step, Single):
-            found.append(step)
+        if isinstance(step, Piped):
+            found += [Single(request, step.client) for request in step.requests]
+        elif isinstance(step, Flight | Turns):
+            found += flat(step.pipes if isinstance(step, Flight) else step.steps)
         else:
-            found += map(Single, step.requests)
+            found.append(step)
     return found
 
 
@@ -73,22 +76,60 @@ def _simpler(steps: list[Step], keys: Sequence[bytes]) -> Iterator[list[Step]]:
 def _smaller_step(step: Step, keys: Sequence[bytes]) -> Iterator[Step]:
     """Simpler forms of one step, the simplest first."""
     if isinstance(step, Single):
-        yield from map(Single, _smaller_request(step.request, keys))
-        return
-    if len(step.requests) == 1:
-        yield Single(step.requests[0])
-    if isinstance(step, Block):
-        if step.meanwhile is not None:
-            yield Single(step.meanwhile)
-            yield attrs.evolve(step, meanwhile=None)
-        for watched in step.watched:
-            yield attrs.evolve(step, watched=tuple(one for one in step.watched if one != watched))
-    for at, request in enumerate(step.requests):
-        before, after = step.requests[:at], step.requests[at + 1 :]
-        if isinstance(step, Block) or len(step.requests) > 1:
-            yield attrs.evolve(step, requests=before + after)
+        if step.client:
+            yield attrs.evolve(step, client=0)
+        for request in _smaller_request(step.request, keys):
+            yield attrs.evolve(step, request=request)
+    elif isinstance(step, Piped):
+        yield from _smaller_pipe(step, keys)
+    elif isinstance(step, Turns | Flight | Raw):
+        yield from _smaller_whole(step, keys)
+
+
+def _smaller_pipe(pipe: Piped, keys: Sequence[bytes]) -> Iterator[Step]:
+    if len(pipe.requests) == 1:
+        yield Single(pipe.requests[0], pipe.client)
+    if pipe.client:
+        yield attrs.evolve(pipe, client=0)
+    for cuts in _without_one(pipe.cuts):
+        yield attrs.evolve(pipe, cuts=cuts)
+    if len(pipe.requests) > 1:
+        for requests in _without_one(pipe.requests):
+            yield attrs.evolve(pipe, requests=requests)
+    for at, request in enumerate(pipe.requests):
         for smaller in _smaller_request(request, keys):
-            yield attrs.evolve(step, requests=(*before, smaller, *after))
+            yield attrs.evolve(pipe, requests=(*pipe.requests[:at], smaller, *pipe.requests[at + 1 :]))
+
+
+def _smaller_whole(step: Turns | Flight | Raw, keys: Sequence[bytes]) -> Iterator[Step]:
+    """Of what consists of others."""
+    if isinstance(step, Raw):
+        for cuts in _without_one(step.cuts):
+            yield attrs.evolve(step, cuts=cuts)
+        for at in range(len(step.frames) - step.ends):  # the last one is what ends the connection
+            yield attrs.evolve(step, frames=step.frames[:at] + step.frames[at + 1 :])
+        return
+    inner: tuple[Step, ...] = step.steps if isinstance(step, Turns) else step.pipes
+    if len(inner) == 1:
+        yield inner[0]
+    if isinstance(step, Turns) and any(isinstance(turn, Piped | Single) and turn.client for turn in step.steps):
+        yield Turns(tuple(attrs.evolve(turn, client=0) for turn in step.steps))
+    rests = list(_without_one(inner))
+    for at, turn in enumerate(inner):
+        smaller = list(_smaller_step(turn, keys))
+        rests += [(*inner[:at], one, *inner[at + 1 :]) for one in smaller]
+    for rest in rests:
+        if isinstance(step, Turns):
+            yield Turns(tuple(turn for turn in rest if isinstance(turn, Single | Piped | Leave)))
+        else:
+            pipes = tuple(turn for turn in rest if isinstance(turn, Piped))
+            if len(pipes) == len(rest) and len({pipe.client for pipe in pipes}) == len(pipes):
+                yield Flight(pipes)
+
+
+def _without_one(parts: tuple[Part, ...]) -> Iterator[tuple[Part, ...]]:
+    for at in range(len(parts)):
+        yield parts[:at] + parts[at + 1 :]
 
 
 def _smaller_request(request: Request, keys: Sequence[bytes]) -> Iterator[Request]:

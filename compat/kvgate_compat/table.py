@@ -5,17 +5,20 @@ from typing import Final
 
 from hypothesis.strategies import SearchStrategy
 
-from kvgate.commands.spec import CommandSpec
-from kvgate.commands.table import by_full_name, every_command
+from kvgate.commands.keys import key_indices
+from kvgate.commands.spec import Action, CommandSpec
+from kvgate.commands.table import by_full_name, every_command, resolve
+from kvgate.errors import GateError
 from kvgate_compat.chance import stores_by_chance
 from kvgate_compat.differences import KNOWN
 from kvgate_compat.generic import GENERIC, OTHER_TYPES, SERVER
 from kvgate_compat.geo import GEO
 from kvgate_compat.hashes import HASHES
 from kvgate_compat.lists import LISTS
+from kvgate_compat.readings import ASKING, asks
 from kvgate_compat.sets import HYPERLOGLOGS, SETS
 from kvgate_compat.strings import BITMAPS, STRINGS
-from kvgate_compat.words import Args, Request, requests
+from kvgate_compat.words import Args, FunctionsPayload, Payload, Request, requests
 
 GROUPS: Final = ("string", "bitmap", "hash", "list", "set", "hyperloglog", "geo", "generic", "transactions")
 """The table's groups that the harness covers whole."""
@@ -86,3 +89,36 @@ def specs() -> dict[str, CommandSpec]:
                 raise LookupError(msg)
             found[name] = spec
     return found
+
+
+CONTROLS: Final = frozenset(("MULTI", "EXEC", "DISCARD", "WATCH", "UNWATCH", "RESET", "PING", "ECHO", "NOSUCH"))
+"""What the steps of transactions say beside the commands of the plan; their replies are compared as they are."""
+
+
+def may_be_queued(request: Request) -> bool:
+    """Whether a request may stand in pipelines and transactions: its reply can be compared by itself, and the gate lets it
+    into MULTI (what it answers itself, such as KEYS, is refused there: it would have to be run by the store)."""
+    if request.name in ASKING | {"LCS"} or _ACTIONS[request.name] is Action.GATE:
+        return False
+    if any(isinstance(arg, Payload | FunctionsPayload) for arg in request.args):
+        return False  # it is asked for just before the command
+    if asks(request.name, [arg for arg in request.args if isinstance(arg, bytes)]):
+        return False
+    return _tells_its_keys(request)
+
+
+def _tells_its_keys(request: Request) -> bool:
+    """Not what the gate refuses when it is queued, because it does not say its keys: see LEFT_OUT, "Inside MULTI"."""
+    args = [arg if isinstance(arg, bytes) else b"0" for arg in request.args]
+    try:
+        spec = resolve(args)
+    except GateError:
+        return True  # Redis refuses it when it is queued as well
+    try:
+        key_indices(spec, args)
+    except GateError:
+        return False
+    return True
+
+
+_ACTIONS: Final = {name: spec.action for name, spec in specs().items()}

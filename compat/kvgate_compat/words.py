@@ -43,6 +43,24 @@ class Span:
 
 
 @attrs.frozen(slots=True)
+class Soon:
+    """A short time, so that a key expires during the example: so many milliseconds from when it is sent, in units of
+    1/`unit` second (rounded up); or the moment itself when `absolute`."""
+
+    milliseconds: int
+    unit: int = 1
+    absolute: bool = False
+
+    def at(self, now: int) -> bytes:
+        """The argument; `now` is the server's time in milliseconds."""
+        return b"%d" % -(-(self.milliseconds + now * self.absolute) * self.unit // 1000)
+
+    def seconds(self) -> float:
+        """How long after it is sent the moment may be at the latest."""
+        return self.milliseconds / 1000 + (self.unit == 1)
+
+
+@attrs.frozen(slots=True)
 class Payload:
     """What DUMP answers for `key` on the server that gets the request, damaged in one of several ways."""
 
@@ -86,7 +104,7 @@ def _damaged(dump: bytes, damage: str) -> bytes:
     return dump
 
 
-Arg = bytes | Span | Payload | FunctionsPayload
+Arg = bytes | Span | Soon | Payload | FunctionsPayload
 Args = list[Arg]
 Part = bytes | SearchStrategy[Any]
 
@@ -108,9 +126,15 @@ class Request:
         words = sorted({arg.upper().decode("ascii") for arg in self.args[1:] if isinstance(arg, Option)})
         return " ".join([self.name, *words, *(["(damaged)"] if self.damaged else [])])
 
-    def for_step(self, step: int) -> "Request":
-        """With its times fixed."""
-        return attrs.evolve(self, args=tuple(arg.at(step) if isinstance(arg, Span) else arg for arg in self.args))
+    def for_step(self, step: int, now: int = 0) -> "Request":
+        """With its times fixed; `now` is the time in milliseconds."""
+        return attrs.evolve(self, args=tuple(_fixed(arg, step, now) for arg in self.args))
+
+
+def _fixed(arg: Arg, step: int, now: int) -> Arg:
+    if isinstance(arg, Soon):
+        return arg.at(now)
+    return arg.at(step) if isinstance(arg, Span) else arg
 
 
 def _flat(parts: Sequence[Any]) -> Args:

@@ -8,19 +8,29 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kvgate_compat.connection import Connection, Ended
+from kvgate_compat.connection import Connection, Ended, encode
 from kvgate_compat.dialogue import line, quoted, shortened, shown
 from kvgate_compat.differences import KNOWN
+from kvgate_compat.frames import FATAL
 from kvgate_compat.pair import Difference, Pair, Tally
 from kvgate_compat.search import Plan, plan, search
 from kvgate_compat.shrink import shrink
-from kvgate_compat.steps import Block, Piped, Single, Step
-from kvgate_compat.words import Option, Request
+from kvgate_compat.steps import Flight, Leave, Passing, Piped, Raw, Single, Step, Turns, requests_of
+from kvgate_compat.words import Option, Request, Soon
 from tests.support.servers import RedisServer, RedisServers
 
 
 def request(*args: bytes) -> Request:
     return Request(args[0].decode().upper(), (Option(args[0]), *args[1:]))
+
+
+def turns(*said: bytes) -> Turns:
+    """A command each; behind a number by that client."""
+    found: list[Single | Leave] = []
+    for text in said:
+        client, words = (int(text[:1]), text[2:]) if text[:1].isdigit() else (0, text)
+        found.append(Leave(client) if words == b"leaves" else Single(request(*words.split()), client))
+    return Turns(tuple(found))
 
 
 # Planted differences: a Redis that is configured otherwise
@@ -66,8 +76,10 @@ def test_servers_that_agree(redis_servers: RedisServers) -> None:
     [
         (Single(request(b"SETRANGE", b"a", b"2000000", b"x")), "reply"),
         (Piped((request(b"GET", b"a"), request(b"SETRANGE", b"a", b"2000000", b"x"))), "in a pipeline of 2"),
-        (Block((request(b"GET", b"a"), request(b"SETRANGE", b"a", b"2000000", b"x"))), "its reply in EXEC"),
-        (Block((request(b"GET", b"a"),), meanwhile=request(b"SETRANGE", b"a", b"2000000", b"x")), "reply"),
+        (Piped((request(b"GET", b"a"), request(b"SETRANGE", b"a", b"2000000", b"x")), 2, (100, 500)), "in a pipeline of 2"),
+        (turns(b"MULTI", b"GET a", b"SETRANGE a 2000000 x", b"EXEC"), "its reply in EXEC"),
+        (turns(b"MULTI", b"1 SETRANGE a 2000000 x", b"EXEC"), "reply"),
+        (Flight((Piped((request(b"PING"),)), Piped((request(b"SETRANGE", b"a", b"2000000", b"x"),), 1))), "pipeline of 1"),
     ],
 )
 def test_each_kind_of_step(urls: "tuple[str, str]", step: Step, what: str) -> None:
@@ -89,11 +101,11 @@ def test_a_watched_key_that_changes(redis_servers: RedisServers) -> None:
     pair = Pair(redis_servers().url, redis_servers().url, 2, Tally())
     try:
         pair.begin()
-        pair.run(Block((request(b"SET", b"a", b"1"),), (b"a",), request(b"SET", b"a", b"2")))
+        pair.run(turns(b"WATCH a", b"1 SET a 2", b"MULTI", b"SET a 1", b"EXEC"))
         assert [side.ask([b"GET", b"a"]).text for side in pair._sides] == [b"2", b"2"], "EXEC did nothing"
-        pair.run(Block((request(b"SET", b"a", b"3"),), (b"b",), request(b"SET", b"a", b"2")))
+        pair.run(turns(b"WATCH b", b"1 SET a 2", b"MULTI", b"SET a 3", b"EXEC"))
         assert [side.ask([b"GET", b"a"]).text for side in pair._sides] == [b"3", b"3"]
-        pair.run(Block((request(b"SET", b"a", b"4"),), discard=True))
+        pair.run(turns(b"MULTI", b"SET a 4", b"DISCARD"))
         pair.finish()
     finally:
         pair.close()
@@ -128,7 +140,8 @@ def test_a_known_difference_ends_the_example_and_is_counted(urls: "tuple[str, st
     pair = Pair(*urls, 2, tally)
     pair.known = [known for known in KNOWN if known.name == "string-length"]
     change = request(b"SETRANGE", b"a", b"2000000", b"x")
-    for step in (Single(change), Piped((change,)), Block((change,)), Block((), (), change)):
+    long = b"SETRANGE a 2000000 x"
+    for step in (Single(change), Piped((change,)), turns(b"MULTI", long, b"EXEC"), turns(b"MULTI", b"1 " + long, b"EXEC")):
         pair.begin()
         pair.run(step)
         pair.run(Single(request(b"GET", b"a")))
@@ -146,13 +159,65 @@ def test_a_server_that_ends_is_a_difference(redis_servers: RedisServers) -> None
     one, other = redis_servers(), redis_servers()
     pair = Pair(one.url, other.url, 2, Tally())
     pair.begin()
+    pair.run(Single(request(b"GET", b"a")))
     one.kill()
     with pytest.raises(Difference, match="connection") as caught:
         pair.run(Single(request(b"GET", b"a")))
     assert caught.value.ours == "the connection was closed"
     pair.close()
+    with pytest.raises(Difference, match="HELLO: connection"):
+        pair.run(Single(request(b"GET", b"a"), 1))
+    pair.close()
     with pytest.raises(OSError, match="refused"):
         pair.begin()
+
+
+def test_bytes_are_compared_with_what_follows_them(redis_servers: RedisServers) -> None:
+    limited = redis_servers(config=["--proto-max-bulk-len", "1mb"])
+    pair = Pair(limited.url, redis_servers().url, 3, Tally())
+    try:
+        pair.begin()
+        pair.run(Raw((b"SET a 1\r\n", b"\r\n", b"MULTI\r\n"), cuts=(300, 600)))
+        pair.run(Raw((b"INCR a\r\n", b"*1\r\nx\r\n"), ends=True))
+        assert [side.ask([b"GET", b"a"]).text for side in pair._sides] == [b"2", b"2"]
+        assert (pair.tally.frames, pair.tally.cuts) == (2, 2)
+        size = 1_100_000
+        with pytest.raises(Difference, match=r"answer to these bytes|connection") as caught:
+            pair.run(Raw((b"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$%d\r\n%b\r\n" % (size, b"x" * size),)))
+        assert caught.value.command == "bytes"
+    finally:
+        pair.close()
+
+
+@pytest.mark.parametrize("frame", FATAL, ids=lambda frame: repr(frame[:24]))
+def test_redis_closes_for_each_frame_that_ends_a_stream(module_redis: RedisServer, frame: bytes) -> None:
+    connection = Connection(module_redis.url)
+    connection.send(encode([b"PING"]) + frame)
+    said, closed = connection.until(b"")
+    assert closed
+    assert said.startswith(b"+PONG\r\n-ERR Protocol error: ")
+    connection.close()
+
+
+def test_a_key_that_lives_longer_on_one_server_is_found_when_time_passes(redis_servers: RedisServers) -> None:
+    one, other = redis_servers(), redis_servers()
+    pair = Pair(one.url, other.url, 2, Tally())
+    write = Single(Request("SET", (Option(b"SET"), b"a", b"v", Option(b"PX"), Soon(200, 1000))))
+    try:
+        pair.begin()
+        pair.run(write)
+        pair.run(Passing())
+        pair.run(Single(request(b"APPEND", b"a", b"w")))
+        assert [side.ask([b"GET", b"a"]).text for side in pair._sides] == [b"w", b"w"]
+        assert pair.tally.passages == 1
+        pair.run(write)
+        one.cmd("PEXPIRE", "a", "4000")  # within the tolerance of times, and so not seen before
+        pair.run(Passing())
+        with pytest.raises(Difference, match="TYPE of a"):
+            pair.finish()
+        assert [line for line in pair.dialogue if line.endswith(" s pass")]
+    finally:
+        pair.close()
 
 
 # Cutting down
@@ -176,19 +241,58 @@ def test_shrinking_keeps_what_is_needed_and_simplifies_it() -> None:
     assert tried < 60
 
 
-def test_shrinking_turns_combined_steps_into_plain_ones() -> None:
-    block = Block((request(b"A"), request(b"B", b"long", b"v" * 1000)), (b"w",), request(b"M"))
-    steps: list[Step] = [Piped((request(b"P"), request(b"Q"))), block]
+LONG = request(b"B", b"long", b"v" * 1000)
 
-    def names(some: Sequence[Step]) -> list[str]:
-        found = []
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        Single(LONG, 2),
+        Piped((request(b"P"), LONG, request(b"Q")), 1, (500,)),
+        turns(b"1 WATCH a", b"1 MULTI", b"2 SET a 1", b"1 leaves", b"B k v", b"1 EXEC"),
+        Flight((Piped((request(b"P"), request(b"Q"))), Piped((request(b"P"), LONG), 1, (1, 2)))),
+    ],
+    ids=lambda step: type(step).__name__,
+)
+def test_shrinking_turns_each_kind_of_step_into_a_plain_one(step: Step) -> None:
+    steps: list[Step] = [Passing(), Leave(1), Raw((b"PING\r\n",)), step]
+
+    def shows(some: Sequence[Step]) -> bool:
+        return any(one.name == "B" for one in requests_of(some))
+
+    assert shrink(steps, shows) == [Single(Request("B", (b"B",)))]
+
+
+def test_shrinking_keeps_clients_apart_where_that_matters() -> None:
+    said = (b"1 PING", b"WATCH a", b"GET a", b"1 SET a 2", b"2 GET a", b"MULTI", b"SET a 1", b"2 leaves", b"EXEC", b"PING")
+
+    def shows(some: Sequence[Step]) -> bool:
+        """A watched key is set by another client before EXEC."""
+        watched: dict[bytes, int] = {}
+        broken = False
         for step in some:
-            found += [each.name for each in ((step.request,) if isinstance(step, Single) else step.requests)]
-        return found
+            for turn in step.steps if isinstance(step, Turns) else ():
+                if isinstance(turn, Single) and turn.request.name == "WATCH" and len(turn.request.args) > 1:
+                    watched[b"".join(map(bytes, turn.request.args[1:2]))] = turn.client  # type: ignore[arg-type]  # no times
+                elif isinstance(turn, Single) and turn.request.name == "SET" and len(turn.request.args) == 3:
+                    broken |= watched.get(bytes(turn.request.args[1]), turn.client) != turn.client  # type: ignore[arg-type]
+                elif isinstance(turn, Single) and turn.request.name == "EXEC" and broken:
+                    return True
+        return False
 
-    assert shrink(steps, lambda some: {"Q", "B"} <= set(names(some))) == [
-        Single(Request("Q", (b"Q",))),
-        Single(Request("B", (b"B",))),
+    (smallest,) = shrink([turns(*said)], shows)
+    assert isinstance(smallest, Turns)
+    assert [(each.request.name, each.client) for each in smallest.steps if isinstance(each, Single)] == [
+        ("WATCH", 0),
+        ("SET", 1),
+        ("EXEC", 0),
+    ]
+
+
+def test_shrinking_bytes_keeps_their_end() -> None:
+    step = Raw((b"PING\r\n", b"GET a\r\n", b"\r\n", b"*x\r\n"), ends=True, cuts=(1, 500))
+    assert shrink([Passing(), step], lambda some: any(isinstance(one, Raw) and one.ends for one in some)) == [
+        Raw((b"*x\r\n",), ends=True)
     ]
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from kvgate_compat.keyspace import Keyspace, Part
-from kvgate_compat.steps import Block, Piped, Single, Step
+from kvgate_compat.steps import Flight, Leave, Piped, Raw, Single, Step, Turns
 from kvgate_compat.words import Key, Option, Payload, Request, Span
 
 SPACE = Keyspace((Part((b"{t}a", b"{t}b"), b"{t}*"), Part((b"{u}a", b"{u}b", b"{u}c"), without=frozenset(("RPUSH",)))))
@@ -15,6 +15,10 @@ def request(text: str) -> Request:
     return Request(
         name, (Option(name.encode()), *(Key(SPACE.keys[int(one[1:])]) if one[0] == "@" else one.encode() for one in rest))
     )
+
+
+def turns(*texts: str) -> Turns:
+    return Turns(tuple(Single(request(text)) for text in texts))
 
 
 def fitted(text: str) -> str:
@@ -62,14 +66,18 @@ def test_first_keys_are_in_different_parts() -> None:
         (Single(request("ECHO junk")), True),
         (Piped((request("GET {t}a"), request("GET {u}a"))), True),
         (Piped((request("GET {t}a"), request("GET junk"))), False),
-        (Block((request("GET {t}a"), request("GET {t}b"))), True),
-        (Block((request("GET {t}a"), request("GET {u}b"))), False),
-        (Block((request("MGET {t}a {u}b"),)), False),
-        (Block((request("GET {t}a"),), watched=(b"{u}a",)), False),
-        (Block((request("GET {t}a"),), meanwhile=request("SET {u}a v")), True),
-        (Block((request("GET {t}a"),), meanwhile=request("RENAME {u}a {t}a")), False),
-        (Block(()), True),
-        (Block((), meanwhile=request("RPUSH {u}a 1")), False),
+        (turns("GET {t}a", "GET {t}b"), True),
+        (turns("GET {t}a", "GET {u}b"), False),
+        (turns("MGET {t}a {u}b"), False),
+        (turns("WATCH {u}a", "MULTI", "GET {t}a", "EXEC"), False),
+        (turns("WATCH {t}a", "MULTI", "GET {t}a", "EXEC"), True),
+        (turns("RPUSH {u}a v"), False),
+        (turns("GET junk"), False),
+        (turns(), True),
+        (Piped((request("MULTI"), request("GET {t}a"), request("GET {u}a"), request("EXEC"))), False),
+        (Flight((Piped((request("GET {t}a"),)), Piped((request("GET {u}a"),), 1))), True),
+        (Flight((Piped((request("GET {t}a"),)), Piped((request("GET {t}b"),), 1))), False),
+        (Raw((b"PING\r\n",)), True),
     ],
 )
 def test_what_is_left_out(step: Step, allowed: bool) -> None:
@@ -77,13 +85,21 @@ def test_what_is_left_out(step: Step, allowed: bool) -> None:
 
 
 def test_a_transaction_is_in_one_part_that_can_do_it() -> None:
-    block = Block((request("GET @1"), request("MGET @0 @1")), (Key(SPACE.keys[0]),), request("SET @0 v"))
-    assert SPACE.fit(block) == Block((request("GET {u}a"), request("MGET {u}b {u}a")), (b"{u}b",), request("SET {t}a v"))
-    assert SPACE.fit(Block((), meanwhile=request("RPUSH @1 v"))) == Block((), meanwhile=request("RPUSH {t}b v"))
-    lists = SPACE.fit(Block((request("GET @1"), request("RPUSH @1 v"))))
-    assert lists == Block((request("GET {t}b"), request("RPUSH {t}b v")))
+    block = turns("WATCH @0", "SET @0 v", "MULTI", "GET @1", "MGET @0 @1", "EXEC")
+    assert SPACE.fit(block) == turns("WATCH {t}a", "SET {t}a v", "MULTI", "GET {t}b", "MGET {t}a {t}b", "EXEC")
+    lists = SPACE.fit(turns("GET @1", "RPUSH @1 v"))
+    assert lists == turns("GET {t}b", "RPUSH {t}b v")
     assert SPACE.fit(lists) == lists
     assert SPACE.allows(lists)
+    assert SPACE.fit(Turns((Leave(1), Single(request("PING"))))) == Turns((Leave(1), Single(request("PING"))))
+    pipe = SPACE.fit(Piped((request("MULTI"), request("GET @1"), request("GET @0"), request("EXEC")), 1, (500,)))
+    assert pipe == Piped((request("MULTI"), request("GET {u}a"), request("GET {u}b"), request("EXEC")), 1, (500,))
+
+
+def test_pipelines_in_flight_are_in_parts_of_their_own() -> None:
+    flight = SPACE.fit(Flight((Piped((request("GET @1"),)), Piped((request("GET @1"), request("MGET @0 @1")), 1))))
+    assert flight == Flight((Piped((request("GET {t}b"),)), Piped((request("GET {u}a"), request("MGET {u}b {u}a")), 1)))
+    assert SPACE.allows(flight)
 
 
 def test_payloads_come_from_the_same_part() -> None:

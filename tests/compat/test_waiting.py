@@ -3,7 +3,7 @@
 import pytest
 
 from kvgate_compat.pair import Pair, Tally
-from kvgate_compat.steps import Block, Piped, Single
+from kvgate_compat.steps import Piped, Single, Turns
 from kvgate_compat.waiting import waits_for
 from kvgate_compat.words import Option, Request
 from tests.support.servers import RedisServers
@@ -40,9 +40,9 @@ def test_long_waits_are_sent_where_something_is(redis_servers: RedisServers) -> 
         pair.begin()
         pair.run(Single(request("BLPOP a b 0")))
         pair.run(Piped((request("BLPOP a b 0"),)))
-        pair.run(Block((request("SET n v"),), meanwhile=request("BLPOP a 0")))
+        pair.run(Turns(tuple(map(Single, map(request, ("BLPOP a 0", "MULTI", "SET n v", "EXEC"))))))
         assert one.calls("blpop") == 0
-        pair.run(Block((request("BLPOP a b 0"),)))  # inside MULTI nothing waits
+        pair.run(Turns(tuple(map(Single, map(request, ("MULTI", "BLPOP a b 0", "EXEC"))))))  # inside MULTI nothing waits
         pair.run(Single(request("RPUSH b x y")))
         pair.run(Single(request("BLPOP a b 0")))
         pair.run(Piped((request("RPUSH b z"), request("BLPOP a b 0"), request("BRPOP b 0.01"))))
