@@ -12,7 +12,7 @@ from kvgate_compat.frames import raw
 from kvgate_compat.pair import Pair
 from kvgate_compat.speakers import MOST
 from kvgate_compat.steps import Passing, Piped, Single, Step
-from kvgate_compat.table import GENERATORS, may_be_queued
+from kvgate_compat.table import GENERATORS, can_be_queued, may_be_queued
 from kvgate_compat.turns import flight, piped, turns
 from kvgate_compat.words import Request
 
@@ -74,7 +74,7 @@ def _combining(
         found["time_passes"] = st.just(Passing())
     if {"GET", "SET", "APPEND", "INCR"} <= set(names):
         found["send_bytes"] = raw(pair.keys, transactions=transactions)
-    if able := tuple(name for name in names if may_be_queued(Request(name, ()))):
+    if able := tuple(name for name in names if can_be_queued(name)):
         drawn = _one_of(able) if dying is None else st.one_of(*[_one_of(able)] * 29, dying)
         drawn = drawn.filter(may_be_queued)
         together = drawn.map(pair.keys.put)

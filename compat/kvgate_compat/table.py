@@ -95,10 +95,15 @@ CONTROLS: Final = frozenset(("MULTI", "EXEC", "DISCARD", "WATCH", "UNWATCH", "RE
 """What the steps of transactions say beside the commands of the plan; their replies are compared as they are."""
 
 
+def can_be_queued(name: str) -> bool:
+    """Whether a command of `specs` may stand there at all."""
+    return name not in ASKING | {"LCS"} and _ACTIONS[name] is not Action.GATE
+
+
 def may_be_queued(request: Request) -> bool:
     """Whether a request may stand in pipelines and transactions: its reply can be compared by itself, and the gate lets it
     into MULTI (what it answers itself, such as KEYS, is refused there: it would have to be run by the store)."""
-    if request.name in ASKING | {"LCS"} or _ACTIONS[request.name] is Action.GATE:
+    if not can_be_queued(request.name):
         return False
     if any(isinstance(arg, Payload | FunctionsPayload) for arg in request.args):
         return False  # it is asked for just before the command
