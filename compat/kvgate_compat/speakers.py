@@ -49,7 +49,7 @@ class Client:
             for key in args[1:]:
                 self.watched.setdefault(key, exists(key))
         elif name in ("EXEC", "DISCARD", "RESET"):
-            if len(args) == 1 and not (name == "EXEC" and reply.text.startswith(b"ERR EXEC without")):
+            if not (name == "EXEC" and reply.text.startswith(b"ERR EXEC without")):  # a wrong arity ends it too
                 self.queued = None
                 self.watched.clear()
                 self.disturbed.clear()
