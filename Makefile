@@ -16,7 +16,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 # New packages are found at installation, so their appearance asks for another one.
 BUILD_INPUTS := pyproject.toml $(wildcard setup.py backends/*/__init__.py compat/*/__init__.py)
 
-.PHONY: help run run-demo run-tikv test check packages bench clients compat histories versioned clean
+.PHONY: help run run-demo run-tikv test check packages bench clients apps compat histories versioned clean
 .DEFAULT_GOAL := help
 
 help:
@@ -26,6 +26,7 @@ help:
 	@echo "make test      linter, types and all tests (what this machine lacks is skipped by name)"
 	@echo "make check     linter and types only"
 	@echo "make clients   the client-library checks: redis-py, ioredis, node-redis, go-redis, Jedis"
+	@echo "make apps      Django, Flask, Celery, RQ and others behind the gate, and what works where (ARGS='--only Celery')"
 	@echo "make compat    a long search for differences from a real Redis, before every store (ARGS='--examples 5000 --only H.*')"
 	@echo "make histories long histories of concurrent clients under faults, checked for linearizability (ARGS='--minutes 30')"
 	@echo "make versioned many generated commands on versioned keys, on each backend, beside a model (EXAMPLES=20000)"
@@ -56,6 +57,9 @@ bench: $(VENV)/.test packages
 
 clients: $(VENV)/.test packages
 	$(BIN)/python -m tests.clients.run $(ARGS)
+
+apps: $(VENV)/.test packages
+	$(BIN)/python -m tests.apps.run $(ARGS)
 
 compat: $(VENV)/.test packages
 	$(BIN)/python -m tests.compat.run $(ARGS)

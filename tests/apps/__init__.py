@@ -1,0 +1,1 @@
+"""Applications that people run on Redis, unmodified, behind the gate."""
