@@ -19,7 +19,7 @@ from tests.support.servers import RedisServer
 from tests.versioned import generate
 
 BACKENDS: Final = ("redis", "kvrocks", "lmdb", "tikv")
-SIZES: Final = (25, 150, 600)
+SIZES: Final = (15, 60, 200, 600)
 """Requests that are made of a command; more only when something was not among the fewer."""
 NOT_GENERATED: Final[dict[str, dict[str, str]]] = {
     "COPY": {"DB": "a known difference: copy-db"},
