@@ -32,6 +32,7 @@ MULTI: Final = encode_request([b"MULTI"])
 EXEC: Final = encode_request([b"EXEC"])
 HARMLESS: Final = frozenset({"PING", "ECHO", "TIME", "UNWATCH"})
 """Commands of the gate that a store answers as well, so that they may stand in a block."""
+_WITHOUT_MULTI: Final = "ERR EXEC without MULTI"
 EXECABORT: Final = b"-EXECABORT Transaction discarded because of previous errors.\r\n"
 OWN_WORDS: Final = (b"-TRYAGAIN", b"-INDOUBT", b"-ERR upstream ")
 """How the gate's own errors begin that take the place of a store's reply: they say more than EXECABORT."""
@@ -172,7 +173,7 @@ def _exec(gate: "Dispatcher", client: Client, spec: CommandSpec, args: list[byte
     session: Session = client.session
     multi = session.multi
     if multi is None:
-        raise GateError("ERR EXEC without MULTI")
+        raise GateError(_WITHOUT_MULTI)
     session.multi = None
     if session.user is not None:
         _check_again(gate, session.user, session, multi)
@@ -303,9 +304,10 @@ def _answer(gate: "Dispatcher", client: Client, queued: Queued, now: float) -> R
 
 
 def fail(gate: "Dispatcher", client: Client, spec: "CommandSpec | None", error: GateError) -> Raw:
-    """What an error inside MULTI is answered with: it aborts the transaction; an EXEC that cannot run is the end of it."""
+    """What an error is answered with. Inside MULTI it aborts the transaction; an EXEC that cannot run is the end of it
+    (and says so outside of MULTI, too)."""
     session: Session = client.session
-    if spec is None or spec.name != "EXEC" or session.multi is None:
+    if spec is None or spec.name != "EXEC" or error.text == _WITHOUT_MULTI:
         if session.multi is not None:
             session.multi.aborted = True
         return Raw(error.reply)

@@ -37,6 +37,8 @@ DIALOGUES = {
     "discard unwatches": "0 WATCH a | 0 MULTI | 0 DISCARD | 1 SET a 2 | 0 MULTI | 0 GET a | 0 EXEC",
     "watch inside multi": "0 MULTI | 0 WATCH a | 0 SET a 1 | 0 EXEC",
     "another key does not matter": "0 WATCH a | 1 SET b 1 | 0 MULTI | 0 GET b | 0 EXEC",
+    "EXEC with an argument": "0 EXEC a | 0 MULTI | 0 SET a 1 | 0 EXEC a | 0 EXEC | 0 DISCARD | 0 GET a",
+    "EXEC with an argument unwatches": "0 WATCH a | 0 EXEC a | 1 SET a 1 | 0 MULTI | 0 GET a | 0 EXEC",
     "reset forgets": "0 WATCH a | 0 MULTI | 0 RESET | 0 GET a | 0 EXEC",
 }
 """Steps of two clients, 0 and 1."""
