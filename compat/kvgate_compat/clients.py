@@ -27,6 +27,7 @@ _filters = any_of(
     seq(option("JUNK"), _nowhere),
     most=2,
 )
+_others = seq(option("TYPE"), st.one_of(option("PUBSUB"), seq(option("NORMAL"), option("ID"), b"999999999")))
 _skip = seq(option("SKIPME"), st.sampled_from((b"yes", b"NO", b"maybe", b"")))
 _login = seq(option("AUTH"), st.sampled_from((b"default", b"default", b"default", b"")), _text)
 _hello = st.one_of(
@@ -43,7 +44,7 @@ CLIENTS: Final[dict[str, SearchStrategy[Args]]] = {
     "CLIENT|HELP": seq(),
     "CLIENT|ID": seq(),
     "CLIENT|INFO": seq(),
-    "CLIENT|KILL": st.one_of(seq(_nowhere), seq(_filters, maybe(_skip))),
+    "CLIENT|KILL": st.one_of(seq(_nowhere), seq(_filters, maybe(_skip)), _others),
     "CLIENT|LIST": st.one_of(
         seq(),
         seq(option("TYPE"), st.one_of(_types, option("PUBSUB"))),
@@ -67,5 +68,9 @@ CLIENTS: Final[dict[str, SearchStrategy[Args]]] = {
 
 ALONE: Final = ("AUTH", "CLIENT|NO-EVICT", "CLIENT|REPLY", "CLIENT|SETNAME", "HELLO", "RESET", "SELECT")
 """Commands that change the connection."""
+LOGINS: Final = frozenset(
+    ("AUTH", "HELLO", "RESET", "ACL|DRYRUN", "ACL|GETUSER", "ACL|LIST", "ACL|USERS", "ACL|WHOAMI")
+)
+"""Commands that change who the user is, or tell it."""
 BESIDE: Final = ("CLIENT|GETNAME", "CLIENT|ID", "CLIENT|INFO", "CLIENT|LIST", "ECHO", "PING", "ACL|WHOAMI", "GET", "SET")
 """What shows, on the same connection, what they have changed."""

@@ -118,6 +118,10 @@ class Connection:
         except OSError:
             raise Ended("the connection was closed") from None
 
+    def receive(self) -> Node:
+        """The next reply or message. Raises Ended."""
+        return self.replies(1)[0]
+
     def until(self, end: bytes) -> tuple[bytes, bool]:
         """All bytes until they end with `end`, or the connection is closed (then True). Raises Ended."""
         found = b""

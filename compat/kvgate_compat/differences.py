@@ -73,14 +73,20 @@ KNOWN: Final[tuple[Known, ...]] = (
     ),
     Known(
         "mset-arity",
-        "Inside MULTI: MSET and MSETNX without the last value",
-        ("MSET", "MSETNX"),
+        "Inside MULTI: requests whose keys cannot be told",
+        (
+            *("MSET", "MSETNX", "COPY", "XREAD", "XREADGROUP"),
+            *(spec.name for spec in every_command() if any(keys.keynum >= 0 for keys in spec.keys)),
+        ),
         EVERYWHERE,
         dialogue(
             "MULTI => OK",
             "MSET a 1 b => QUEUED != (error) ERR wrong number of arguments for 'mset' command",
             "EXEC => [(error) ERR wrong number of arguments for 'mset' command]"
             " != (error) EXECABORT Transaction discarded because of previous errors.",
+            "MULTI => OK",
+            "ZUNION x a => QUEUED != (error) ERR value is not an integer or out of range",
+            "DISCARD => OK",
         ),
         "The gate looks for the keys before it queues the command; Redis does when it runs it.",
         met=False,
@@ -158,6 +164,53 @@ KNOWN: Final[tuple[Known, ...]] = (
             '''LATENCY DOCTOR => "I'm sorry, Dave, I can't do that. Latency monitoring is disabled…" != "…"''',
         ),
         "They tell of the gate, its clients and what they did, in the fields that Redis has, as far as they mean something.",
+    ),
+    Known(
+        "fcall-keys",
+        "FCALL of a function that there is not, with a wrong number of keys",
+        ("FCALL", "FCALL_RO"),
+        EVERYWHERE,
+        dialogue(
+            "SET a v => OK",
+            "FCALL nosuch x a => (error) ERR Function not found != (error) ERR Bad number of keys provided",
+            "FCALL nosuch 2 a => (error) ERR Function not found"
+            " != (error) ERR Number of keys can't be greater than number of args",
+            "FCALL nosuch -1 a => (error) ERR Function not found != (error) ERR Number of keys can't be negative",
+        ),
+        "Without keys nothing says which store has the function; the gate answers what Redis would if it were there.",
+    ),
+    Known(
+        "acl-of-others",
+        "ACL GETUSER of another user",
+        ("ACL|GETUSER",),
+        EVERYWHERE,
+        dialogue(
+            "ACL GETUSER nobody => (nil)"
+            " != (error) NOPERM this user has no permissions to run the 'acl|getuser' command",
+        ),
+        "Nobody learns which users there are.",
+    ),
+    Known(
+        "acl-dryrun-keys",
+        "ACL DRYRUN of a request whose keys cannot be told",
+        ("ACL|DRYRUN",),
+        EVERYWHERE,
+        (),
+        "`ACL DRYRUN default ZUNION x a`: the gate says what is wrong with the request, Redis that it may be run.",
+        met=False,
+    ),
+    Known(
+        "wrong-passwords",
+        "AUTH with a wrong password or user, again and again",
+        ("AUTH", "HELLO"),
+        EVERYWHERE,
+        dialogue(
+            "AUTH nobody x => (error) WRONGPASS invalid username-password pair or user is disabled.",
+            "AUTH nobody x => (error) WRONGPASS invalid username-password pair or user is disabled."
+            " != (error) THROTTLED retry after …",
+        ),
+        "Passwords cannot be guessed quickly: each wrong one makes that address wait longer for that user.",
+        met=False,
     ),
     # The stores as they are: what one Redis behind the gate does otherwise, several shards, home namespaces
     Known(

@@ -31,6 +31,7 @@ GENERIC: dict[str, SearchStrategy[Args]] = {
     "KEYS": seq(pools.pattern),
     "OBJECT|ENCODING": seq(key),
     "OBJECT|FREQ": seq(key),
+    "OBJECT|HELP": seq(),
     "OBJECT|IDLETIME": seq(key),
     "OBJECT|REFCOUNT": seq(key),
     "PERSIST": seq(key),
@@ -65,11 +66,5 @@ GENERIC: dict[str, SearchStrategy[Args]] = {
 }
 
 _sync = maybe(option("ASYNC", "SYNC", "JUNK"))
-SERVER: dict[str, SearchStrategy[Args]] = {"DBSIZE": seq(), "FLUSHALL": _sync, "FLUSHDB": _sync}
+KEYSPACE: dict[str, SearchStrategy[Args]] = {"DBSIZE": seq(), "FLUSHALL": _sync, "FLUSHDB": _sync}
 """Commands on all keys that the table has among the server's."""
-
-OTHER_TYPES: dict[str, SearchStrategy[Args]] = {
-    "ZADD": seq(key, some(seq(st.sampled_from((b"1", b"2.5", b"-1", b"inf")), st.sampled_from((b"m", b"1", b"2", b""))))),
-    "XADD": seq(key, st.sampled_from((b"1-1", b"2-1", b"5-0")), b"f", b"v"),
-}
-"""What makes keys of types that belong to other groups, so that wrong types are met."""

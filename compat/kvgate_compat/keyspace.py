@@ -11,7 +11,7 @@ from kvgate.commands.keys import hidden_patterns, key_indices
 from kvgate.commands.spec import Action, CommandSpec
 from kvgate.commands.table import by_full_name
 from kvgate.errors import GateError
-from kvgate_compat.steps import Flight, Leave, Piped, Raw, Single, Step, Turns, requests_of
+from kvgate_compat.steps import Aside, Flight, Leave, Piped, Raw, Single, Step, Turns, requests_of
 from kvgate_compat.words import Arg, Key, Payload, Request
 
 PLAINEST = frozenset(("SET", "GET", "INCR", "APPEND"))
@@ -68,13 +68,19 @@ class Keyspace:
             return self._fit_together(step)
         if isinstance(step, Flight):  # each pipeline in a part of its own, so that their keys stay disjoint
             return Flight(tuple(self._fit_pipe(pipe, at % len(self.parts)) for at, pipe in enumerate(step.pipes)))
+        if isinstance(step, Aside):
+            return Aside(tuple(map(self._fit, step.requests)))
         return step
 
     def allows(self, step: Step) -> bool:
         """Whether a step asks for nothing that this server refuses by its parts: a step that was damaged, or cut down, may."""
         if len(self.parts) == 1:
             return True
+        if any(map(self._goes_nowhere, requests_of((step,)))):
+            return False
         if isinstance(step, Turns) or (isinstance(step, Piped) and _is_transaction(step)):
+            if any(request.name in ("PUBLISH", "SPUBLISH") for request in requests_of((step,))):
+                return False  # channels have a part, too
             parts = {part for request in requests_of((step,)) for part in self._parts(request)}
             return len(parts) <= 1 and not any(part < 0 or self._lacks(part, step) for part in parts)
         if isinstance(step, Flight):
@@ -136,6 +142,20 @@ class Keyspace:
             pool = self.parts[part].keys
             found = pool[(self.parts[own].keys.index(found) + 1) % len(pool)]  # the first keys of two parts become two keys
         return Key(found)
+
+    def _goes_nowhere(self, request: Request) -> bool:
+        """Whether it is a script without keys, or about a channel (which may lie anywhere) that some part cannot have."""
+        spec = by_full_name(request.name.encode())
+        if spec is None or not _is_sound(spec, request):
+            return False
+        if spec.group == "pubsub":
+            return any(request.name in part.without for part in self.parts)
+        if "no_mandatory_keys" not in spec.flags:
+            return False
+        try:
+            return not key_indices(spec, _as_bytes(request.args))
+        except GateError:
+            return False
 
     def _allows(self, request: Request) -> bool:
         spec = by_full_name(request.name.encode())

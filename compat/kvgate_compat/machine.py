@@ -7,18 +7,21 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
+from kvgate_compat.channels import LISTENING, TELLING
+from kvgate_compat.clients import ALONE, BESIDE
 from kvgate_compat.expiry import mortal
 from kvgate_compat.frames import raw
 from kvgate_compat.pair import Pair
+from kvgate_compat.readings import READINGS
 from kvgate_compat.speakers import MOST
-from kvgate_compat.steps import Passing, Piped, Single, Step
+from kvgate_compat.steps import Aside, Passing, Piped, Single, Step
 from kvgate_compat.table import GENERATORS, can_be_queued, may_be_queued
 from kvgate_compat.turns import flight, piped, turns
 from kvgate_compat.words import Request
 
 _FILL: Final = (
     *("HSET", "SET", "HSET", "MSET", "APPEND", "SETEX", "HMSET", "RPUSH", "LPUSH", "SADD", "SADD", "ZADD", "ZADD"),
-    *("EXPIRE", "GEOADD", "XADD", "SETBIT", "HINCRBY", "PFADD", "EXSET", "EXHSET"),
+    *("EXPIRE", "GEOADD", "XADD", "SETBIT", "HINCRBY", "PFADD", "EXSET", "EXHSET", "XGROUP|CREATE"),
 )
 """What an example begins with, so that commands meet data."""
 _WEIGHT: Final = 25
@@ -50,6 +53,8 @@ def make_machine(pair: Pair, names: Sequence[str], *, transactions: bool) -> typ
     put = pair.keys.put
     members: dict[str, Any] = {}
     for name in names:
+        if name in LISTENING or name in ALONE:
+            continue
         single = st.builds(Single, GENERATORS[name].map(put), _client)
         members[f"do_{name.lower().replace('|', '_')}"] = rule(step=single)(_run(pair))
     dying = mortal(tuple(names))
@@ -74,6 +79,11 @@ def _combining(
         found["time_passes"] = st.just(Passing())
     if {"GET", "SET", "APPEND", "INCR"} <= set(names):
         found["send_bytes"] = raw(pair.keys, transactions=transactions)
+    for rule_name, wanted, others in (("listens", LISTENING, TELLING), ("changes_the_connection", ALONE, BESIDE)):
+        if those := tuple(name for name in wanted if name in names):
+            beside = tuple(name for name in others if name in names)
+            mixed = st.one_of(_one_of(those), _one_of(those + beside), _one_of(beside or those)).map(pair.keys.put)
+            found[rule_name] = st.lists(mixed, min_size=1, max_size=8).map(_aside)
     if able := tuple(name for name in names if can_be_queued(name)):
         drawn = _one_of(able) if dying is None else st.one_of(*[_one_of(able)] * 29, dying)
         drawn = drawn.filter(may_be_queued)
@@ -83,6 +93,13 @@ def _combining(
         if transactions:
             found["in_turns"] = turns(together, pair.keys)
     return found
+
+
+def _aside(requests: Sequence[Request]) -> Aside:
+    """Where replies may be turned off it is not known whose one is: then without those that are read, not compared."""
+    if any(request.name == "CLIENT|REPLY" for request in requests):
+        requests = [request for request in requests if request.name not in READINGS]
+    return Aside(tuple(requests))
 
 
 def _run(pair: Pair) -> "Callable[[Any, Step], None]":

@@ -5,7 +5,9 @@ from typing import Any, Final, TypeVar
 
 import attrs
 
+from kvgate_compat import aside
 from kvgate_compat.chance import before
+from kvgate_compat.channels import TELLING
 from kvgate_compat.connection import Connection, Ended, Node, encode, parse
 from kvgate_compat.deadlines import Deadlines
 from kvgate_compat.dialogue import line, printf
@@ -17,7 +19,7 @@ from kvgate_compat.pieces import argument, at_once, cut
 from kvgate_compat.readings import Near, read, same
 from kvgate_compat.speakers import NAMES, Client
 from kvgate_compat.state import state_of
-from kvgate_compat.steps import Flight, Passing, Piped, Raw, Single, Step, Turns, requests_of
+from kvgate_compat.steps import Aside, Flight, Passing, Piped, Raw, Single, Step, Turns, requests_of
 from kvgate_compat.table import CONTROLS, may_agree, may_be_queued
 from kvgate_compat.waiting import waits_for
 from kvgate_compat.words import Option, Request, Soon
@@ -56,6 +58,7 @@ class Pair:
         self.first: Difference | None = None
         """The first that was found since this was set to None."""
         self._done: list[Step] = []
+        self._scripts = True  # whether scripts or functions may be loaded
         self._fixed = 0  # requests whose times were fixed since the last `begin`
         self._sides: list[Connection] = []  # they look, and are in no transaction
         self._clients: dict[int, Client] = {}
@@ -88,6 +91,9 @@ class Pair:
         self.dialogue.append("FLUSHALL")
         for side in self._sides:
             side.expect_ok("FLUSHALL")
+            if self._scripts:  # errors do not matter: of a server that has none
+                side.pipeline([[b"SCRIPT", b"FLUSH"], [b"FUNCTION", b"FLUSH"]])
+        self._scripts = False
 
     # Steps
 
@@ -158,6 +164,8 @@ class Pair:
             self._raw(step)
         elif isinstance(step, Turns):
             self._turns(step)
+        elif isinstance(step, Aside):
+            self._aside(step)
         elif isinstance(step, Passing):
             self._waited(self._deadlines.pass_all())
         else:
@@ -258,6 +266,58 @@ class Pair:
             client.disturb((), everything=True)
         self._compare_states("bytes", self.keys.names)
 
+    def _aside(self, step: Aside) -> None:
+        requests = self._prepared(step.requests)
+        sent = self._resolved(requests)
+        asides: list[aside.Aside] = []
+        try:
+            asides += [aside.Aside(url, self.proto) for url in self.urls]
+            if any(request.name == "CLIENT|REPLY" for request in requests):
+                self._silenced(requests, sent, asides)
+                return
+            for at, request in enumerate(requests):
+                self.tally.count(request)
+                self.dialogue.append(line(sent[1][at]))
+                by_side = [args[at] for args in sent]
+                if request.name in TELLING:
+                    self._told(request, by_side, asides)
+                else:
+                    said = self._of_asides(request.name, asides, lambda each, side: each.say([side]), by_side)
+                    readings = [aside.compared(request, args, nodes) for args, nodes in zip(by_side, said, strict=True)]
+                    self._agree(request.name, "reply on a connection of its own", *readings)
+        finally:
+            for each in asides:
+                each.close()
+        for client in self._clients.values():
+            client.disturb((), everything=True)
+        self._states(requests[-1].name, requests)
+
+    def _told(self, request: Request, sent: Sequence[list[bytes]], asides: Sequence[aside.Aside]) -> None:
+        """A command on the usual connection, and the messages that it brings to the other one. First all of those of the
+        server that is compared with; then as many of the first one's, which may come later than the answer to a PING."""
+        replies = [self._caught(request.name, side, side.ask, args) for side, args in zip(self._sides, sent, strict=True)]
+        self._agree(request.name, "reply", *(read(request.name, self._sides[0].ask, sent[0], reply) for reply in replies))
+        (theirs,) = self._of_asides(request.name, asides[1:], lambda each, _: each.say([]), [[]])
+        (ours,) = self._of_asides(request.name, asides[:1], lambda each, _: each.hear(len(theirs)), [[]])
+        self._agree(request.name, "messages to a subscriber", aside.messages(ours), aside.messages(theirs))
+
+    def _silenced(
+        self, requests: Sequence[Request], sent: Sequence[list[list[bytes]]], asides: Sequence[aside.Aside]
+    ) -> None:
+        """Requests some of which may have no reply."""
+        for request in requests:
+            self.tally.count(request)
+        self.dialogue += map(line, sent[1])
+        said = self._of_asides("CLIENT|REPLY", asides, lambda each, side: each.say(side, silenced=True), sent)
+        self._agree("CLIENT|REPLY", "replies of all", *(tuple(node.raw for node in nodes) for nodes in said))
+
+    def _of_asides(
+        self, command: str, asides: Sequence[aside.Aside], ask: Callable[[aside.Aside, Any], list[Node]], sent: Sequence[Any]
+    ) -> list[list[Node]]:
+        return [
+            self._caught(command, each.connection, ask, each, words) for each, words in zip(asides, sent, strict=True)
+        ]
+
     # Parts
 
     def _client(self, number: int) -> Client:
@@ -301,6 +361,7 @@ class Pair:
     def _prepared(self, requests: Sequence[Request]) -> list[Request]:
         fixed = []
         for request in requests:
+            self._scripts = self._scripts or request.name.startswith(("EVAL", "SCRIPT|", "FUNCTION|"))
             self._fixed += 1
             soon = [arg for arg in request.args if isinstance(arg, Soon)]
             for arg in soon:

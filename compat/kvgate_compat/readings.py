@@ -240,6 +240,8 @@ def asks(name: str, args: Sequence[bytes]) -> bool:
     return name in ASKING or chance.asks(name, args)
 
 
+_CLASH: Final = re.compile(rb"(Function|Library) \S+ already")
+"""Of several that are there already, any is named."""
 _TOO_LONG: Final = b"-ERR string exceeds maximum allowed size ("
 
 
@@ -248,4 +250,6 @@ def read(name: str, ask: Ask, args: Sequence[bytes], reply: Node) -> object:
     of the setting that limits a string."""
     if reply.raw.startswith(_TOO_LONG):
         return _TOO_LONG + "…)\r\n".encode()
+    if name.startswith("FUNCTION|"):
+        reply = attrs.evolve(reply, raw=_CLASH.sub(rb"\1 X already", reply.raw)) if reply.kind == b"-" else reply
     return reply.raw if reply.kind == b"-" else READINGS.get(name, exact)(ask, args, reply)

@@ -1,4 +1,4 @@
-"""Generators of the script and function commands: a small pool of deterministic scripts that touch only keys they are given."""
+"""Generators of the script and function commands: small pools of scripts and libraries that touch only keys they are given."""
 
 import hashlib
 from typing import Final
@@ -81,7 +81,7 @@ def _numbered(keys: "list[bytes]", wrong: "bytes | None") -> Args:
 _no_count = st.sampled_from((b"0", b"1", b"-1", b"9", b"x", b"", b"1.5", b"9223372036854775807", b"9223372036854775808"))
 _keys = st.builds(_numbered, st.lists(key, min_size=1, max_size=3), st.one_of(*[st.none()] * 9, _no_count))
 _none = st.sampled_from([[b"0"]])
-_words = st.one_of(st.just([]), some(value, most=2))
+_words: SearchStrategy[Args] = st.one_of(st.just([]), some(value, most=2))
 _given = seq(st.one_of(_keys, _keys, _keys, _none), _words)
 _sync = maybe(option("ASYNC", "SYNC", "JUNK"))
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import count
 from typing import Final
+from urllib.parse import urlsplit
 
 import attrs
 from hypothesis import seed, settings
@@ -12,6 +13,8 @@ from hypothesis.errors import Flaky
 from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
 from kvgate.commands.table import by_full_name
+from kvgate_compat.channels import LISTENING
+from kvgate_compat.clients import ALONE, LOGINS
 from kvgate_compat.connection import Connection, Ended
 from kvgate_compat.differences import KNOWN
 from kvgate_compat.keys import PLAIN, Keys
@@ -20,10 +23,10 @@ from kvgate_compat.known import Known
 from kvgate_compat.machine import make_machine, search_settings
 from kvgate_compat.pair import Difference, Pair, Tally
 from kvgate_compat.shrink import flat, shrink
-from kvgate_compat.table import WITHOUT, specs
+from kvgate_compat.table import CONTAINERS, WITHOUT, specs
 
 _UNSUPPORTED = re.compile(
-    rb"-ERR (command '.*' is not supported by backend|unknown command|unknown subcommand|command '.*' is not available)"
+    rb"-ERR (command '.*' is not supported by (any )?backend|unknown command|unknown subcommand|command '.*' is not available)"
 )
 
 
@@ -49,19 +52,38 @@ class Plan:
     """How the first server is cut into parts, and which of them lacks which command; None: it is whole."""
 
 
+_PROBES: Final = {"XREAD": ("STREAMS", "", "0"), "XREADGROUP": ("GROUP", "g", "c", "STREAMS", "", ">")}
+"""Arguments that tell the keys (empty: the key); elsewhere any do, beside the number of keys."""
+
+
+def _probe(name: str, arity: int, key: bytes) -> list[bytes]:
+    words = [word.encode() for word in name.split("|")]
+    if name in _PROBES:
+        return words + [word.encode() or key for word in _PROBES[name]]
+    words += [key] * (abs(arity) - len(words))
+    spec = by_full_name(name.encode())
+    for place in () if spec is None else spec.keys:
+        if place.keynum >= 0:
+            words[place.index + place.keynum] = b"1"
+            words += [key] * (place.index + place.first + 1 - len(words))
+    return words
+
+
 def supports(server: Connection, name: str, arity: int, key: bytes = b"kvgate-harness") -> bool:
     """Whether the server knows the command: asked with as many arguments as it needs, each of them `key`, or its number.
 
     What that does to the key does not matter: the servers are emptied before each example.
     """
-    words = [word.encode() for word in name.split("|")]
-    words += [key] * (abs(arity) - len(words))
-    spec = by_full_name(name.encode())
-    for place in () if spec is None else spec.keys:
-        if place.keynum >= 0:  # a gate says first that this is no number
-            words += [key] * (place.index + place.first + 2 - len(words))
-            words[place.index + place.keynum] = b"1"
-    return not _UNSUPPORTED.match(server.ask(words).raw)
+    words = _probe(name, arity, key)
+    if name in CONTAINERS:
+        return not server.ask(words).raw.startswith(b"-ERR unknown command")
+    if name not in LISTENING and name not in ALONE:
+        return not _UNSUPPORTED.match(server.ask(words).raw)
+    other = Connection(server.url)
+    try:
+        return not _UNSUPPORTED.match(other.ask(words).raw)
+    finally:
+        other.close()
 
 
 def plan(url: str, against: str, only: str = "", space: Keyspace | None = None) -> Plan:
@@ -75,6 +97,8 @@ def plan(url: str, against: str, only: str = "", space: Keyspace | None = None) 
         for name, spec in specs().items():
             if name in WITHOUT:
                 skipped[name] = WITHOUT[name]
+            elif name in LOGINS and any(urlsplit(each).password for each in (url, against)):
+                skipped[name] = "it is about the login, which is not the same on both"
             elif space.without(name) if space is not None else not supports(sides[0], name, spec.arity):
                 skipped[name] = NOT_HERE
             elif not supports(sides[1], name, spec.arity):

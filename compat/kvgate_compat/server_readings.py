@@ -1,12 +1,11 @@
-"""How replies about the server itself are read: their shape, where each server tells of its own clock, settings and commands."""
+"""How replies about the server itself are read: by their shape, where each server tells of its own clock and settings."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
+from kvgate_compat.chance import Ask, Reading, unordered
 from kvgate_compat.connection import Node
-
-Ask = Callable[[Sequence[bytes]], Node]
 
 SETTINGS: Final = (b"appendonly", b"databases", b"maxmemory", b"maxmemory-policy", b"save", b"timeout", b"proto-max-bulk-len")
 """What CONFIG GET is asked for by name: settings that clients look at, so that any server should have them."""
@@ -57,7 +56,18 @@ def _hello(ask: Ask, args: Sequence[bytes], reply: Node) -> object:
     return (reply.kind, reply.text, tuple(found))
 
 
-_NEWER: Final = (b"lib-name", b"lib-ver", b"tot-net-in", b"tot-net-out", b"tot-cmds", b"watch", b"rbp", b"rbs", b"ssub", b"io-thread")
+_NEWER: Final = (
+    b"lib-name",
+    b"lib-ver",
+    b"tot-net-in",
+    b"tot-net-out",
+    b"tot-cmds",
+    b"watch",
+    b"rbp",
+    b"rbs",
+    b"ssub",
+    b"io-thread",
+)
 """Fields that came to CLIENT LIST during Redis 7, which a server may have or not."""
 
 
@@ -72,8 +82,14 @@ def _clients(ask: Ask, args: Sequence[bytes], reply: Node) -> object:
     return (reply.kind, tuple(sorted(shapes)))
 
 
+def _help(ask: Ask, args: Sequence[bytes], reply: Node) -> object:
+    """HELP: that it is one, of the right command; each server says it in its own words."""
+    del ask, args
+    return (reply.kind, reply.items[0].raw, all(item.kind == b"+" for item in reply.items)) if reply.items else reply.raw
+
+
 def _command_info(ask: Ask, args: Sequence[bytes], reply: Node) -> object:
-    """COMMAND INFO: exactly, but for the order of flags, categories and subcommands."""
+    """COMMAND INFO: exactly, but for the order of flags, categories and subcommands; without tips, and notes on keys."""
     del ask, args
     return _unordered(reply) if reply.items and len(reply.items) < 100 else (reply.kind, bool(reply.items))
 
@@ -81,15 +97,16 @@ def _command_info(ask: Ask, args: Sequence[bytes], reply: Node) -> object:
 def _unordered(reply: Node) -> object:
     if not reply.items:
         return reply.raw
-    parts = [_unordered(item) for item in reply.items]
-    if reply.kind == b"~" or (reply.items[0].kind == b"+" and all(item.kind == b"+" for item in reply.items)):
-        parts.sort(key=repr)
-    elif all(item.kind == b"*" for item in reply.items):
+    items = reply.items[:7] + reply.items[8:] if len(reply.items) == 10 and reply.items[1].kind == b":" else reply.items
+    if items[0].text == b"notes":
+        items = items[2:]
+    parts = [_unordered(item) for item in items]
+    if reply.kind == b"~" or {item.kind for item in reply.items} in ({b"+"}, {b"*"}):
         parts.sort(key=repr)
     return (reply.kind, tuple(parts))
 
 
-def _some_of(known: "frozenset[bytes]") -> Callable[[Ask, Sequence[bytes], Node], object]:
+def _some_of(known: "frozenset[bytes]") -> Reading:
     """A list of names, of which only those count that every server has."""
 
     def reading(ask: Ask, args: Sequence[bytes], reply: Node) -> object:
@@ -148,7 +165,10 @@ def _sorted_maps(reply: Node) -> object:
     return (reply.kind, tuple(parts))
 
 
-Reading = Callable[[Ask, Sequence[bytes], Node], object]
+_HELPFUL: Final = (
+    *("ACL", "CLIENT", "COMMAND", "CONFIG", "FUNCTION", "LATENCY", "MEMORY", "OBJECT", "PUBSUB", "SCRIPT", "SLOWLOG"),
+    *("XGROUP", "XINFO"),
+)
 SERVER_READINGS: Final[Mapping[str, Reading]] = {
     "ACL|CAT": _some_of(_COMMON | _CATEGORIES),
     "ACL|GENPASS": _password,
@@ -163,6 +183,9 @@ SERVER_READINGS: Final[Mapping[str, Reading]] = {
     "CONFIG|GET": _settings,
     "FUNCTION|LIST": _libraries,
     "HELLO": _hello,
+    **{f"{name}|HELP": _help for name in _HELPFUL},
+    "PUBSUB|CHANNELS": unordered,
+    "PUBSUB|SHARDCHANNELS": unordered,
     "INFO": _info,
     "LATENCY|DOCTOR": text,
     "LATENCY|HISTOGRAM": array,

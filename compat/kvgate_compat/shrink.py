@@ -7,7 +7,7 @@ from typing import Final, TypeGuard, TypeVar
 import attrs
 
 from kvgate_compat.pools import KEYS
-from kvgate_compat.steps import Flight, Leave, Piped, Raw, Single, Step, Turns
+from kvgate_compat.steps import Aside, Flight, Leave, Piped, Raw, Single, Step, Turns
 from kvgate_compat.words import Arg, Key, Option, Request, Still
 
 SECONDS: Final = 30.0
@@ -82,6 +82,12 @@ def _smaller_step(step: Step, keys: Sequence[bytes]) -> Iterator[Step]:
             yield attrs.evolve(step, request=request)
     elif isinstance(step, Piped):
         yield from _smaller_pipe(step, keys)
+    elif isinstance(step, Aside):
+        for requests in _without_one(step.requests) if len(step.requests) > 1 else ():
+            yield Aside(requests)
+        for at, request in enumerate(step.requests):
+            for smaller in _smaller_request(request, keys):
+                yield Aside((*step.requests[:at], smaller, *step.requests[at + 1 :]))
     elif isinstance(step, Turns | Flight | Raw):
         yield from _smaller_whole(step, keys)
 

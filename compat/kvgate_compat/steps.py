@@ -63,7 +63,14 @@ class Passing:
     """Time passes, until all that expires soon has expired."""
 
 
-Step = Single | Piped | Leave | Turns | Flight | Raw | Passing
+@attrs.frozen(slots=True)
+class Aside:
+    """Commands on a connection of its own, which is then closed; PUBLISH and PUBSUB among them on the usual one meanwhile."""
+
+    requests: tuple[Request, ...]
+
+
+Step = Single | Piped | Leave | Turns | Flight | Raw | Passing | Aside
 
 
 def requests_of(steps: Iterable[Step]) -> Iterator[Request]:
@@ -71,7 +78,7 @@ def requests_of(steps: Iterable[Step]) -> Iterator[Request]:
     for step in steps:
         if isinstance(step, Single):
             yield step.request
-        elif isinstance(step, Piped):
+        elif isinstance(step, Piped | Aside):
             yield from step.requests
         elif isinstance(step, Turns):
             yield from requests_of(step.steps)

@@ -7,7 +7,14 @@ from kvgate_compat.pools import key
 from kvgate_compat.words import Args, Still, any_of, maybe, option, seq, some
 
 _IDS = (b"1-1", b"2-1", b"2-2", b"3", b"5-0", b"5-1", b"7-7", b"9-0", b"12-3")
-_EDGES = (b"0", b"0-0", b"0-1", b"18446744073709551615", b"18446744073709551615-18446744073709551615", b"5-18446744073709551615")
+_EDGES = (
+    b"0",
+    b"0-0",
+    b"0-1",
+    b"18446744073709551615",
+    b"18446744073709551615-18446744073709551615",
+    b"5-18446744073709551615",
+)
 _NO_IDS = (b"-1", b"1-", b"-", b"+", b"x", b"", b"1-x", b"1-1-1", b"18446744073709551616", b"01-1", b"1-01", b"(1-1", b" 1")
 _id = st.one_of(st.sampled_from(_IDS), st.sampled_from(_IDS), st.sampled_from(_IDS), st.sampled_from(_EDGES + _NO_IDS))
 _rising = st.integers(1, 40).map(lambda number: b"%d-%d" % divmod(number, 4))
@@ -17,7 +24,9 @@ _edge = st.one_of(
     st.sampled_from((b"(-", b"(+", b"(", b"((1", b"(0-0", b"(18446744073709551615-18446744073709551615")),
     _id,
 )
-_entry = some(seq(st.sampled_from((b"f", b"g", b"", b"\x00\xff\r\n")), st.sampled_from((b"v", b"", b"w" * 100, b"\xff"))), most=3)
+_entry = some(
+    seq(st.sampled_from((b"f", b"g", b"", b"\x00\xff\r\n")), st.sampled_from((b"v", b"", b"w" * 100, b"\xff"))), most=3
+)
 _group = st.sampled_from((b"g", b"g", b"g", b"h", b"", b"\x00\xff\r\n"))
 _consumer = st.sampled_from((b"c", b"c", b"d", b"", b"\xff"))
 _number = st.one_of(

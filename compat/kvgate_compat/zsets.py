@@ -53,11 +53,11 @@ def _counted(keys: "list[bytes]", wrong: "bytes | None") -> Args:
 
 
 _no_count = st.sampled_from((b"0", b"-1", b"x", b"", b"9", b"1", b"2", b"9223372036854775808"))
-keys = st.builds(
-    _counted, st.lists(key, min_size=1, max_size=3), st.one_of(*[st.none()] * 9, _no_count)
-)
+keys = st.builds(_counted, st.lists(key, min_size=1, max_size=3), st.one_of(*[st.none()] * 9, _no_count))
 """Keys behind their number, which is seldom wrong."""
-_weight = st.one_of(st.sampled_from((b"1", b"2", b"-1", b"0", b"0.5")), st.sampled_from((b"inf", b"-inf", b"nan", b"x", b"", b"1e308")))
+_weight = st.one_of(
+    st.sampled_from((b"1", b"2", b"-1", b"0", b"0.5")), st.sampled_from((b"inf", b"-inf", b"nan", b"x", b"", b"1e308"))
+)
 _aggregate = seq(option("AGGREGATE"), option("SUM", "MIN", "MAX", "JUNK"))
 
 
@@ -75,7 +75,9 @@ def _weighed(least: int = 0) -> "SearchStrategy[Args]":
 _combining = seq(_weighed(), any_of(_aggregate, _withscores, most=2))
 _storing = seq(key, _weighed(), st.one_of(maybe(_aggregate), any_of(_aggregate, _withscores, most=2)))
 _end = option("MIN", "MAX", "MIN", "MAX", "JUNK")
-_how_many = st.one_of(st.sampled_from((b"1", b"2", b"100")), st.sampled_from((b"0", b"-1", b"x", b"", b"1.5", b"9223372036854775808")))
+_how_many = st.one_of(
+    st.sampled_from((b"1", b"2", b"100")), st.sampled_from((b"0", b"-1", b"x", b"", b"1.5", b"9223372036854775808"))
+)
 _pop_count = maybe(seq(option("COUNT"), _how_many))
 
 timeout = st.sampled_from(
@@ -117,7 +119,9 @@ ZSETS: dict[str, SearchStrategy[Args]] = {
     "ZREVRANGEBYSCORE": seq(key, _limits, _limits, any_of(_limit, _withscores, most=2)),
     "ZREVRANK": seq(key, _member),
     "ZSCAN": seq(
-        key, pools.cursor, any_of(seq(option("MATCH"), pools.pattern), seq(option("COUNT"), pools.count), option("JUNK"), most=3)
+        key,
+        pools.cursor,
+        any_of(seq(option("MATCH"), pools.pattern), seq(option("COUNT"), pools.count), option("JUNK"), most=3),
     ),
     "ZSCORE": seq(key, _member),
     "ZUNION": _combining,

@@ -205,9 +205,10 @@ def _get_keys(args: Sequence[bytes], allowed: Allowed, *, with_flags: bool) -> R
     try:
         found = keys_with_flags(spec, args)
     except GateError:
-        if "no_mandatory_keys" in spec.flags:
-            return []
-        return Error(b"ERR Invalid arguments specified for command")
+        if spec.name in ("MSET", "MSETNX"):  # the last value is missing, which Redis does not look at here
+            found = tuple((at, spec.keys[0].flags) for at in range(1, len(args), 2))
+        else:
+            return [] if "no_mandatory_keys" in spec.flags else Error(b"ERR Invalid arguments specified for command")
     if not with_flags:
         return [args[index] for index, _ in found]
     return [[args[index], _words(flags, _KEY_FLAG_ORDER)] for index, flags in found]

@@ -426,7 +426,8 @@ class Dispatcher:
         session: Session = client.session
         transactions.forget(session)
         subscriptions.forget(session)
-        session.silent = session.skip_next = session.quiet = False
+        session.quiet = session.quiet and not session.silent  # it ends OFF at once; a SKIP before it is of its own reply
+        session.silent = session.skip_next = False
         session.name = b""
         session.database = 0
         session.no_evict = False

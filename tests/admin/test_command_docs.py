@@ -36,6 +36,8 @@ SAME = [
     [b"DOCS", b"nothing"],
     [b"GETKEYS", b"GET", b"a"],
     [b"GETKEYS", b"mset", b"a", b"1", b"b", b"2"],
+    [b"GETKEYS", b"mset", b"a", b"1", b"b"],
+    [b"GETKEYSANDFLAGS", b"MSETNX", b"a", b"1", b"b"],
     [b"GETKEYS", b"GET", b"a", b"b"],
     [b"GETKEYS", b"EVAL", b"a"],
     [b"GETKEYS", b"EVAL", b"x", b"0"],

@@ -25,7 +25,7 @@ NOT_GENERATED: Final[dict[str, dict[str, str]]] = {
     "COPY": {"DB": "a known difference: copy-db"},
 }
 """Command → option word → why no generator makes it."""
-PENDING: Final = frozenset(("sorted-set", "stream", "scripting", "pubsub", "connection", "server"))
+PENDING: Final[frozenset[str]] = frozenset()
 """Groups whose generators are still being written."""
 
 
