@@ -1,9 +1,12 @@
 """One comparison of two servers from start to end, as `kvgate compat` and the project's own long search run it."""
 
 import contextlib
+import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from types import FrameType
+from typing import NoReturn
 
 import attrs
 
@@ -50,12 +53,14 @@ def compare(url: str, against: str, wanted: Wanted, progress: Progress) -> Outco
     """Search for differences of `url` from `against` (empty: a redis-server of its own), and tell them as they are found.
 
     Both servers must be empty: **they are emptied again and again**, and are empty at the end. After a KeyboardInterrupt
-    the outcome is what there is so far, `interrupted` and not `complete`.
+    the outcome is what there is so far, `interrupted` and not `complete`; SIGTERM is as Ctrl-C meanwhile. To be called by the
+    main thread.
 
     Raises:
         Refused: a server is not there, has keys, refuses what the search needs; both are one; nothing is left to be tried.
     """
     with ExitStack() as stack:
+        stopped = stack.enter_context(_interruptible())
         if not against:
             try:
                 against = stack.enter_context(reference())
@@ -64,7 +69,7 @@ def compare(url: str, against: str, wanted: Wanted, progress: Progress) -> Outco
         outcome = _prepared(url, against, wanted)
         try:
             progress.say(f"{outcome.servers[0]}\nagainst {outcome.servers[1]}: {count(len(outcome.plan.names), 'command')}")
-            _search(url, against, wanted, outcome, progress)
+            _search(url, against, wanted, outcome, progress, stopped)
         except KeyboardInterrupt:
             outcome.interrupted = True
             outcome.notes.append("interrupted")
@@ -114,7 +119,28 @@ def _prepared(url: str, against: str, wanted: Wanted) -> Outcome:
     return outcome
 
 
-def _search(url: str, against: str, wanted: Wanted, outcome: Outcome, progress: Progress) -> None:
+@contextlib.contextmanager
+def _interruptible() -> Iterator[Callable[[], bool]]:
+    """SIGINT and SIGTERM raise KeyboardInterrupt. The function that it gives says whether one has come: Python drops what is
+    raised inside of a callback of its garbage collector, of which hypothesis has one, so that has to be looked at too."""
+    came = False
+
+    def interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+        nonlocal came
+        came = True
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: came
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _search(
+    url: str, against: str, wanted: Wanted, outcome: Outcome, progress: Progress, stopped: Callable[[], bool]
+) -> None:
     for searched in outcome.searched:
 
         def tell(difference: Difference, searched: Searched = searched) -> None:
@@ -122,6 +148,8 @@ def _search(url: str, against: str, wanted: Wanted, outcome: Outcome, progress: 
             progress.say(f"RESP{searched.proto} {difference}")
 
         def look(pair: Pair, searched: Searched = searched) -> None:
+            if stopped():
+                raise KeyboardInterrupt
             shrinking = pair.tally is not searched.tally
             progress.look(searched.proto, wanted.examples, searched.tally, len(searched.found), shrinking=shrinking)
 

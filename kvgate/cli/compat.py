@@ -1,17 +1,13 @@
 """`kvgate compat`: search for differences between a RESP server and a Redis."""
 
 import argparse
-import contextlib
 import importlib
 import json
 import random
 import re
-import signal
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 from kvgate.errors import ConfigurationError
 
@@ -84,13 +80,12 @@ def run(arguments: argparse.Namespace) -> int:
         protocols=(arguments.resp,) if arguments.resp else (2, 3),
     )
     progress = showing.Progress(sys.stderr if arguments.json == "-" else sys.stdout)
-    with _terminating():
-        try:
-            outcome = running.compare(arguments.url, arguments.against, wanted, progress)
-        except running.Refused as error:
-            raise ConfigurationError([str(error)]) from None
-        except KeyboardInterrupt:  # before the first example
-            return INTERRUPTED
+    try:
+        outcome = running.compare(arguments.url, arguments.against, wanted, progress)
+    except running.Refused as error:
+        raise ConfigurationError([str(error)]) from None
+    except KeyboardInterrupt:  # before the first example
+        return INTERRUPTED
     progress.say(outcome.text())
     if arguments.json:
         text = json.dumps(outcome.as_json(), indent=1) + "\n"
@@ -103,17 +98,3 @@ def run(arguments: argparse.Namespace) -> int:
     if outcome.interrupted:
         return INTERRUPTED
     return 2 if outcome.lost else 0
-
-
-@contextlib.contextmanager
-def _terminating() -> Iterator[None]:
-    """SIGTERM is as Ctrl-C: what was started ends, and what was found is said."""
-
-    def interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
