@@ -25,7 +25,7 @@ help:
 	@echo "make run-tikv  the gate on $(LISTEN) before a TiKV-protocol server for tests (builds it: needs Go)"
 	@echo "make test      linter, types and all tests (what this machine lacks is skipped by name)"
 	@echo "make check     linter and types only"
-	@echo "make clients   the client-library checks: redis-py, ioredis, node-redis, go-redis, Jedis"
+	@echo "make clients   client libraries in five languages on every backend (ARGS='--only redis-rs --backend tikv')"
 	@echo "make apps      Django, Flask, Celery, RQ and others behind the gate, and what works where (ARGS='--only Celery')"
 	@echo "make compat    a long search for differences from a real Redis, before every store (ARGS='--examples 5000 --only H.*')"
 	@echo "make histories long histories of concurrent clients under faults, checked for linearizability (ARGS='--minutes 30')"

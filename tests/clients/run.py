@@ -1,229 +1,177 @@
-"""``python -m tests.clients.run``: installs client libraries into .cache/clients and runs each one's check."""
+"""``python -m tests.clients.run``: every client library's program on every backend, a table, and results.json."""
 
 import argparse
+import json
 import os
 import re
-import shutil
-import subprocess
 import sys
-from collections.abc import Callable
+import time
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import attrs
+import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-PROGRAMS = ROOT / "compat" / "clients"
-CACHE = Path(os.environ.get("KVGATE_CLIENT_CACHE", ROOT / ".cache" / "clients"))
-TIMEOUT = 90.0
-"""Seconds for one check; a client that waits for a reply for ever is a failure."""
-INSTALL_TIMEOUT = 300.0
-NO_NETWORK = re.compile(
-    r"No matching distribution|Temporary failure in name resolution|Failed to establish a new connection|ENOTFOUND|ETIMEDOUT"
-    r"|ECONNREFUSED|EAI_AGAIN|Could not transfer|Unknown host|dial tcp|proxyconnect|i/o timeout|cannot access .* in offline",
-    re.IGNORECASE,
-)
+from tests.clients import libraries
+from tests.clients.libraries import CLIENTS, Client, Failed, Unavailable, prepare
+from tests.clients.setting import BACKENDS, Setting, a_server, gate_before
 
-
-class Unavailable(Exception):  # noqa: N818 - a fact about this machine, not a mistake
-    """The tool chain or the registry is not there; the text says which."""
-
-
-class Failed(Exception):  # noqa: N818 - what a check may turn out to be
-    """An installation or a check failed; the text is its output."""
+TIMEOUT = 120.0
+"""Seconds for one program; a client that waits for a reply for ever is a failure."""
+RESULTS = Path(__file__).parent / "results.json"
+"""A list of `Result.entry`, in the order of `CLIENTS` and `BACKENDS`; docs/compatibility.md is made of it."""
 
 
 @attrs.frozen(slots=True)
-class Client:
-    """One library in one version and protocol: how to get it, and how to run its check."""
+class Result:
+    """What one program told."""
 
-    name: str
-    tool: str
-    """The program it needs on the PATH."""
-    install: Callable[[], None]
-    """Idempotent and quick when everything is in the cache."""
-    command: Callable[[str], list[str]]
-    """From the URL."""
-    environment: "dict[str, str]" = attrs.field(factory=dict)
+    client: Client
+    backend: str
+    parts: dict[str, str]
+    """``ok``, ``unsupported`` or ``FAILED …`` for each part."""
+
+    @property
+    def failures(self) -> dict[str, str]:
+        """Parts that went wrong, with the reasons."""
+        return {part: told for part, told in self.parts.items() if told not in ("ok", "unsupported")}
+
+    @property
+    def outcome(self) -> str:
+        """``works``, ``works except …``, ``cannot``."""
+        lacking = [part for part, told in self.parts.items() if told != "ok"]
+        if not lacking:
+            return "works"
+        return "cannot" if len(lacking) == len(self.parts) else f"works except {', '.join(lacking)}"
+
+    def entry(self) -> dict[str, str]:
+        """As it stands in results.json."""
+        notes = [f"{part}: {told}" for part, told in self.failures.items()]
+        if "unsupported" in self.parts.values():
+            notes.append("what the store lacks is told by the library's ordinary error, and the connection goes on")
+        return {
+            "name": self.client.name,
+            "version": self.client.version,
+            "protocol": f"RESP{self.client.protocol}",
+            "backend": self.backend,
+            "outcome": self.outcome,
+            "notes": "; ".join(notes),
+            "date": time.strftime("%Y-%m-%d", time.gmtime()),
+        }
 
 
-def _run(line: list[str], *, timeout: float, **environment: str) -> str:
+def told(output: str, client: Client, types: str) -> dict[str, str]:
+    """What the program wrote about each part; one that it left out, or that went otherwise than it has to, is a failure."""
+    lines = dict(re.findall(r"^([a-z ]+): (ok|unsupported|FAILED.*)$", output, re.MULTILINE))
+    parts = {}
+    for part in client.parts:
+        wanted = "unsupported" if part in libraries.BEYOND and types != "all" else "ok"
+        line = lines.get(part, "FAILED nothing was told of it")
+        parts[part] = line if line == wanted or line.startswith("FAILED") else f"FAILED told {line}, not {wanted}"
+    return parts
+
+
+def check(client: Client, setting: Setting, backend: str = "") -> Result:
+    """Run its program, on keys that nobody has used. Raises `Failed` when it told nothing of its parts."""
+    mark = f"{client.name.replace(' ', '-')}-{os.urandom(4).hex()}"
+    url, keys = setting.url, ",".join(f"{beginning}:{mark}" for beginning in setting.keys)
+    if client.versioned:
+        url, keys = setting.versioned[0], f"{setting.versioned[1]}:{mark}"
+    line = [*client.command, url, client.protocol, keys, setting.types]
     try:
-        done = subprocess.run(
-            line,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=timeout,
-            stdin=subprocess.DEVNULL,
-            env={**os.environ, **environment},
-            check=False,
-        )
-    except subprocess.TimeoutExpired as late:
-        shown = "".join(str(part, "utf-8", "replace") for part in (late.stdout, late.stderr) if isinstance(part, bytes))
-        msg = f"{' '.join(line)}: no end after {timeout} s\n{shown}"
-        raise Failed(msg) from None
-    if done.returncode:
-        text = f"{' '.join(line)}: exit {done.returncode}\n{done.stdout}{done.stderr}"
-        raise Failed(text)
-    return done.stdout.strip()
-
-
-def _fetch(line: list[str], **environment: str) -> None:
-    """Run an installation; without a network it is `Unavailable`."""
-    try:
-        _run(line, timeout=INSTALL_TIMEOUT, **environment)
+        output = libraries.run(line, timeout=TIMEOUT, **client.environment)
     except Failed as failed:
-        if NO_NETWORK.search(str(failed)):
-            msg = f"the registry cannot be reached ({line[0]})"
-            raise Unavailable(msg) from None
-        raise
+        if not re.search(r"^[a-z ]+: FAILED", str(failed), re.MULTILINE):
+            raise
+        output = str(failed)
+    return Result(client, backend, told(output, client, setting.types))
 
 
-def _python(package: str, version: str, program: str, protocol: str = "", name: str = "") -> Client:
-    title = name or package
-    folder = CACHE / f"{title}-{version}"
-    python = str(folder / "bin" / "python")
-
-    def install() -> None:
-        if not (folder / ".done").exists():
-            _fetch([sys.executable, "-m", "venv", "--clear", str(folder)])
-            _fetch([python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", f"{package}=={version}"])
-            (folder / ".done").touch()
-
-    return Client(
-        f"{title} {version}{f' RESP{protocol}' if protocol else ''}",
-        sys.executable,
-        install,
-        lambda url: [python, "-W", "error", str(PROGRAMS / "python" / program), url, *([protocol] if protocol else [])],
-    )
+def _save(results: list[Result], path: Path) -> None:
+    """Put the results into the file: others there stay, those of versions that are not checked any more go."""
+    order = [(c.name, c.version, f"RESP{c.protocol}", backend) for c in CLIENTS for backend in BACKENDS]
+    known = json.loads(path.read_text("utf-8")) if path.exists() else []
+    entries: dict[Any, dict[str, str]] = {}
+    for entry in [*known, *(result.entry() for result in results)]:
+        entries[tuple(entry[field] for field in ("name", "version", "protocol", "backend"))] = entry
+    kept = [entries[key] for key in order if key in entries]
+    path.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", "utf-8")
 
 
-def _redis_py(version: str, protocol: str = "") -> Client:
-    return _python("redis", version, "check.py", protocol, "redis-py")
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
 
 
-def _node(package: str, version: str, program: str, protocol: str = "") -> Client:
-    folder = CACHE / f"{package}-{version}"
-
-    def install() -> None:
-        if not (folder / ".done").exists():
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / "package.json").write_text('{"private": true}\n', "utf-8")
-            quiet = ["--silent", "--no-audit", "--no-fund", "--ignore-scripts"]
-            _fetch(["npm", "install", "--prefix", str(folder), *quiet, f"{package}@{version}"])
-            (folder / ".done").touch()
-
-    title = {"redis": "node-redis"}.get(package, package)
-    return Client(
-        f"{title} {version}{f' RESP{protocol}' if protocol else ''}",
-        "npm",
-        install,
-        lambda url: ["node", str(PROGRAMS / "node" / program), url, *([protocol] if protocol else [])],
-        {"CLIENT_DIR": str(folder)},
-    )
+def _table(cells: dict[tuple[str, str], str], labels: list[str], backends: list[str]) -> str:
+    width = max(map(len, labels), default=0)
+    rows = [("", backends), *((label, [cells.get((label, backend), "-") for backend in backends]) for label in labels)]
+    return "\n".join(" ".join([f"{label:{width}}", *(f"{cell:>8}" for cell in row)]) for label, row in rows)
 
 
-def _go_redis(protocol: str) -> Client:
-    binary = CACHE / "go-redis"
+class Matrix:
+    """Runs libraries on backends, one after another, and says how far it is."""
 
-    def install() -> None:
-        sources = [PROGRAMS / "go" / name for name in ("main.go", "go.mod", "go.sum")]
-        if binary.exists() and all(source.stat().st_mtime < binary.stat().st_mtime for source in sources):
-            return
-        needed = re.search(r"^go (\d+)\.(\d+)", (PROGRAMS / "go" / "go.mod").read_text("utf-8"), re.MULTILINE)
-        has = re.search(r"go(\d+)\.(\d+)", _run(["go", "version"], timeout=20))
-        if needed and has and tuple(map(int, has.groups())) < tuple(map(int, needed.groups())):
-            msg = f"go-redis needs Go {'.'.join(needed.groups())}, here is {'.'.join(has.groups())}"
-            raise Unavailable(msg)
-        CACHE.mkdir(parents=True, exist_ok=True)
-        build = ["go", "build", "-C", str(PROGRAMS / "go"), "-o", str(binary), "."]
-        _fetch(build, GOTOOLCHAIN="local", GOFLAGS="-mod=readonly")
+    def __init__(self, clients: list[Client], backends: list[str]) -> None:
+        """Nothing runs yet."""
+        self.clients, self.backends = clients, backends
+        self.results: list[Result] = []
+        self.cells: dict[tuple[str, str], str] = {}
+        self.failed = False
+        self._count = 0
 
-    return Client(f"go-redis 9 RESP{protocol}", "go", install, lambda url: [str(binary), url, protocol])
+    def _tell(self, label: str, backend: str, cell: str, text: str) -> None:
+        self.cells[label, backend] = cell
+        _say(f"[{self._count}/{len(self.clients) * len(self.backends)}] {label} on {backend}: {text}")
 
-
-def _java(name: str, program: str, *arguments: str) -> Client:
-    folder = CACHE / "java"
-
-    def install() -> None:
-        sources = [PROGRAMS / "java" / "pom.xml", *(PROGRAMS / "java" / "src").rglob("*.java")]
-        mark = folder / ".done"
-        if mark.exists() and all(source.stat().st_mtime < mark.stat().st_mtime for source in sources):
-            return
-        _fetch(["mvn", "-q", "-B", "-f", str(PROGRAMS / "java" / "pom.xml"), f"-Dclient.cache={folder}", "compile"])
-        mark.touch()
-
-    classes = f"{folder / 'classes'}:{folder / 'dependency'}/*"
-    java = ["java", "-XX:TieredStopAtLevel=1", "-cp", classes, program]
-    return Client(name, "mvn", install, lambda url: [*java, url, *arguments])
-
-
-CLIENTS = (
-    _redis_py("4.4.4"),
-    _redis_py("5.2.1"),
-    _redis_py("5.2.1", "3"),
-    _redis_py("8.1.0"),
-    _node("ioredis", "5.11.1", "ioredis.mjs"),
-    _node("ioredis", "6.0.0", "ioredis.mjs"),
-    _node("redis", "4.7.1", "node-redis.mjs"),
-    _node("redis", "5.12.1", "node-redis.mjs", "3"),
-    _node("redis", "6.3.1", "node-redis.mjs"),
-    _go_redis("3"),
-    _go_redis("2"),
-    _java("Jedis 8.0.2", "JedisCheck"),
-    _java("Jedis 8.0.2 RESP3", "JedisCheck", "3"),
-    _java("Lettuce 7.7.0", "LettuceCheck"),
-)
-"""Versions are pinned, so that a failure is the gate's and not a release of last night; to renew them is an edit here."""
-
-
-TAIR = _python("tair", "1.3.7", "tair_check.py", name="tair-py")
-"""Tair's own library, with redis-py 4.4.4 under it; not among the others, since it wants versioned keys."""
-
-
-def prepare(client: Client) -> None:
-    """Install what `client` needs. Raises `Unavailable` or `Failed`."""
-    if shutil.which(client.tool) is None:
-        msg = f"{client.tool} is not installed"
-        raise Unavailable(msg)
-    client.install()
-
-
-def check(client: Client, url: str) -> str:
-    """Run its check against `url`; the line it prints. Raises `Failed`."""
-    return _run(client.command(url), timeout=TIMEOUT, **client.environment)
-
-
-def _run_all(url: str, pattern: str) -> int:
-    failures = 0
-    for client in CLIENTS:
-        if not re.search(pattern, client.name):
-            continue
+    def _one(self, client: Client, setting: Setting, backend: str) -> None:
+        self._count += 1
         try:
             prepare(client)
-            line = check(client, url)
+            result = check(client, setting, backend)
         except Unavailable as why:
-            line = f"{client.name}: skipped, {why}"
+            self._tell(client.label, backend, "skipped", f"skipped, {why}")
+            return
         except Failed as why:
-            failures += 1
-            line = f"{client.name}: FAILED\n{why}"
-        sys.stdout.write(line + "\n")
-        sys.stdout.flush()
-    return 1 if failures else 0
+            result = Result(client, backend, dict.fromkeys(client.parts, "FAILED it ended before"))
+            self._tell(client.label, backend, "FAILED", f"FAILED\n{why}")
+        else:
+            cell = "FAILED" if result.failures else "works" if result.outcome == "works" else "partly"
+            self._tell(client.label, backend, cell, "\n  ".join([result.outcome, *map(": ".join, result.failures.items())]))
+        self.failed |= bool(result.failures)
+        self.results.append(result)
+
+    def run(self, url: str, types: str) -> None:
+        """All of them; `url`: one server in place of the gates."""
+        for backend in self.backends:
+            place: AbstractContextManager[Setting] = nullcontext(a_server(url, types)) if url else gate_before(backend)
+            try:
+                with place as setting:
+                    for client in self.clients:
+                        self._one(client, setting, backend)
+            except pytest.skip.Exception as why:
+                self._count += len(self.clients)
+                _say(f"{backend}: skipped, {why}")
+        _say("\n" + _table(self.cells, [client.label for client in self.clients], self.backends))
 
 
 def main() -> int:
     """Exit code 1 when a check failed; a missing tool chain is told and no failure."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--url", help="a running gate or Redis; without it a gate is started before two redis-servers")
-    parser.add_argument("--only", default="", help="a regular expression for the client's name")
+    parser.add_argument("--only", default="", help="a regular expression for what is checked: 'redis-py 8', 'RESP3'")
+    parser.add_argument("--backend", action="append", choices=BACKENDS, help="only on this one; may be repeated")
+    parser.add_argument("--url", default="", help="a running gate or Redis in place of the gates; writes no results")
+    parser.add_argument("--types", default="all", choices=("all", "strings+hashes"), help="with --url: what is there")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="the file that results are put into")
     options = parser.parse_args()
-    if options.url:
-        return _run_all(options.url, options.only)
-    from tests.clients.setting import two_stores  # noqa: PLC0415 - needs the tests' tools, which --url does not
-
-    with two_stores() as gate:
-        return _run_all(gate.url, options.only)
+    clients = [client for client in CLIENTS if re.search(options.only, client.label)]
+    backends = ["url"] if options.url else [name for name in BACKENDS if name in (options.backend or BACKENDS)]
+    matrix = Matrix(clients, backends)
+    matrix.run(options.url, options.types)
+    if not options.url:
+        _save(matrix.results, options.results)
+    return 1 if matrix.failed else 0
 
 
 if __name__ == "__main__":

@@ -1,55 +1,47 @@
-"""Each client library's check (compat/clients) against a gate before two redis-servers."""
+"""Each client library's program (compat/clients): redis-py and Tair's library on every backend, the others on one each."""
 
 from collections.abc import Iterator
 
 import pytest
 
-from tests.clients.run import CLIENTS, Client, Unavailable, check, prepare
-from tests.clients.setting import USER, two_stores, with_user
-from tests.support.servers import NO_REDIS, Gate, redis_binary
+from tests.clients.libraries import CLIENTS, Client, Unavailable, prepare
+from tests.clients.run import check
+from tests.clients.setting import BACKENDS, Setting, gate_before
+
+EVERYWHERE = (
+    "redis-py 4.4.4 RESP2",
+    "redis-py 8.1.0 RESP3",
+    "redis-py asyncio 8.1.0 RESP3",
+    "tair-py 1.3.7 RESP2",
+)
+"""They run in no time and have most to say; `make clients` runs all libraries on all backends."""
+
+
+def pairs() -> Iterator[tuple[str, Client]]:
+    """Backend and library, by backend; who runs on one only gets the next one in turn."""
+    others = [client for client in CLIENTS if client.label not in EVERYWHERE]
+    for place, backend in enumerate(BACKENDS):
+        yield from ((backend, client) for client in CLIENTS if client.label in EVERYWHERE)
+        yield from ((backend, client) for client in others[place :: len(BACKENDS)])
 
 
 @pytest.fixture(scope="module")
-def gate() -> Iterator[Gate]:
-    if redis_binary is None:
-        pytest.skip(NO_REDIS)
-    with two_stores() as gate:
-        yield gate
+def setting(request: pytest.FixtureRequest) -> Iterator[Setting]:
+    with gate_before(request.param) as setting:
+        yield setting
 
 
-@pytest.fixture(scope="module")
-def gate_with_users() -> Iterator[Gate]:
-    if redis_binary is None:
-        pytest.skip(NO_REDIS)
-    with two_stores(USER) as gate:
-        yield gate
-
-
-def works(client: Client, gate: Gate, url: str) -> None:
+@pytest.mark.parametrize(
+    ("setting", "client"),
+    [pytest.param(backend, client, id=f"{backend}-{client.label.replace(' ', '-')}") for backend, client in pairs()],
+    indirect=["setting"],
+)
+def test_a_library_works_by_its_own_means(setting: Setting, client: Client) -> None:
     try:
-        prepare(client)
+        prepare(client, build=False)
     except Unavailable as why:
-        pytest.skip(f"{client.name}: {why}")
-    line = check(client, url)
-    assert line.endswith(
-        ": ok, strings, pipeline, several, transactions, hashes, expiry, channels, blocking, scanning, scripts"
-    )
-    gate.check_log()
-
-
-def named(client: Client) -> str:
-    return client.name.replace(" ", "-")
-
-
-@pytest.mark.parametrize("client", CLIENTS, ids=named)
-def test_a_library_does_its_everyday_work(client: Client, gate: Gate) -> None:
-    works(client, gate, gate.url)
-
-
-LOGGING_IN = ("redis-py 4.4.4", "redis-py 8.1.0", "ioredis 6.0.0", "node-redis 6.3.1", "go-redis 9 RESP3", "Lettuce 7.7.0")
-"""They send a password in different ways: AUTH, HELLO 3 AUTH, with SETNAME."""
-
-
-@pytest.mark.parametrize("client", [client for client in CLIENTS if client.name in LOGGING_IN], ids=named)
-def test_a_library_logs_in(client: Client, gate_with_users: Gate) -> None:
-    works(client, gate_with_users, with_user(gate_with_users.url))
+        pytest.skip(f"{client.label}: {why}")
+    result = check(client, setting)
+    assert result.failures == {}
+    assert setting.gate is not None
+    setting.gate.check_log()

@@ -280,7 +280,7 @@ type part struct {
 }
 
 var parts = []part{
-	{"speaks", speaks, nil}, {"strings", doStrings, nil}, {"pipeline", pipeline, nil}, {"several", several, nil},
+	{"protocol", speaks, nil}, {"strings", doStrings, nil}, {"pipeline", pipeline, nil}, {"several", several, nil},
 	{"pool", pool, nil}, {"transactions", transactions, nil}, {"hashes", hashes, nil}, {"expiry", expiry, nil},
 	{"scanning", scanning, nil}, {"errors", wrongType, nil}, {"reconnect", reconnect, nil},
 	{"lists", lists, func(r *redis.Client) []error {

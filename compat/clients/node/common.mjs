@@ -36,12 +36,15 @@ export async function until (ask) {
   while (!(await ask())) equal(Date.now() < end, true)
 }
 
+/** As the programs in other languages call it. */
+const name = part => part.name === 'speaks' ? 'protocol' : part.name.replace(/[A-Z]/g, letter => ' ' + letter.toLowerCase())
+
 /**
  * Run the parts that every store has, then those that some lack: a pair of the part, and calls that are refused.
  * Each refused call must end with the library's error for an error reply; `ping` says that the client goes on.
  */
 export async function run (everywhere, beyond, { isReply, ping, close }) {
-  const parts = everywhere.map(part => [part.name, 'ok', part])
+  const parts = everywhere.map(part => [name(part), 'ok', part])
   for (const [part, ...calls] of beyond) {
     const lacking = async () => {
       for (const call of calls) {
@@ -50,7 +53,7 @@ export async function run (everywhere, beyond, { isReply, ping, close }) {
         await ping()
       }
     }
-    parts.push(types === 'all' ? [part.name, 'ok', part] : [part.name, 'unsupported', lacking])
+    parts.push(types === 'all' ? [name(part), 'ok', part] : [name(part), 'unsupported', lacking])
   }
   let code = 0
   for (const [name, outcome, part] of parts) {

@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from functools import partial
 from typing import Any
 
 import redis
@@ -68,7 +69,7 @@ async def pool(r: Any) -> None:
     shared = aredis.BlockingConnectionPool.from_url(URL, max_connections=4, timeout=10, **OPTIONS)
     client = aredis.Redis(connection_pool=shared)
     got = await asyncio.gather(*(client.incr(f"{CART}:n") for _ in range(50)))
-    equal(sorted(got), list(range(1, 51)))
+    equal((sorted(got), await r.get(f"{CART}:n")), (list(range(1, 51)), b"50"))
     await shared.disconnect()
 
 
@@ -82,7 +83,7 @@ async def transactions(r: Any) -> None:
         pipe.multi()
         pipe.incr(f"{CART}:t")
         await raised(pipe.execute(), redis.WatchError)
-    tries = []
+    tries: list[int] = []
 
     async def double(pipe: Any) -> None:
         value = int(await pipe.get(f"{CART}:t"))
@@ -132,6 +133,7 @@ async def expiry(r: Any) -> None:
     equal(await r.set(f"{CART}:e", 1, ex=100), True)
     equal(0 < await r.ttl(f"{CART}:e") <= 100, True)
     equal((await r.persist(f"{CART}:e"), await r.ttl(f"{CART}:e"), await r.pexpire(f"{CART}:e", 20)), (True, -1, True))
+
     async def gone() -> None:
         while await r.exists(f"{CART}:e"):
             pass
@@ -228,12 +230,13 @@ async def lacking(r: Any, calls: tuple[Any, ...]) -> None:
 async def main() -> int:
     """Run all parts with one client."""
     report = Report()
-    parts = [(part.__name__, "ok", part) for part in EVERYWHERE]
+    parts: list[tuple[str, str, Any]] = [(part.__name__, "ok", part) for part in EVERYWHERE]
     for part, calls in BEYOND:
+        name = part.__name__.replace("_", " ")
         if TYPES == "all":
-            parts.append((part.__name__, "ok", part))
+            parts.append((name, "ok", part))
         else:
-            parts.append((part.__name__, "unsupported", lambda r, calls=calls: lacking(r, calls)))
+            parts.append((name, "unsupported", partial(lacking, calls=calls)))
     async with connect() as client:
         for name, outcome, run in parts:
             try:

@@ -3,6 +3,7 @@
 import sys
 import threading
 import time
+from functools import partial
 from typing import Any
 
 import redis
@@ -105,7 +106,7 @@ def transactions(r: Any) -> None:
         pipe.multi()
         pipe.incr(f"{CART}:t")
         raised(pipe.execute, redis.WatchError)
-    tries = []
+    tries: list[int] = []
 
     def double(pipe: Any) -> None:
         value = int(pipe.get(f"{CART}:t"))
@@ -264,12 +265,13 @@ def lacking(r: Any, calls: tuple[Any, ...]) -> None:
 def main() -> int:
     """Run all parts with one client."""
     report = Report()
-    parts = [(part.__name__, "ok", part) for part in EVERYWHERE]
+    parts: list[tuple[str, str, Any]] = [(part.__name__, "ok", part) for part in EVERYWHERE]
     for part, calls in BEYOND:
+        name = part.__name__.replace("_", " ")
         if TYPES == "all":
-            parts.append((part.__name__, "ok", part))
+            parts.append((name, "ok", part))
         else:
-            parts.append((part.__name__, "unsupported", lambda r, calls=calls: lacking(r, calls)))
+            parts.append((name, "unsupported", partial(lacking, calls=calls)))
     with connect() as client:
         for name, outcome, run in parts:
             try:

@@ -1,7 +1,4 @@
-"""What an application does with Tair's library tair-py, checked against an address: ``tair_check.py URL``.
-
-One line says the result. Keys are of the namespace ``Bank.Stock``.
-"""
+"""What an application does with Tair's library tair-py: URL PROTOCOL KEYS TYPES as the others, on one versioned key."""
 
 import sys
 import threading
@@ -11,7 +8,7 @@ from typing import Any
 import tair  # type: ignore[import-not-found]  # it is in the environment that the check runs in, and nowhere else
 from redis.exceptions import ResponseError
 
-KEY = "Bank.Stock:py"
+URL, KEY = sys.argv[1], sys.argv[3]
 
 
 def equal(got: Any, wanted: Any) -> None:
@@ -120,16 +117,20 @@ def races(t: Any) -> None:
     t.delete(KEY)
 
 
-def main() -> None:
-    """Run all; the name of each that succeeded."""
-    client = tair.Tair.from_url(sys.argv[1], socket_timeout=20)
-    done = []
+def main() -> int:
+    """Run all; a line for each."""
+    client = tair.Tair.from_url(URL, socket_timeout=20)
+    code = 0
     for part in (strings, plain_strings, hashes, transactions, races):
-        part(client)
-        done.append(part.__name__.replace("_", " "))
+        outcome = "ok"
+        try:
+            part(client)
+        except Exception as error:  # noqa: BLE001 - told, whatever it is
+            code, outcome = 1, " ".join(f"FAILED {type(error).__name__}: {error}".split())
+        sys.stdout.write(f"{part.__name__.replace('_', ' ')}: {outcome}\n")
     client.close()
-    sys.stdout.write(f"tair-py: ok, {', '.join(done)}\n")
+    return code
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -263,7 +263,7 @@ public final class JedisCheck {
     }
 
     private void run() {
-        parts.part("speaks", this::speaks);
+        parts.part("protocol", this::speaks);
         parts.part("strings", this::strings);
         parts.part("pipeline", this::pipeline);
         parts.part("several", this::several);
@@ -277,7 +277,8 @@ public final class JedisCheck {
         Parts.Part ping = () -> Parts.equal(r.ping(), "PONG");
         Class<JedisDataException> reply = JedisDataException.class;
         parts.beyond("lists", this::lists, reply, ping, () -> r.rpush(cart + ":q", "x"), () -> r.blpop(1, cart + ":q"));
-        parts.beyond("sorted sets", this::sortedSets, reply, ping, () -> r.zadd(ads + ":z", 1, "m"), () -> r.sadd(ads + ":u", "x"));
+        parts.beyond("sorted sets", this::sortedSets, reply, ping,
+            () -> r.zadd(ads + ":z", 1, "m"), () -> r.sadd(ads + ":u", "x"));
         parts.beyond("channels", this::channels, reply, ping, () -> r.publish(cart + ":news", "x"), () -> {
             r.subscribe(new Listener(), cart + ":news");
             return null;

@@ -260,7 +260,7 @@ public final class LettuceCheck {
     }
 
     private void run() {
-        parts.part("speaks", this::speaks);
+        parts.part("protocol", this::speaks);
         parts.part("strings", this::strings);
         parts.part("pipeline", this::pipeline);
         parts.part("several", this::several);
@@ -274,7 +274,8 @@ public final class LettuceCheck {
         Parts.Part ping = () -> Parts.equal(r.ping(), "PONG");
         Class<RedisCommandExecutionException> reply = RedisCommandExecutionException.class;
         parts.beyond("lists", this::lists, reply, ping, () -> r.rpush(cart + ":q", "x"), () -> r.blpop(1, cart + ":q"));
-        parts.beyond("sorted sets", this::sortedSets, reply, ping, () -> r.zadd(ads + ":z", 1, "m"), () -> r.sadd(ads + ":u", "x"));
+        parts.beyond("sorted sets", this::sortedSets, reply, ping,
+            () -> r.zadd(ads + ":z", 1, "m"), () -> r.sadd(ads + ":u", "x"));
         parts.beyond("channels", this::channels, reply, ping, () -> r.publish(cart + ":news", "x"), this::subscribed);
         parts.beyond("scripts", this::scripts, reply, ping,
             () -> r.eval("return redis.call('GET', KEYS[1])", ScriptOutputType.VALUE, new String[] {ads + ":script"}));

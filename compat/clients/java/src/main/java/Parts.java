@@ -126,7 +126,8 @@ final class Parts {
             System.out.println(name + ": " + outcome);
         } catch (Throwable error) {
             code = 1;
-            System.out.println(name + ": FAILED " + error.toString().replaceAll("\\s+", " ") + " at " + error.getStackTrace()[1]);
+            String text = error.toString().replaceAll("\\s+", " ");
+            System.out.println(name + ": FAILED " + text + " at " + error.getStackTrace()[1]);
         }
     }
 
