@@ -30,9 +30,9 @@ export function later () {
   return [promise, fulfil]
 }
 
-/** Ask until the answer is true; fails after five seconds. */
+/** Ask until the answer is true; fails after ten seconds. */
 export async function until (ask) {
-  const end = Date.now() + 5000
+  const end = Date.now() + 10000
   while (!(await ask())) equal(Date.now() < end, true)
 }
 

@@ -171,7 +171,7 @@ async def lists(r: Any) -> None:
     popped = asyncio.ensure_future(r.blpop([f"{CART}:q"], timeout=10))
     await r.rpush(f"{CART}:q", "job")
     equal(tuple(await popped), (f"{CART}:q".encode(), b"job"))
-    equal(await r.blpop([f"{CART}:q"], timeout=1), None)
+    equal(await r.blpop([f"{CART}:q"], timeout=0.1), None)
 
 
 async def sorted_sets(r: Any) -> None:
@@ -212,7 +212,7 @@ EVERYWHERE = (
     protocol, strings, pipeline, several, pool, transactions, lock, hashes, expiry, scanning, errors, reconnect,
 )  # fmt: skip
 BEYOND: tuple[tuple[Any, tuple[Any, ...]], ...] = (
-    (lists, (lambda r: r.rpush(f"{CART}:q", 1), lambda r: r.blpop([f"{CART}:q"], timeout=1))),
+    (lists, (lambda r: r.rpush(f"{CART}:q", 1), lambda r: r.blpop([f"{CART}:q"], timeout=0.1))),
     (sorted_sets, (lambda r: r.zadd(f"{ADS}:z", {"m": 1.5}), lambda r: r.sadd(f"{ADS}:u", "x"))),
     (channels, (lambda r: r.publish(f"{CART}:news", 1), subscribed)),
     (scripts, (lambda r: r.eval("return redis.call('GET', KEYS[1])", 1, f"{ADS}:script"),)),

@@ -195,7 +195,7 @@ def lists(r: Any) -> None:
     pusher.start()
     equal(tuple(r.blpop([f"{CART}:q"], timeout=10)), (f"{CART}:q".encode(), b"job"))
     pusher.join()
-    equal(r.blpop([f"{CART}:q"], timeout=1), None)
+    equal(r.blpop([f"{CART}:q"], timeout=0.1), None)
 
 
 def sorted_sets(r: Any) -> None:
@@ -247,7 +247,7 @@ EVERYWHERE = (
     protocol, strings, pipeline, several, pool, transactions, lock, hashes, expiry, scanning, errors, reconnect,
 )  # fmt: skip
 BEYOND: tuple[tuple[Any, tuple[Any, ...]], ...] = (
-    (lists, (lambda r: r.rpush(f"{CART}:q", 1), lambda r: r.blpop([f"{CART}:q"], timeout=1))),
+    (lists, (lambda r: r.rpush(f"{CART}:q", 1), lambda r: r.blpop([f"{CART}:q"], timeout=0.1))),
     (sorted_sets, (lambda r: r.zadd(f"{ADS}:z", {"m": 1.5}), lambda r: r.sadd(f"{ADS}:u", "x"))),
     (channels, (lambda r: r.publish(f"{CART}:news", 1), subscribed)),
     (scripts, (lambda r: r.eval("return redis.call('GET', KEYS[1])", 1, f"{ADS}:script"),)),

@@ -1,8 +1,8 @@
 """What an application does with Tair's library tair-py: URL PROTOCOL KEYS TYPES as the others, on one versioned key."""
 
 import sys
-import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import tair  # type: ignore[import-not-found]  # it is in the environment that the check runs in, and nowhere else
@@ -108,11 +108,9 @@ def races(t: Any) -> None:
             while (told := t.excas(KEY, int(value) + 1, version)).msg != "OK":
                 value, version = told.value, told.version
 
-    threads = [threading.Thread(target=count) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(4) as threads:
+        for counting in [threads.submit(count) for _ in range(4)]:
+            counting.result()  # raises what a thread raised
     equal(t.exget(KEY), tair.ExgetResult(b"100", 101))
     t.delete(KEY)
 

@@ -95,7 +95,7 @@ final class Parts {
     }
 
     static void until(Callable<Boolean> condition) throws Exception {
-        long end = System.nanoTime() + 5_000_000_000L;
+        long end = System.nanoTime() + 10_000_000_000L;
         while (!condition.call()) {
             equal(System.nanoTime() < end, true);
         }
