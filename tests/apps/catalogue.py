@@ -7,7 +7,7 @@ from pathlib import Path
 
 import attrs
 
-from tests.clients.run import NO_NETWORK
+from tests.clients.libraries import NO_NETWORK
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAMS = ROOT / "compat" / "apps"
