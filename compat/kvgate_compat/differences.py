@@ -289,6 +289,20 @@ KNOWN: Final[tuple[Known, ...]] = (
         refuses=True,
     ),
     Known(
+        "loaded-scripts",
+        "SCRIPT EXISTS of scripts that others have loaded",
+        ("SCRIPT|EXISTS",),
+        frozenset(("home",)),
+        dialogue(
+            'SCRIPT LOAD "return 1" => "e0e1f9fabfc9d4800c877a703b823ac0578ff8db"',
+            "SCRIPT FLUSH => OK != (error) ERR command 'script|flush' is not available through the gate:"
+            " other applications use the same store",
+            "SCRIPT EXISTS e0e1f9fabfc9d4800c877a703b823ac0578ff8db => [(integer) 0] != [(integer) 1]",
+        ),
+        "The store keeps the scripts of all applications by their digests, and a user at home cannot make it forget them.",
+        met=False,
+    ),
+    Known(
         "memory-usage-home",
         "MEMORY USAGE counts the prefix",
         ("MEMORY|USAGE",),

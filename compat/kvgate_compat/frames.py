@@ -1,5 +1,6 @@
 """Generators of odd bytes on the wire: requests in every form that Redis takes, and such as it closes the connection for."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from hypothesis import strategies as st
@@ -12,9 +13,10 @@ from kvgate_compat.steps import Raw
 
 _EMPTY: Final = (b"\r\n", b"\n", b"  \r\n", b"*0\r\n", b"*-1\r\n", b"*-7\r\n", b"\t\n")
 """What is no command, and has no answer."""
+_EMPTY_KEY: Final = b"*2\r\n$3\r\nGET\r\n$0\r\n\r\n"
 _REFUSED: Final = (
     *(b"PING a b c\r\n", b"GET\r\n", b"nosuch\r\n", b'""\r\n', b'"P\\x49NG"\r\n', b"'ping'\r\n"),
-    *(b"*1\r\n$0\r\n\r\n", b"*1\r\n$4\r\nPI\r\n\r\n", b"*2\r\n$3\r\nGET\r\n$0\r\n\r\n", b"PING\n"),
+    *(b"*1\r\n$0\r\n\r\n", b"*1\r\n$4\r\nPI\r\n\r\n", _EMPTY_KEY, b"PING\n"),
 )
 _LINE: Final = 65_536  # bytes without an end of line that Redis keeps
 FATAL: Final = (
@@ -53,9 +55,12 @@ cuts: SearchStrategy[tuple[int, ...]] = st.one_of(st.just(()), _cuts)
 
 
 @st.composite
-def raw(draw: st.DrawFn, keys: Keys, *, transactions: bool) -> Raw:
-    """A stream of requests, some in odd forms, at whose end the connection stays open, or must be closed."""
-    key = st.sampled_from(keys.names)
+def raw(draw: st.DrawFn, keys: Keys, together: Sequence[Sequence[bytes]], *, transactions: bool) -> Raw:
+    """A stream of requests, some in odd forms, at whose end the connection stays open, or must be closed. One with a
+    transaction has keys of one of `together` only: such as may stand in one."""
+    transactions = transactions and draw(st.booleans())
+    names = draw(st.sampled_from(together)) if transactions else keys.names
+    key = st.sampled_from(names)
     command = st.one_of(
         st.builds(lambda name: [b"GET", name], key),
         st.builds(lambda name: [b"INCR", name], key),
@@ -69,7 +74,7 @@ def raw(draw: st.DrawFn, keys: Keys, *, transactions: bool) -> Raw:
         command.map(encode),
         command.map(_inline),
         st.sampled_from(_EMPTY),
-        st.sampled_from(_REFUSED),
+        st.sampled_from([each for each in _REFUSED if b"" in names or each != _EMPTY_KEY]),
     )
     frames = draw(st.lists(frame, min_size=1, max_size=6))
     ends = draw(st.booleans())

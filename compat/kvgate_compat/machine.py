@@ -78,7 +78,8 @@ def _combining(
         found["let_a_key_expire"] = st.builds(Single, dying.map(pair.keys.put), _client)
         found["time_passes"] = st.just(Passing())
     if {"GET", "SET", "APPEND", "INCR"} <= set(names):
-        found["send_bytes"] = raw(pair.keys, transactions=transactions)
+        together = [pair.keys.names] if pair.space is None else [part.keys for part in pair.space.parts]
+        found["send_bytes"] = raw(pair.keys, together, transactions=transactions)
     for rule_name, wanted, others in (("listens", LISTENING, TELLING), ("changes_the_connection", ALONE, BESIDE)):
         if those := tuple(name for name in wanted if name in names):
             beside = tuple(name for name in others if name in names)

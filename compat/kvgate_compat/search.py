@@ -32,7 +32,9 @@ _UNSUPPORTED = re.compile(
 
 NOT_HERE: Final = "this server does not have it"
 NOT_THERE: Final = "the other server does not have it"
+NOT_ANYWHERE: Final = "neither server has it"
 NOT_ASKED: Final = "not asked for"
+NOT_FORGOTTEN: Final = "scripts that were loaded before cannot be forgotten: SCRIPT FLUSH is refused"
 """Reasons in `Plan.skipped`; the others are those of `kvgate_compat.table.WITHOUT`."""
 
 BATCH: Final = 10
@@ -100,7 +102,7 @@ def plan(url: str, against: str, only: str = "", space: Keyspace | None = None) 
             elif name in LOGINS and any(urlsplit(each).password for each in (url, against)):
                 skipped[name] = "it is about the login, which is not the same on both"
             elif space.without(name) if space is not None else not supports(sides[0], name, spec.arity):
-                skipped[name] = NOT_HERE
+                skipped[name] = NOT_HERE if supports(sides[1], name, spec.arity) else NOT_ANYWHERE
             elif not supports(sides[1], name, spec.arity):
                 skipped[name] = NOT_THERE
             elif only and not re.fullmatch(only, name, re.IGNORECASE):
@@ -110,6 +112,10 @@ def plan(url: str, against: str, only: str = "", space: Keyspace | None = None) 
     finally:
         for side in sides:
             side.close()
+    lacking = {name for name, why in skipped.items() if why in (NOT_HERE, NOT_THERE, NOT_ANYWHERE)}
+    if "SCRIPT|EXISTS" in names and "SCRIPT|FLUSH" in lacking and "SCRIPT|LOAD" not in lacking:
+        names.remove("SCRIPT|EXISTS")
+        skipped["SCRIPT|EXISTS"] = NOT_FORGOTTEN
     if not transactions:
         skipped["MULTI"] = "one of the servers does not have it"
     transactions = transactions and (not only or bool(re.fullmatch(only, "MULTI", re.IGNORECASE)))

@@ -1,6 +1,6 @@
 """Which commands the harness can try: the command table's, each with its generator, or the reason why it has none."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from hypothesis import strategies as st
@@ -25,7 +25,7 @@ from kvgate_compat.server import SERVER
 from kvgate_compat.sets import HYPERLOGLOGS, SETS
 from kvgate_compat.streams import STREAMS
 from kvgate_compat.strings import BITMAPS, STRINGS
-from kvgate_compat.words import Args, FunctionsPayload, Payload, Request, maybe, requests, seq
+from kvgate_compat.words import Arg, Args, FunctionsPayload, Payload, Request, maybe, requests, seq
 from kvgate_compat.zsets import ZSETS
 
 GROUPS: Final = (
@@ -103,12 +103,23 @@ def _logs_in_soundly(request: Request) -> bool:
     return all(args[at + 1] == b"default" for at in range(2, len(args) - 2) if upper[at] == b"AUTH")
 
 
+def _kills_somebody(args: Sequence[Arg]) -> bool:
+    """Whether CLIENT KILL with these arguments behind it could end a connection of the search: it has no filter that is about
+    nobody. Those of types are each replaced by the next."""
+    said = [arg.upper() if isinstance(arg, bytes) else b"" for arg in args]
+    filters = dict(zip(said[::2], said[1::2], strict=False))
+    filters.pop(b"SKIPME", None)
+    return len(said) > 1 and filters in ({}, {b"TYPE": b"NORMAL"})
+
+
 def may_agree(request: Request) -> bool:
     """Whether a request is none of `LEFT_OUT`."""
     if request.name == "ACL|GETUSER":
         return request.args[2:] == (b"default",) or len(request.args) != 3
     if request.name == "ACL|DRYRUN":
         return not request.damaged or request.args[3:4] in ((b"GET",), (b"SET",), (b"PING",), ())
+    if request.name == "CLIENT|KILL" and _kills_somebody(request.args[2:]):
+        return False
     if request.name in ("AUTH", "HELLO"):
         return _logs_in_soundly(request)
     if stores_by_chance(request.name, [arg for arg in request.args if isinstance(arg, bytes)]):

@@ -7,7 +7,7 @@ complexity, history and the description of arguments.
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
-from kvgate.commands.keys import keys_with_flags
+from kvgate.commands.keys import keys_by_place
 from kvgate.commands.spec import CommandSpec, Keys
 from kvgate.commands.table import OWN_CATEGORIES, REDIS_CATEGORIES, TABLE, by_full_name, every_command, lookup
 from kvgate.errors import SYNTAX, GateError
@@ -203,12 +203,11 @@ def _get_keys(args: Sequence[bytes], allowed: Allowed, *, with_flags: bool) -> R
     if (len(args) != spec.arity) if spec.arity > 0 else (len(args) < -spec.arity):
         return Error(b"ERR Invalid number of arguments specified for command")
     try:
-        found = keys_with_flags(spec, args)
+        found = keys_by_place(spec, args)
     except GateError:
-        if spec.name in ("MSET", "MSETNX"):  # the last value is missing, which Redis does not look at here
-            found = tuple((at, spec.keys[0].flags) for at in range(1, len(args), 2))
-        else:
-            return [] if "no_mandatory_keys" in spec.flags else Error(b"ERR Invalid arguments specified for command")
+        found = ()
+    if not found:
+        return [] if "no_mandatory_keys" in spec.flags else Error(b"ERR Invalid arguments specified for command")
     if not with_flags:
         return [args[index] for index, _ in found]
     return [[args[index], _words(flags, _KEY_FLAG_ORDER)] for index, flags in found]

@@ -21,6 +21,7 @@ Found = tuple[int, frozenset[str]]
 """The index of one key in the request, and Redis' flags for what is done to it."""
 
 _INTEGER: Final = re.compile(rb"0|-?[1-9][0-9]{0,18}")
+_LEADING: Final = re.compile(rb"[ \t\n\v\f\r]*[+-]?[0-9]{1,9}")
 
 
 @attrs.frozen(slots=True)
@@ -84,6 +85,31 @@ def keys_with_flags(spec: CommandSpec, args: Sequence[bytes]) -> tuple[Found, ..
     varying = _VARYING.get(spec.name)
     found = tuple(_find(spec, args))
     return found if varying is None else tuple((index, varying(args)) for index, _ in found)
+
+
+def keys_by_place(spec: CommandSpec, args: Sequence[bytes]) -> tuple[Found, ...]:
+    """As `keys_with_flags`, but as Redis' COMMAND GETKEYS sees it: by the key specifications alone where they say all. Options
+    are not read, so that a request with wrong ones may have keys, or none."""
+    if spec.name in _VARYING or any(place.unknown for place in spec.keys):
+        return keys_with_flags(spec, args)
+    found: list[Found] = []
+    behind: list[Found] = []
+    for place in spec.keys:
+        if "not_key" in place.flags:
+            continue
+        where, flags = _places(spec, place, args) if place.keynum < 0 else range(0), place.flags
+        if place.keynum >= 0:
+            number, first = integer(args[place.index + place.keynum]), place.index + place.first
+            if number is None:  # Redis tries again, not so strictly; then it gives the target last, and no flags
+                leading = _LEADING.match(args[place.index + place.keynum])
+                number = int(leading[0]) if leading else 0
+                found, behind, flags = [], found, frozenset()
+            if 0 < number <= (len(args) - first) // place.step:
+                where = range(first, first + number * place.step, place.step)
+            else:
+                return ()
+        found += [(index, flags) for index in where]
+    return (*found, *behind)
 
 
 def written_keys(spec: CommandSpec, args: Sequence[bytes]) -> frozenset[int]:
@@ -367,12 +393,13 @@ def _set_flags(args: Sequence[bytes]) -> frozenset[str]:
 
 
 def _bitfield_flags(args: Sequence[bytes]) -> frozenset[str]:
+    """What is wrong may write, as Redis has it."""
     at = 2
     while at < len(args):
-        word = _word(args[at])
-        if word in (b"SET", b"INCRBY"):
+        size = {b"GET": 3, b"OVERFLOW": 2}.get(_word(args[at]), 0)
+        if not size or at + size > len(args):
             return _READ_WRITE
-        at += {b"GET": 3, b"OVERFLOW": 2}.get(word, 1)
+        at += size
     return _READ
 
 

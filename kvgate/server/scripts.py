@@ -7,6 +7,7 @@ those that are known to touch only the keys they name.
 
 from typing import TYPE_CHECKING, Final
 
+from kvgate.admin.common import bad_arguments
 from kvgate.backend import Backend, Command
 from kvgate.commands.home import Home
 from kvgate.commands.scripts import KNOWN_SCRIPTS, claim, script_sha, sha_of
@@ -144,6 +145,8 @@ def _pubsub(gate: "Dispatcher", client: Client, spec: CommandSpec, args: list[by
     own = None if home is None else gate.places.namespaces.of(home.prefix)
     visible = gate.places.visible(user) if own is None else [gate.backends[own.backend]]
     backends = [backend for backend in visible if "pubsub" in backend.capabilities]
+    if spec.name.endswith("CHANNELS") and len(args) > 3:
+        raise bad_arguments("PUBSUB", args[1])
     if spec.name == "PUBSUB|NUMPAT" and any(gate.places.shared(user, backend) for backend in backends):
         raise refused(spec.lower, "other applications use the same store, and their patterns would be counted")
     if home is not None and spec.name.endswith("CHANNELS"):

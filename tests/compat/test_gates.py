@@ -60,7 +60,7 @@ ANSWERED_ANYWAY = {
 
 
 NOT_AT_HOME = LOGINS | {
-    *("EVAL", "EVALSHA", "EVALSHA_RO", "EVAL_RO", "FCALL", "FCALL_RO", "PUBSUB|NUMPAT", "SCRIPT|FLUSH"),
+    *("EVAL", "EVALSHA", "EVALSHA_RO", "EVAL_RO", "FCALL", "FCALL_RO", "PUBSUB|NUMPAT", "SCRIPT|FLUSH", "SCRIPT|EXISTS"),
     *(f"FUNCTION|{sub}" for sub in ("DELETE", "DUMP", "FLUSH", "LIST", "LOAD", "RESTORE", "STATS")),
 }
 """Refused where others have keys on the same store; or about the user, who is another one."""
