@@ -28,6 +28,8 @@ _WEIGHT: Final = 25
 """Commands of a plan for which each rule that combines them is there once more, so that it is drawn often enough."""
 _SLOW: Final = ("let_a_key_expire", "time_passes")
 """Rules that cost waiting: they are there once."""
+_AGAINST_SLOW: Final = 40
+"""Rules for single commands are repeated until there are so many: a plan of two commands would mostly wait otherwise."""
 _client = st.sampled_from((*(0,) * 6, *range(1, MOST)))
 
 
@@ -56,7 +58,8 @@ def make_machine(pair: Pair, names: Sequence[str], *, transactions: bool) -> typ
         if name in LISTENING or name in ALONE:
             continue
         single = st.builds(Single, GENERATORS[name].map(put), _client)
-        members[f"do_{name.lower().replace('|', '_')}"] = rule(step=single)(_run(pair))
+        for copy in range(-(-_AGAINST_SLOW // len(names))):
+            members[f"do_{name.lower().replace('|', '_')}_{copy}"] = rule(step=single)(_run(pair))
     dying = mortal(tuple(names))
     if fills := tuple(name for name in _FILL if name in names):
         some = _one_of(fills)
@@ -78,8 +81,8 @@ def _combining(
         found["let_a_key_expire"] = st.builds(Single, dying.map(pair.keys.put), _client)
         found["time_passes"] = st.just(Passing())
     if {"GET", "SET", "APPEND", "INCR"} <= set(names):
-        together = [pair.keys.names] if pair.space is None else [part.keys for part in pair.space.parts]
-        found["send_bytes"] = raw(pair.keys, together, transactions=transactions)
+        parts = [pair.keys.names] if pair.space is None else [part.keys for part in pair.space.parts]
+        found["send_bytes"] = raw(pair.keys, parts, transactions=transactions)
     for rule_name, wanted, others in (("listens", LISTENING, TELLING), ("changes_the_connection", ALONE, BESIDE)):
         if those := tuple(name for name in wanted if name in names):
             beside = tuple(name for name in others if name in names)

@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kvgate_compat import pools
-from kvgate_compat.table import ARGUMENTS, GENERATORS, specs
+from kvgate_compat.table import ARGUMENTS, GENERATORS, may_agree, specs
 from kvgate_compat.words import Option, Payload, Request, Span, any_of, option, requests, seq
 
 SAMPLES = settings(
@@ -82,3 +82,13 @@ def test_the_pools_collide() -> None:
     assert any(len(key) > 400 for key in pools.KEYS), "longer than an engine's key"
     assert any(len(text) > 2 * pools.CHUNK for text in pools.TEXTS)
     assert set(ARGUMENTS) == set(GENERATORS)
+
+
+def test_no_connection_of_the_search_is_killed() -> None:
+    said = [b" ".join(bytes(arg) for arg in request.args[2:]).upper() for request in samples(GENERATORS["CLIENT|KILL"])]  # type: ignore[arg-type]  # no spans here
+    assert any(b"TYPE NORMAL" in text for text in said)
+    kills = (b"SKIPME yes", b"SKIPME NO", b"TYPE normal", b"type normal skipme no", b"TYPE pubsub TYPE normal")
+    spares = (b"", b"1.2.3.4:5", b"TYPE normal ID 9", b"ID 9 SKIPME no", b"TYPE normal TYPE pubsub", b"TYPE pubsub", b"JUNK x")
+    for text in (*kills, *spares):
+        request = Request("CLIENT|KILL", (Option(b"CLIENT"), Option(b"KILL"), *text.split()))
+        assert may_agree(request) == (text in spares), text
