@@ -143,6 +143,8 @@ def test_what_one_of_them_lacks(redis_servers: RedisServers, capsys: pytest.Capt
     assert found["unsupported"] == {"this": ["GETEX"], "other": ["GETDEL"]}
     assert found["commands"]["GETEX"]["status"] == "unsupported"
     assert found["commands"]["GETDEL"]["reason"] == "the other server does not have it"
+    neither = found["commands"]["CLIENT|SETINFO"]
+    assert (neither["status"], neither["reason"]) == ("not tried", "neither server has it")
 
 
 def test_equal_servers_and_a_server_of_its_own(redis_server: RedisServer, capsys: pytest.CaptureFixture[str]) -> None:

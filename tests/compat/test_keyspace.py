@@ -1,7 +1,10 @@
 """Steps are fitted to a server that is cut into parts, and such as it must refuse are left out."""
 
 import pytest
+from hypothesis import HealthCheck, given, settings
 
+from kvgate_compat.frames import raw
+from kvgate_compat.keys import Keys
 from kvgate_compat.keyspace import Keyspace, Part
 from kvgate_compat.steps import Flight, Leave, Piped, Raw, Single, Step, Turns
 from kvgate_compat.words import Key, Option, Payload, Request, Span
@@ -120,3 +123,20 @@ def test_a_server_in_one_part() -> None:
     assert other.allows(Single(request("RENAME x junk")))
     assert not other.without("GET")
     assert Keyspace((Part((b"x",), without=frozenset(("GET",))),)).without("GET")
+
+
+def test_a_transaction_in_bytes_has_keys_of_one_part() -> None:
+    whole = Keys("parts", SPACE.keys)
+    seen: set[tuple[bool, int]] = set()
+
+    @settings(max_examples=300, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(raw(whole, [part.keys for part in SPACE.parts], transactions=True))
+    def look(step: Raw) -> None:
+        data = b"".join(step.frames)
+        parts = sum(any(key in data for key in part.keys) for part in SPACE.parts)
+        seen.add((b"MULTI" in data, parts))
+        if b"MULTI" in data:
+            assert b"$3\r\nGET\r\n$0\r\n\r\n" not in data, "the empty key is in none of the parts"
+
+    look()
+    assert seen == {(True, 0), (True, 1), (False, 0), (False, 1), (False, 2)}

@@ -250,6 +250,10 @@ def test_channels_are_the_namespaces_own(setting: Setting, proto: int) -> None:
         ]
         assert sender.cmd("PUBSUB", "CHANNELS") == sender.cmd("PUBSUB", "CHANNELS", "n*") == [b"news"]
         assert sender.cmd("PUBSUB", "CHANNELS", "x*") == shop.cmd("PUBSUB", "CHANNELS") == []
+        for name in ("CHANNELS", "ShardChannels"):
+            assert sender.raw_reply("PUBSUB", name, "a", "b") == (
+                f"-ERR unknown subcommand or wrong number of arguments for '{name}'. Try PUBSUB HELP.\r\n".encode()
+            )
         assert sender.cmd("PUBSUB", "NUMSUB", "news", "none") == [b"news", 1, b"none", 0]
         assert shop.cmd("PUBSUB", "NUMSUB", "news") == [b"news", 0]
         assert ads.cmd("PUNSUBSCRIBE", "*") == [b"punsubscribe", b"*", 2]
