@@ -21,7 +21,7 @@ from tests.support.servers import NO_REDIS, ROOT, redis_binary
 
 pytestmark = pytest.mark.skipif(redis_binary is None, reason=NO_REDIS)
 
-EXAMPLES = 28
+EXAMPLES = 22
 """In each protocol. With what gates and stores need to start, all of them take two minutes and a half of an idle machine."""
 SEED = 1000
 """Fixed, so that the outcome changes with the code only. What a seed finds is a defect, or a known difference: no reason for
