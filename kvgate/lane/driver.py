@@ -21,6 +21,7 @@ import attrs
 import trio
 
 from kvgate.errors import GateError, ProtocolError, try_again
+from kvgate.lane import native
 from kvgate.lane.client import Client
 from kvgate.lane.connect import Connected, ConnectFailed, away, connect
 from kvgate.lane.machine import Lane
@@ -99,6 +100,7 @@ class Transport:
         "address",
         "ahead",
         "behind",
+        "carries",
         "ended",
         "fd",
         "host",
@@ -119,6 +121,7 @@ class Transport:
         self.fd = sock.fileno()
         self.on_readable = on_readable
         self.owner = owner
+        self.carries = False  # whether all that is read is its owner's, a Client's or an Upstream's
         self.tls: TlsTransform | None = None
         self.ahead = False  # it came by the operators' listener, and is looked at before the others
         self.ident = 0  # the client's id, where the parent gave it
@@ -130,6 +133,10 @@ class Transport:
         self.want_out = False
         self.paused = False
         self.proxy: bytes | None = None  # a PROXY header's beginning, while one is expected
+
+
+if native.BUILT:
+    native.paths.bind_transport(Transport)
 
 
 @attrs.frozen(slots=True)
@@ -261,24 +268,29 @@ class Driver:
     def _serve(self, events: deque[tuple[int, int]], until: float) -> bool:
         """Serve sockets that are ready, at least one, as many as there is time for; whether there were any."""
         transports, clock, any_event = self._transports, time.monotonic, bool(events)
+        if self.lane.in_c:
+            return native.paths.serve(self, transports, events, until)
         while events:
             fd, mask = events.popleft()
             transport = transports.get(fd)
             if transport is None:
                 self._accept_some(fd)
             else:
-                try:
-                    if mask & _OUT:
-                        self._writable(transport)
-                    if mask & _HUNG_UP and transport.paused:
-                        self._gone_while_paused(transport)
-                    elif mask & ~_OUT and transport.sock.fileno() >= 0:
-                        transport.on_readable(transport)
-                except Exception as error:  # noqa: BLE001 - one socket must not end the lane; it is logged and counted
-                    self._failed(transport, error)
+                self._serve_one(transport, mask)
             if clock() > until:
                 break
         return any_event
+
+    def _serve_one(self, transport: Transport, mask: int) -> None:
+        try:
+            if mask & _OUT:
+                self._writable(transport)
+            if mask & _HUNG_UP and transport.paused:
+                self._gone_while_paused(transport)
+            elif mask & ~_OUT and transport.sock.fileno() >= 0:
+                transport.on_readable(transport)
+        except Exception as error:  # noqa: BLE001 - one socket must not end the lane; it is logged and counted
+            self._failed(transport, error)
 
     def _set_of(self, transport: Transport) -> select.epoll:
         return self._ahead if transport.ahead else self._epoll
@@ -329,27 +341,34 @@ class Driver:
         if lane.resumable:
             self._go_on(until)
         while upstreams or clients or lane.to_drop or lane.to_connect:
-            for up in upstreams:  # the loops see what is added while they run
-                up.touched = False
-                try:
-                    self._flush_upstream(up)
-                except Exception as error:  # noqa: BLE001 - as in _round
-                    self._failed(up.transport, error)
-            upstreams.clear()
-            for client in clients:
-                client.touched = False
-                if not client.closed:
-                    try:
-                        self._flush_client(client)
-                    except Exception as error:  # noqa: BLE001 - as in _round
-                        self._failed(client.transport, error)
-            clients.clear()
+            if lane.in_c:
+                native.paths.flush(self, lane)
+            else:
+                self._flush(upstreams, clients)
             while lane.to_drop:
                 self.drop(*lane.to_drop.pop())
             while lane.to_connect:
                 self._start_connecting(lane.to_connect.pop())
         if self._paused:
             self._let_read()
+
+    def _flush(self, upstreams: list[Upstream], clients: list[Client]) -> None:
+        """Send all that these have to send, to each at once."""
+        for up in upstreams:  # the loops see what is added while they run
+            up.touched = False
+            try:
+                self._flush_upstream(up)
+            except Exception as error:  # noqa: BLE001 - as in _round
+                self._failed(up.transport, error)
+        upstreams.clear()
+        for client in clients:
+            client.touched = False
+            if not client.closed:
+                try:
+                    self._flush_client(client)
+                except Exception as error:  # noqa: BLE001 - as in _round
+                    self._failed(client.transport, error)
+        clients.clear()
 
     def _go_on(self, until: float) -> None:
         """Let clients go on whose queue ran empty: at least one, and as many as there is time for."""
@@ -525,6 +544,7 @@ class Driver:
             if listener.admin:
                 self.admins[refusal.id] = refusal
             transport.on_readable = self._client_readable if transport.tls is None else self._shake
+            transport.carries = transport.tls is None
             transport.listener = listener.name
             self.accepted[listener.name] += 1
             self.present[listener.name] += 1
@@ -744,6 +764,11 @@ class Driver:
             if sent == len(data):
                 return
             data = data[sent:]
+        self._left_over(transport, client, data)
+
+    def _left_over(self, transport: Transport, client: Client, data: bytes) -> None:
+        """Keep what the kernel did not take."""
+        if not transport.behind:
             transport.want_out = True
             self._heavy.add(client)
             self._watch(transport)
@@ -865,6 +890,7 @@ class Driver:
     def _forget(self, transport: Transport) -> None:
         if self._transports.pop(transport.fd, None) is not None:
             self._set_of(transport).unregister(transport.fd)
+            transport.fd = -1  # the number may soon be another's
         if transport.ident:
             transport.ident = 0
             self._tell_ended()
@@ -914,6 +940,7 @@ class Driver:
         if up.state is State.DOWN:
             log.warning("store_up", extra={"store": up.name})
         transport = Transport(connected.sock, self._upstream_readable, up)
+        transport.carries = True
         transport.tls = connected.tls
         up.transport = transport
         self._transports[transport.fd] = transport
@@ -934,7 +961,7 @@ class Driver:
         except BlockingIOError:
             return
         except OSError as error:
-            self.drop(up, f"the connection to {up.name} broke: {error.strerror}")
+            self._broken(up, error.errno or 0)
             return
         try:
             if data:
@@ -944,14 +971,33 @@ class Driver:
                     now = time.monotonic()
                     self.lane.fed_by(up, data, now)
                     if up.timed is not None and not up.timed.want:
-                        up.trips.times.note(now - up.timed_at)
-                        up.timed = None
+                        self._time_taken(up, now)
                 return
         except (ProtocolError, TlsError) as problem:
-            log.error("store_out_of_step", extra={"store": up.name, "error": str(problem)})
-            self.drop(up, str(problem))
+            self._out_of_step(up, problem)
             return
-        self.drop(up, f"store {up.name} closed the connection")
+        self._broken(up, 0)
+
+    def _broken(self, up: Upstream, number: int) -> None:
+        """A shared connection has ended, by the error of that number; 0: in order."""
+        why = f"the connection to {up.name} broke: {os.strerror(number)}" if number else f"store {up.name} closed the connection"
+        self.drop(up, why)
+
+    def _out_of_step(self, up: Upstream, problem: ProtocolError | TlsError) -> None:
+        """What a store sent is no answer to anything."""
+        log.error("store_out_of_step", extra={"store": up.name, "error": str(problem)})
+        self.drop(up, str(problem))
+
+    @staticmethod
+    def _take_time(up: Upstream) -> None:
+        """One send in a few is timed, up to its last reply."""
+        up.untimed = TIMED_EVERY - 1
+        up.timed, up.timed_at = up.fifo[-1], time.monotonic()
+
+    @staticmethod
+    def _time_taken(up: Upstream, now: float) -> None:
+        up.trips.times.note(now - up.timed_at)
+        up.timed = None
 
     def _flush_upstream(self, up: Upstream) -> None:
         transport = up.transport
@@ -985,8 +1031,7 @@ class Driver:
             up.unsent = b""
             up.untimed -= 1
             if up.untimed < 0 and up.timed is None and up.fifo and not up.out:
-                up.untimed = TIMED_EVERY - 1
-                up.timed, up.timed_at = up.fifo[-1], time.monotonic()
+                self._take_time(up)
 
     def retire(self, up: Upstream) -> None:
         """End a shared connection that is served no more: nothing is unanswered on it. Whoever asks it all the same is told

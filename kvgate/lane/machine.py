@@ -18,6 +18,7 @@ from typing import Any, Final, Protocol
 from zlib import crc32
 
 from kvgate.errors import GateError, ProtocolError, in_doubt, try_again, upstream_refused
+from kvgate.lane import native
 from kvgate.lane.client import Client
 from kvgate.lane.slots import Call, Converted, Expired, Pending, Quiet, QuietPending, Slot
 from kvgate.lane.upstream import State, Upstream
@@ -92,6 +93,7 @@ class Lane:
     def __init__(self, gate: Gate, *, budget: float = 1.5, silence: float = 5.0) -> None:
         """`budget`: seconds a forwarded command may take; `silence`: seconds after which a mute upstream is closed."""
         self.gate = gate
+        self.in_c = native.WANTED  # whether kvgate.lane.native's hot paths run, or those here
         self.budget = budget
         self.silence = silence
         self.slow_after = math.inf  # seconds from a command's arrival to its reply's beyond which the gate is told
@@ -126,15 +128,21 @@ class Lane:
         try:
             if client.depth:
                 data = self._within_depth(client, data, now)
-            if data:
+            if data and self.in_c:
+                native.paths.scan(self, client, data, now)
+            elif data:
                 self._scan(client, data, now)
         except ProtocolError as problem:
-            self.reply(client, GateError("ERR " + problem.text).reply)
-            self.hang_up(client)
+            self.refuse(client, problem)
         if client.batch:
             self.gate.run_batch(client)
         if client.depth and client.backlog and client.queue and not client.stalled:
             client.waiting = partial(self.done, client)
+
+    def refuse(self, client: Client, problem: ProtocolError) -> None:
+        """Answer what is no RESP; nothing behind it can be understood."""
+        self.reply(client, GateError("ERR " + problem.text).reply)
+        self.hang_up(client)
 
     def _within_depth(self, client: Client, data: bytes, now: float) -> bytes:
         """The beginning of `data` that has no more commands than may be in flight; the rest is set aside. Each command but
@@ -544,6 +552,12 @@ class Lane:
         Raises:
             ProtocolError: they are no replies, or nobody waits for them; the caller closes the connection.
         """
+        if self.in_c:
+            native.paths.fed_by(self, up, data, now)
+        else:
+            self._fed_by(up, data, now)
+
+    def _fed_by(self, up: Upstream, data: bytes, now: float) -> None:
         up.read_before, up.last_read = up.last_read, now
         pos, size = 0, len(data)
         if up.measurer is not None:
@@ -649,7 +663,12 @@ class Lane:
                 pos = self._unusual(up, data, pos, now)
         if account is not None and calls:
             account.note(calls, now - began, errors, misses, taken, given)
-        if up.held and not (fifo and up.is_sent(fifo[0])):
+        if up.held:
+            self._drop_held(up)
+
+    def _drop_held(self, up: Upstream) -> None:
+        """End the connection to a store that refuses writes once all that was sent on it is answered."""
+        if not (up.fifo and up.is_sent(up.fifo[0])):
             self.to_drop.append((up, f"store {up.name} is a replica now, or lost its master"))
 
     def _unusual(self, up: Upstream, data: bytes, pos: int, now: float) -> int:

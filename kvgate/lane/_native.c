@@ -1,0 +1,1639 @@
+/* The lane's hot paths in C: what kvgate.lane.machine.Lane._scan and _fed_by do, and kvgate.lane.driver around them.
+ *
+ * The Python methods are the reference: the same objects, the same order, the same bytes. Whatever is rare is left to
+ * them; here is only what every command passes. The objects are ordinary Python objects with __slots__; `bind` looks up
+ * where each slot lies, so that reading one costs a load. Nothing here lets go of the interpreter's lock.
+ *
+ * References: a name that ends in nothing special is borrowed for as long as no Python code runs; what is kept over a
+ * call into Python is owned by a struct (`Walk`, `Count`) and let go by its `*_end`.
+ */
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <structmember.h>
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <time.h>
+
+#define LONGEST_HEAD 64
+#define MOST_ABOVE 128
+#define KEY_LENGTHS 4096    /* LENGTHS in kvgate.lane.machine */
+#define LENGTH_DIGITS 9
+#define RECEIVE (64 * 1024)
+#define PIECES 64           /* joined by the kernel in one send */
+#define EPOLL_IN 1
+#define BUCKETS 26
+
+/* ------------------------------------------------------------------ where the slots of the Python classes lie */
+
+#define CLIENT(X) X(arrived) X(backlog) X(backlog_size) X(batch) X(busy) X(closed) X(closing) X(cut) X(depth) X(eof) X(held) \
+    X(hung_up) X(inflight) X(inflight_bytes) X(last_fed) X(line) X(out) X(prefix) X(queue) X(received) X(routes) X(scanner) \
+    X(sent) X(touched) X(transport) X(waiting)
+#define UPSTREAM(X) X(fifo) X(held) X(last_read) X(measurer) X(out) X(queued) X(read_before) X(sent) X(state) X(timed) \
+    X(touched) X(transport) X(unsent) X(untimed)
+#define SLOT(X) X(account) X(client) X(frames) X(offset) X(parts) X(readonly) X(retried) X(started) X(want)
+#define ACCOUNT(X) X(buckets) X(bytes_in) X(bytes_out) X(calls) X(errors) X(misses) X(readonly) X(seconds)
+#define ROUTE(X) X(accounts) X(is_crc32) X(local) X(max_key) X(plans) X(quick) X(slot_of) X(specs) X(tables) X(tolls)
+#define TOLL(X) X(bytes) X(commands)
+#define SCANNER(X) X(_left) X(_line) X(size)
+#define TRANSPORT(X) X(behind) X(carries) X(fd) X(owner) X(paused) X(tls) X(want_out)
+
+#define OFFSET(name) Py_ssize_t name;
+static struct { PyTypeObject *type; CLIENT(OFFSET) } client_at;
+static struct { PyTypeObject *type; UPSTREAM(OFFSET) } upstream_at;
+static struct { PyTypeObject *type; SLOT(OFFSET) } slot_at;
+static struct { PyTypeObject *type; ACCOUNT(OFFSET) } account_at;
+static struct { PyTypeObject *type; ROUTE(OFFSET) } route_at;
+static struct { PyTypeObject *type; TOLL(OFFSET) } toll_at;
+static struct { PyTypeObject *type; SCANNER(OFFSET) } scanner_at;
+static struct { PyTypeObject *type; TRANSPORT(OFFSET) } transport_at;
+static PyTypeObject *expired_type;
+static PyObject *state_up, *protocol_error, *deque_append, *deque_popleft, *measure, *no_colon, *no_text, *zero;
+
+#define STRINGS(X) X(_accept_some) X(_broken) X(_drop_held) X(_failed) X(_flush_client) X(_flush_upstream) X(_go_on) \
+    X(_later) X(_left_over) X(_maybe_pause) X(_out_of_step) X(_ran_empty) X(_scan) X(_serve_one) X(_set_aside) X(_slow) \
+    X(_special) X(_take_in) X(_take_time) X(_time_taken) X(_unasked) X(_unusual) X(_watch) X(close_client) X(commands) \
+    X(feed) X(forward) X(gate) X(lane) X(limits) X(note_code) X(out_pause) X(refuse) X(run_batch) X(settle) X(slow) \
+    X(slow_after) X(touched_clients) X(touched_upstreams) X(unsampled)
+#define STRING(name) static PyObject *str_##name;
+STRINGS(STRING)
+
+#define AT(object, offset) (*(PyObject **)((char *)(object) + (offset)))
+#define C(field) AT(client, client_at.field)
+#define U(field) AT(up, upstream_at.field)
+#define S(field) AT(slot, slot_at.field)
+#define A(field) AT(account, account_at.field)
+#define R(field) AT(route, route_at.field)
+#define T(field) AT(transport, transport_at.field)
+
+/* Put an owned reference into a slot. */
+static inline void
+put(PyObject **slot, PyObject *owned)
+{
+    PyObject *old = *slot;
+    *slot = owned;
+    Py_XDECREF(old);
+}
+
+static inline void
+put_borrowed(PyObject **slot, PyObject *borrowed)
+{
+    Py_INCREF(borrowed);
+    put(slot, borrowed);
+}
+
+/* A slot's integer, -1 with an exception where there is none; the lane's own are never below 0, tolls may be. */
+static inline int
+number(PyObject *value, Py_ssize_t *result)
+{
+    if (value == NULL || !PyLong_Check(value)) {
+        PyErr_SetString(PyExc_TypeError, "a slot of the lane has no integer");
+        return -1;
+    }
+    *result = PyLong_AsSsize_t(value);
+    return *result == -1 && PyErr_Occurred() ? -1 : 0;
+}
+
+static inline int
+add(PyObject **slot, Py_ssize_t more)
+{
+    Py_ssize_t value;
+    PyObject *sum;
+    if (number(*slot, &value) < 0 || (sum = PyLong_FromSsize_t(value + more)) == NULL)
+        return -1;
+    put(slot, sum);
+    return 0;
+}
+
+static inline int
+is_list(PyObject *value)
+{
+    if (value != NULL && PyList_CheckExact(value))
+        return 1;
+    PyErr_SetString(PyExc_TypeError, "a slot of the lane has no list");
+    return 0;
+}
+
+static inline int
+append(PyObject *list, PyObject *item)
+{
+    return is_list(list) ? PyList_Append(list, item) : -1;
+}
+
+static inline int
+push(PyObject *deque, PyObject *item)
+{
+    PyObject *args[2] = {deque, item};
+    PyObject *none = deque == NULL ? NULL : PyObject_Vectorcall(deque_append, args, 2, NULL);
+    Py_XDECREF(none);
+    return none == NULL ? -1 : 0;
+}
+
+static inline int
+pop(PyObject *deque)
+{
+    PyObject *item = PyObject_Vectorcall(deque_popleft, &deque, 1, NULL);
+    Py_XDECREF(item);
+    return item == NULL ? -1 : 0;
+}
+
+static inline PyObject *
+first(PyObject *deque)
+{
+    return PySequence_GetItem(deque, 0);
+}
+
+static int
+attribute_number(PyObject *object, PyObject *name, Py_ssize_t *result)
+{
+    PyObject *value = PyObject_GetAttr(object, name);
+    int bad = value == NULL ? -1 : number(value, result);
+    Py_XDECREF(value);
+    return bad;
+}
+
+static int
+set_attribute_number(PyObject *object, PyObject *name, Py_ssize_t value)
+{
+    PyObject *boxed = PyLong_FromSsize_t(value);
+    int bad = boxed == NULL ? -1 : PyObject_SetAttr(object, name, boxed);
+    Py_XDECREF(boxed);
+    return bad;
+}
+
+static int
+append_to_attribute(PyObject *object, PyObject *name, PyObject *item)
+{
+    PyObject *list = PyObject_GetAttr(object, name);
+    int bad = list == NULL ? -1 : append(list, item);
+    Py_XDECREF(list);
+    return bad;
+}
+
+/* On the lane's list of whom to flush, once. */
+static inline int
+touch(PyObject **touched, PyObject *lane, PyObject *list, PyObject *who)
+{
+    if (*touched == Py_True)
+        return 0;
+    put_borrowed(touched, Py_True);
+    return append_to_attribute(lane, list, who);
+}
+
+static inline int
+touch_client(PyObject *lane, PyObject *client)
+{
+    return touch(&C(touched), lane, str_touched_clients, client);
+}
+
+static inline int
+is_stalled(PyObject *client)
+{
+    return C(busy) == Py_True || C(waiting) != Py_None || C(closing) == Py_True || C(hung_up) == Py_True;
+}
+
+static int
+is_a(PyObject *object, PyTypeObject *type)
+{
+    if (type != NULL && PyObject_TypeCheck(object, type))
+        return 1;
+    PyErr_Format(PyExc_TypeError, "%s expected, not %s", type == NULL ? "bind() first: a class" : type->tp_name,
+                 Py_TYPE(object)->tp_name);
+    return 0;
+}
+
+static inline int
+is_scanner_idle(PyObject *scanner)
+{
+    PyObject *left, *line;
+    if (scanner == NULL || Py_TYPE(scanner) != scanner_at.type)
+        return 0;
+    left = AT(scanner, scanner_at._left);
+    line = AT(scanner, scanner_at._line);
+    return left == zero && PyBytes_Check(line) && PyBytes_GET_SIZE(line) == 0;
+}
+
+static PyObject *
+call(PyObject *object, PyObject *method, PyObject *one, PyObject *two, PyObject *three)
+{
+    PyObject *args[4] = {object, one, two, three};
+    Py_ssize_t count = 1 + (one != NULL) + (two != NULL) + (three != NULL);
+    return PyObject_VectorcallMethod(method, args, count, NULL);
+}
+
+static int
+tell(PyObject *object, PyObject *method, PyObject *one, PyObject *two, PyObject *three)
+{
+    PyObject *none = call(object, method, one, two, three);
+    Py_XDECREF(none);
+    return none == NULL ? -1 : 0;
+}
+
+/* A method that gives a position. */
+static int
+ask_position(PyObject *position, Py_ssize_t *result)
+{
+    int bad;
+    if (position == NULL)
+        return -1;
+    bad = number(position, result);
+    Py_DECREF(position);
+    return bad;
+}
+
+static inline PyObject *
+piece(PyObject *data, Py_ssize_t start, Py_ssize_t end)
+{
+    if (start == 0 && end == PyBytes_GET_SIZE(data)) {
+        Py_INCREF(data);
+        return data;
+    }
+    return PyBytes_FromStringAndSize(PyBytes_AS_STRING(data) + start, end - start);
+}
+
+static unsigned long crc_table[256];
+
+static void
+fill_crc_table(void)
+{
+    for (unsigned long n = 0; n < 256; n++) {
+        unsigned long c = n;
+        for (int bit = 0; bit < 8; bit++)
+            c = c & 1 ? 0xEDB88320UL ^ (c >> 1) : c >> 1;
+        crc_table[n] = c;
+    }
+}
+
+static unsigned long
+crc32_of(const char *text, Py_ssize_t size)
+{
+    unsigned long crc = 0xFFFFFFFFUL;
+    for (Py_ssize_t at = 0; at < size; at++)
+        crc = crc_table[(crc ^ (unsigned char)text[at]) & 0xFF] ^ (crc >> 8);
+    return crc ^ 0xFFFFFFFFUL;
+}
+
+/* ------------------------------------------------------------------ requests */
+
+/* "\r\n$", beginning within [from, to - 3]. */
+static Py_ssize_t
+find_header(const char *text, Py_ssize_t from, Py_ssize_t to)
+{
+    while (from + 3 <= to) {
+        const char *at = memchr(text + from, '\r', to - from - 2);
+        if (at == NULL)
+            return -1;
+        if (at[1] == '\n' && at[2] == '$')
+            return at - text;
+        from = at - text + 1;
+    }
+    return -1;
+}
+
+/* The canonical decimal at `at`, and a line's end behind it: the position behind that, or -1. */
+static inline Py_ssize_t
+read_length(const char *text, Py_ssize_t at, Py_ssize_t size, Py_ssize_t *length)
+{
+    Py_ssize_t value = 0, start = at;
+    while (at < size && at - start < LENGTH_DIGITS && text[at] >= '0' && text[at] <= '9')
+        value = value * 10 + (text[at++] - '0');
+    if (at == start || (text[start] == '0' && at - start > 1) || at + 2 > size || text[at] != '\r' || text[at + 1] != '\n')
+        return -1;
+    *length = value;
+    return at + 2;
+}
+
+/* Whether "\r\n$4\r\nIFEQ\r\n", in any case, stands between the positions. */
+static int
+has_ifeq(const char *text, Py_ssize_t from, Py_ssize_t to)
+{
+    for (; (from = find_header(text, from, to)) >= 0; from++) {
+        const char *word = text + from;
+        if (to - from >= 12 && memcmp(word, "\r\n$4\r\n", 6) == 0 && (word[6] | 32) == 'i' && (word[7] | 32) == 'f' &&
+            (word[8] | 32) == 'e' && (word[9] | 32) == 'q' && word[10] == '\r' && word[11] == '\n')
+            return 1;
+    }
+    return 0;
+}
+
+/* One portion of a client's bytes on its way through `scan`: all objects are owned. */
+typedef struct {
+    PyObject *lane, *client, *data, *now; /* these four are borrowed from the caller */
+    const char *text;
+    PyObject *route, *table, *account, *toll, *local, *spec, *name; /* of the request that is looked at */
+    PyObject *run_up, *run_account, *run_toll;
+    Py_ssize_t run_start, run_count;
+    Py_ssize_t commands, unsampled; /* the lane's, while `counts` is set */
+    int counts;
+} Walk;
+
+static void
+walk_end(Walk *walk)
+{
+    Py_CLEAR(walk->route);
+    Py_CLEAR(walk->table);
+    Py_CLEAR(walk->account);
+    Py_CLEAR(walk->toll);
+    Py_CLEAR(walk->local);
+    Py_CLEAR(walk->spec);
+    Py_CLEAR(walk->name);
+    Py_CLEAR(walk->run_up);
+    Py_CLEAR(walk->run_account);
+    Py_CLEAR(walk->run_toll);
+}
+
+/* Give the lane's counters back before Python may look at them. */
+static int
+give_back(Walk *walk)
+{
+    if (!walk->counts)
+        return 0;
+    walk->counts = 0;
+    if (set_attribute_number(walk->lane, str_commands, walk->commands) < 0)
+        return -1;
+    return set_attribute_number(walk->lane, str_unsampled, walk->unsampled);
+}
+
+static int
+is_spent(PyObject *toll, int *spent)
+{
+    Py_ssize_t commands, bytes;
+    if (number(AT(toll, toll_at.commands), &commands) < 0 || number(AT(toll, toll_at.bytes), &bytes) < 0)
+        return -1;
+    *spent = commands <= 0 || bytes <= 0;
+    return 0;
+}
+
+/* Send the run that ends before `end` on, as Lane.forward does. */
+static int
+forward(Walk *walk, Py_ssize_t end)
+{
+    PyObject *client = walk->client, *up = walk->run_up, *account = walk->run_account, *toll = walk->run_toll;
+    PyObject *slot = NULL, *want = NULL, *frames = piece(walk->data, walk->run_start, end);
+    Py_ssize_t count = walk->run_count, size = end - walk->run_start;
+    int bad = -1;
+
+    if (frames == NULL || (want = PyLong_FromSsize_t(count)) == NULL)
+        goto end;
+    if (!walk->counts) {
+        if (attribute_number(walk->lane, str_commands, &walk->commands) < 0 ||
+            attribute_number(walk->lane, str_unsampled, &walk->unsampled) < 0)
+            goto end;
+        walk->counts = 1;
+    }
+    if (U(state) != state_up || walk->unsampled < count || Py_TYPE(account) != account_at.type) {
+        PyObject *args[8] = {walk->lane, client, up, frames, walk->now, account, want, toll ? toll : Py_None};
+        PyObject *none = give_back(walk) < 0 ? NULL : PyObject_VectorcallMethod(str_forward, args, 8, NULL);
+        Py_XDECREF(none);
+        bad = none == NULL ? -1 : 0;
+        goto end;
+    }
+    if (toll != NULL && (add(&AT(toll, toll_at.commands), -count) < 0 || add(&AT(toll, toll_at.bytes), -size) < 0))
+        goto end;
+    if ((slot = slot_at.type->tp_alloc(slot_at.type, 0)) == NULL || (S(parts) = PyList_New(0)) == NULL)
+        goto end;
+    put_borrowed(&S(account), account);
+    put_borrowed(&S(client), client);
+    put_borrowed(&S(frames), frames);
+    put_borrowed(&S(offset), U(queued));
+    put_borrowed(&S(readonly), A(readonly));
+    put_borrowed(&S(retried), Py_False);
+    put_borrowed(&S(started), walk->now);
+    put_borrowed(&S(want), want);
+    if (push(C(queue), slot) < 0 || add(&C(inflight), count) < 0 || add(&C(inflight_bytes), size) < 0 ||
+        add(&U(queued), size) < 0 || push(U(fifo), slot) < 0 || append(U(out), frames) < 0)
+        goto end;
+    walk->commands += count;
+    walk->unsampled -= count;
+    bad = touch(&U(touched), walk->lane, str_touched_upstreams, up);
+end:
+    Py_XDECREF(slot);
+    Py_XDECREF(want);
+    Py_XDECREF(frames);
+    Py_CLEAR(walk->run_up);
+    Py_CLEAR(walk->run_account);
+    Py_CLEAR(walk->run_toll);
+    return bad;
+}
+
+static int
+set_aside(Walk *walk, Py_ssize_t pos, Py_ssize_t *size)
+{
+    PyObject *at = PyLong_FromSsize_t(pos);
+    int bad = at == NULL ? -1 : ask_position(call(walk->lane, str__set_aside, walk->client, walk->data, at), size);
+    Py_XDECREF(at);
+    return bad;
+}
+
+/* One request by the Python scanner that knows all rules. */
+static int
+slow(Walk *walk, Py_ssize_t *pos)
+{
+    PyObject *at, *args[5] = {walk->lane, walk->client, walk->data, NULL, walk->now};
+    int bad = -1;
+    if (give_back(walk) == 0 && (at = PyLong_FromSsize_t(*pos)) != NULL) {
+        args[3] = at;
+        bad = ask_position(PyObject_VectorcallMethod(str__slow, args, 5, NULL), pos);
+        Py_DECREF(at);
+    }
+    return bad;
+}
+
+/* The arguments of the request at `pos`, whose key stands at `key`. */
+static PyObject *
+arguments(Walk *walk, Py_ssize_t key, Py_ssize_t key_length, Py_ssize_t more, Py_ssize_t end)
+{
+    PyObject *args = PyList_New(2 + more), *arg;
+    Py_ssize_t at = key + key_length, length = 0;
+    if (args == NULL)
+        return NULL;
+    Py_INCREF(walk->name);
+    PyList_SET_ITEM(args, 0, walk->name);
+    if ((arg = PyBytes_FromStringAndSize(walk->text + key, key_length)) == NULL)
+        goto bad;
+    PyList_SET_ITEM(args, 1, arg);
+    for (Py_ssize_t index = 2; index < 2 + more; index++) {
+        Py_ssize_t start = read_length(walk->text, at + 3, end, &length);
+        if (start < 0 || start + length > end) {
+            PyErr_SetString(PyExc_SystemError, "a request that was measured has another length");
+            goto bad;
+        }
+        if ((arg = PyBytes_FromStringAndSize(walk->text + start, length)) == NULL)
+            goto bad;
+        PyList_SET_ITEM(args, index, arg);
+        at = start + length;
+    }
+    return args;
+bad:
+    Py_DECREF(args);
+    return NULL;
+}
+
+/* What a request that begins as this one does may do: 1 and all of `walk` filled in, 0 when it is not known, -1. */
+static int
+look_up(Walk *walk, Py_ssize_t pos, Py_ssize_t size, Py_ssize_t *plan, Py_ssize_t *key, Py_ssize_t *key_length,
+        Py_ssize_t *quick, Py_ssize_t *begin_length)
+{
+    PyObject *client = walk->client, *head = NULL, *found, *route, *item = NULL;
+    Py_ssize_t limit, last = pos + LONGEST_HEAD < size ? pos + LONGEST_HEAD : size;
+    Py_ssize_t name_end = find_header(walk->text, pos + 5, last), colon = -1, start;
+    const char *mark;
+    int known = 0;
+
+    Py_CLEAR(walk->toll);
+    Py_CLEAR(walk->local);
+    Py_CLEAR(walk->spec);
+    *begin_length = 0;
+    if (name_end < 0 || (start = read_length(walk->text, name_end + 3, size, key_length)) < 0 || *key_length >= KEY_LENGTHS)
+        return 0;
+    *key = start - pos;
+    if (!PyDict_Check(C(routes)))
+        return 0;
+    mark = start < size ? memchr(walk->text + start, ':', *key_length < size - start ? *key_length : size - start) : NULL;
+    if (mark != NULL) {
+        colon = mark - walk->text;
+        if ((item = PyBytes_FromStringAndSize(walk->text + start, colon - start)) == NULL)
+            return -1;
+        route = PyDict_GetItemWithError(C(routes), item);
+        Py_DECREF(item);
+    }
+    else
+        route = PyDict_GetItemWithError(C(routes), no_colon);
+    if (route == NULL)
+        return PyErr_Occurred() ? -1 : 0;
+    if (Py_TYPE(route) != route_at.type)
+        return 0;
+    Py_INCREF(route);
+    Py_XSETREF(walk->route, route);
+    if (number(R(max_key), &limit) < 0)
+        return -1;
+    if (*key_length > limit)
+        return 0;
+    if ((head = PyBytes_FromStringAndSize(walk->text + pos, name_end - pos)) == NULL)
+        return -1;
+    if (!PyDict_Check(R(plans)) || !PyDict_Check(R(specs)))
+        goto end;
+    found = PyDict_GetItemWithError(R(plans), head);
+    if (found == NULL) {
+        known = PyErr_Occurred() ? -1 : 0;
+        goto end;
+    }
+    known = -1;
+    if (number(found, plan) < 0 || number(R(quick), quick) < 0)
+        goto end;
+    if (R(local) != Py_None) {
+        walk->spec = PyDict_GetItemWithError(R(specs), head);
+        Py_XINCREF(walk->spec);
+        if (walk->spec == NULL) {
+            int passed_on = PyErr_Occurred() ? -1 : PyObject_IsTrue(R(tables));
+            if (passed_on <= 0) { /* learned by another namespace of the backend: they share plans only */
+                known = passed_on;
+                goto end;
+            }
+        }
+        else {
+            const char *text = PyBytes_AS_STRING(head), *name = memchr(text + 4, '\n', PyBytes_GET_SIZE(head) - 4);
+            name = name == NULL ? text : name + 1;
+            for (const char *next = name; (next = memchr(next, '\n', text + PyBytes_GET_SIZE(head) - next)) != NULL;)
+                name = ++next;
+            Py_XSETREF(walk->name, PyBytes_FromStringAndSize(name, text + PyBytes_GET_SIZE(head) - name));
+            if (walk->name == NULL)
+                goto end;
+            walk->local = R(local);
+            Py_INCREF(walk->local);
+        }
+    }
+    if (walk->local == NULL) {
+        PyObject *line = C(line), *table = PyObject_GetItem(R(tables), line);
+        if (table == NULL)
+            goto end;
+        Py_XSETREF(walk->table, table);
+        if (!PyTuple_Check(table) && !PyList_Check(table)) {
+            known = 0;
+            goto end;
+        }
+    }
+    if (R(tolls) != Py_None) {
+        PyObject *toll = PySequence_GetItem(R(tolls), *plan & 1);
+        int spent = 0;
+        if (toll == NULL)
+            goto end;
+        if (toll == Py_None)
+            Py_DECREF(toll);
+        else {
+            walk->toll = toll;
+            if (Py_TYPE(toll) != toll_at.type || is_spent(toll, &spent) < 0) {
+                if (!PyErr_Occurred())
+                    known = 0;
+                goto end;
+            }
+            if (spent) { /* over a limit, or looked at anew: that is decided above */
+                known = 0;
+                goto end;
+            }
+        }
+    }
+    {
+        PyObject *account = PyObject_GetItem(R(accounts), head);
+        if (account == NULL)
+            goto end;
+        Py_XSETREF(walk->account, account);
+    }
+    if (colon >= 0) /* a key without it says nothing of the next one */
+        *begin_length = colon + 1 - pos;
+    known = 1;
+end:
+    Py_XDECREF(head);
+    return known;
+}
+
+/* The upstream of a key; a new reference. */
+static PyObject *
+upstream_of(Walk *walk, Py_ssize_t key, Py_ssize_t key_length)
+{
+    PyObject *route = walk->route, *table = walk->table, *up;
+    Py_ssize_t count = PySequence_Fast_GET_SIZE(table), at = 0;
+    if (count > 1) {
+        const char *text = walk->text + key;
+        if (R(is_crc32) == Py_True && memchr(text, '{', key_length) == NULL)
+            at = (Py_ssize_t)(crc32_of(text, key_length) % (unsigned long)count);
+        else {
+            PyObject *whole = PyBytes_FromStringAndSize(text, key_length), *slot;
+            if (whole == NULL)
+                return NULL;
+            slot = PyObject_CallOneArg(R(slot_of), whole);
+            Py_DECREF(whole);
+            if (ask_position(slot, &at) < 0)
+                return NULL;
+        }
+    }
+    if (at < 0 || at >= PySequence_Fast_GET_SIZE(table)) {
+        PyErr_SetString(PyExc_IndexError, "a key has no slot");
+        return NULL;
+    }
+    up = PySequence_Fast_GET_ITEM(table, at);
+    if (!PyObject_TypeCheck(up, upstream_at.type)) {
+        PyErr_SetString(PyExc_TypeError, "a route leads to no upstream");
+        return NULL;
+    }
+    Py_INCREF(up);
+    return up;
+}
+
+/* Lane._scan. */
+static int
+scan(PyObject *lane, PyObject *client, PyObject *data, PyObject *now)
+{
+    Walk walk = {.lane = lane, .client = client, .data = data, .now = now, .text = PyBytes_AS_STRING(data)};
+    const char *text = walk.text;
+    Py_ssize_t pos = 0, size = PyBytes_GET_SIZE(data), plan = 0, skip = 0, key_length = 0, quick = 0;
+    Py_ssize_t begin = 0, begin_length = 0; /* how the request before began, up to the ":" in its key */
+    int known = 0, above = 0, bad = -1;
+
+    if (!is_scanner_idle(C(scanner))) {
+        if (slow(&walk, &pos) < 0 || (is_stalled(client) && set_aside(&walk, pos, &size) < 0))
+            goto end;
+    }
+    while (pos < size) {
+        if (!is_a(C(prefix), &PyBytes_Type))
+            goto end;
+        if (PyBytes_GET_SIZE(C(prefix))) { /* kvgate.commands.home: the Python method knows how */
+            PyObject *rest = piece(data, pos, size), *none;
+            if (rest == NULL || give_back(&walk) < 0) {
+                Py_XDECREF(rest);
+                goto end;
+            }
+            none = call(lane, str__scan, client, rest, now);
+            Py_DECREF(rest);
+            Py_XDECREF(none);
+            bad = none == NULL ? -1 : 0;
+            goto end;
+        }
+        if (!begin_length || size - pos < begin_length || memcmp(text + begin, text + pos, begin_length) != 0) {
+            begin = pos;
+            known = look_up(&walk, pos, size, &plan, &skip, &key_length, &quick, &begin_length);
+            if (known < 0)
+                goto end;
+        }
+        if (known) {
+            Py_ssize_t more = plan >> 2, key = pos + skip, key_end = key + key_length, end = key_end, length;
+            while (more) {
+                Py_ssize_t start;
+                if (size - end < 3 || text[end] != '\r' || text[end + 1] != '\n' || text[end + 2] != '$' ||
+                    (start = read_length(text, end + 3, size, &length)) < 0)
+                    break;
+                end = start + length;
+                more--;
+            }
+            end += 2;
+            if (!more && end <= size && end - pos <= quick && text[end - 2] == '\r' && text[end - 1] == '\n' &&
+                !((plan & 2) && has_ifeq(text, key_end, end))) {
+                int spent = 0;
+                if (walk.local != NULL) {
+                    PyObject *frame, *args, *done;
+                    if (walk.run_up != NULL && forward(&walk, pos) < 0)
+                        goto end;
+                    if (walk.toll != NULL) {
+                        if (add(&AT(walk.toll, toll_at.commands), -1) < 0 ||
+                            add(&AT(walk.toll, toll_at.bytes), pos - end) < 0 || is_spent(walk.toll, &spent) < 0)
+                            goto end;
+                    }
+                    if ((frame = piece(data, pos, end)) == NULL)
+                        goto end;
+                    if ((args = arguments(&walk, key, key_length, plan >> 2, end)) == NULL || give_back(&walk) < 0) {
+                        Py_XDECREF(args);
+                        Py_DECREF(frame);
+                        goto end;
+                    }
+                    PyObject *given[6] = {client, walk.spec, args, frame, now, walk.account};
+                    done = PyObject_Vectorcall(walk.local, given, 6, NULL);
+                    Py_DECREF(args);
+                    Py_DECREF(frame);
+                    Py_XDECREF(done);
+                    if (done == NULL)
+                        goto end;
+                    if (spent)
+                        begin_length = 0;
+                    pos = end;
+                    above++;
+                    if ((above == MOST_ABOVE || is_stalled(client)) && set_aside(&walk, pos, &size) < 0)
+                        goto end;
+                    continue;
+                }
+                PyObject *up = upstream_of(&walk, key, key_length);
+                if (up == NULL)
+                    goto end;
+                int joins = up == walk.run_up && walk.account == walk.run_account;
+                if (joins && walk.toll != NULL) {
+                    Py_ssize_t left;
+                    if (number(AT(walk.toll, toll_at.commands), &left) < 0) {
+                        Py_DECREF(up);
+                        goto end;
+                    }
+                    joins = walk.run_count < left;
+                }
+                if (joins) {
+                    Py_DECREF(up);
+                    walk.run_count++;
+                }
+                else {
+                    if (walk.run_up != NULL) {
+                        if (forward(&walk, pos) < 0 || (walk.toll != NULL && is_spent(walk.toll, &spent) < 0)) {
+                            Py_DECREF(up);
+                            goto end;
+                        }
+                        if (spent) {
+                            Py_DECREF(up);
+                            begin_length = 0;
+                            continue;
+                        }
+                    }
+                    walk.run_up = up;
+                    walk.run_start = pos;
+                    walk.run_count = 1;
+                    Py_INCREF(walk.account);
+                    walk.run_account = walk.account;
+                    Py_XINCREF(walk.toll);
+                    walk.run_toll = walk.toll;
+                }
+                pos = end;
+                continue;
+            }
+        }
+        if (walk.run_up != NULL && forward(&walk, pos) < 0)
+            goto end;
+        if (slow(&walk, &pos) < 0)
+            goto end;
+        above++;
+        begin_length = 0;
+        {
+            Py_ssize_t depth, inflight;
+            if (number(C(depth), &depth) < 0 || number(C(inflight), &inflight) < 0)
+                goto end;
+            if ((above == MOST_ABOVE || is_stalled(client) || (depth > 0 && inflight >= depth)) &&
+                set_aside(&walk, pos, &size) < 0)
+                goto end;
+        }
+    }
+    bad = walk.run_up != NULL ? forward(&walk, pos) : 0;
+    if (give_back(&walk) < 0)
+        bad = -1;
+end:
+    if (bad < 0 && walk.counts) { /* what was forwarded was forwarded, whatever went wrong behind it */
+        PyObject *type, *value, *trace;
+        PyErr_Fetch(&type, &value, &trace);
+        if (give_back(&walk) < 0)
+            PyErr_Clear();
+        PyErr_Restore(type, value, trace);
+    }
+    walk_end(&walk);
+    return bad;
+}
+
+/* ------------------------------------------------------------------ replies */
+
+/* What is counted for one account while the replies of commands that began together are walked over. */
+typedef struct {
+    PyObject *account, *began; /* owned */
+    double seconds;
+    Py_ssize_t calls, errors, misses, taken, given;
+} Count;
+
+static int
+count_end(Count *count)
+{
+    PyObject *account = count->account;
+    int bad = 0;
+    if (account != NULL && account != Py_None && count->calls) {
+        if (Py_TYPE(account) == account_at.type) {
+            PyObject *seconds;
+            Py_ssize_t at = 0;
+            double micros = count->seconds * 1000000;
+            /* the bits of the whole microseconds */
+            for (unsigned long long whole = micros > 0 ? (micros < 9e18 ? (unsigned long long)micros : ~0ULL >> 1) : 0; whole;
+                 whole >>= 1)
+                at++;
+            if (at >= BUCKETS)
+                at = BUCKETS - 1;
+            bad = add(&A(calls), count->calls) < 0 || (count->errors && add(&A(errors), count->errors) < 0) ||
+                  (count->misses && add(&A(misses), count->misses) < 0) || add(&A(bytes_in), count->taken) < 0 ||
+                  add(&A(bytes_out), count->given) < 0;
+            if (!bad) {
+                seconds = PyFloat_FromDouble(PyFloat_AsDouble(A(seconds)) + count->calls * count->seconds);
+                if (seconds == NULL || !is_list(A(buckets)) || PyList_GET_SIZE(A(buckets)) != BUCKETS) {
+                    Py_XDECREF(seconds);
+                    bad = -1;
+                    if (!PyErr_Occurred())
+                        PyErr_SetString(PyExc_TypeError, "an account has other buckets");
+                }
+                else {
+                    put(&A(seconds), seconds);
+                    bad = add(&((PyListObject *)A(buckets))->ob_item[at], count->calls);
+                }
+            }
+            bad = bad ? -1 : 0;
+        }
+        else {
+            PyObject *none = PyObject_CallMethod(account, "note", "ndnnnn", count->calls, count->seconds, count->errors,
+                                                 count->misses, count->taken, count->given);
+            Py_XDECREF(none);
+            bad = none == NULL ? -1 : 0;
+        }
+    }
+    Py_CLEAR(count->account);
+    Py_CLEAR(count->began);
+    count->calls = count->errors = count->misses = count->taken = count->given = 0;
+    return bad;
+}
+
+static int
+note_code(PyObject *account, PyObject *data, Py_ssize_t pos)
+{
+    PyObject *at;
+    int bad;
+    if (account == NULL || account == Py_None)
+        return 0;
+    if ((at = PyLong_FromSsize_t(pos)) == NULL)
+        return -1;
+    bad = tell(account, str_note_code, data, at, NULL);
+    Py_DECREF(at);
+    return bad;
+}
+
+static int
+begins_store_error(const char *text, Py_ssize_t size)
+{
+#define BEGINS(word) (size >= (Py_ssize_t)sizeof(word) - 1 && memcmp(text, word, sizeof(word) - 1) == 0)
+    return BEGINS("-NOAUTH") || BEGINS("-NOPERM") || BEGINS("-READONLY") || BEGINS("-MASTERDOWN");
+}
+
+/* The reply that lies whole at `pos`: the position behind it, or -1 when it does not, -2 for what the lane looks at anew,
+ * -3 with an exception. Counts errors and nils. */
+static Py_ssize_t
+one_reply(PyObject *data, const char *text, Py_ssize_t pos, Py_ssize_t size, Count *count)
+{
+    const char *line_end;
+    Py_ssize_t at, length = 0;
+    switch (text[pos]) {
+    case '$':
+        if ((line_end = memchr(text + pos, '\n', size - pos)) == NULL)
+            return -1;
+        at = line_end - text;
+        if (read_length(text, pos + 1, size, &length) == at + 1) {
+            if (length > size - at - 3)
+                return -1;
+            return at + 3 + length;
+        }
+        if (at - pos != 4 || text[pos + 1] != '-' || text[pos + 2] != '1') { /* as Python's int() reads it */
+            PyObject *digits = PyBytes_FromStringAndSize(text + pos + 1, at - pos > 2 ? at - pos - 2 : 0);
+            PyObject *value = digits == NULL ? NULL : PyNumber_Long(digits);
+            Py_XDECREF(digits);
+            if (ask_position(value, &length) < 0)
+                return -3;
+            if (length >= 0)
+                return length > size - at - 3 ? -1 : at + 3 + length;
+        }
+        count->misses++;
+        return at + 1;
+    case '+':
+    case ':':
+        line_end = memchr(text + pos, '\n', size - pos);
+        return line_end == NULL ? -1 : line_end - text + 1;
+    case '>':
+        return -2;
+    case '-':
+        if (begins_store_error(text + pos, size - pos))
+            return -2;
+        if ((line_end = memchr(text + pos, '\n', size - pos)) == NULL)
+            return -1;
+        count->errors++;
+        return note_code(count->account, data, pos) < 0 ? -3 : line_end - text + 1;
+    case '_':
+        if ((line_end = memchr(text + pos, '\n', size - pos)) == NULL)
+            return -1;
+        count->misses++;
+        return line_end - text + 1;
+    }
+    {
+        PyObject *place = PyLong_FromSsize_t(pos), *args[2] = {data, place};
+        PyObject *found = place == NULL ? NULL : PyObject_Vectorcall(measure, args, 2, NULL);
+        Py_XDECREF(place);
+        return ask_position(found, &at) < 0 ? -3 : at;
+    }
+}
+
+/* Lane._fed_by. */
+static int
+fed_by(PyObject *lane, PyObject *up, PyObject *data, PyObject *now)
+{
+    const char *text = PyBytes_AS_STRING(data);
+    Py_ssize_t pos = 0, size = PyBytes_GET_SIZE(data);
+    Count count = {0};
+    PyObject *slot = NULL, *client = NULL, *bytes = NULL, *fifo = U(fifo), *queue = NULL;
+    double time_now = PyFloat_AsDouble(now), slow_after;
+    int is_slow = 0, bad = -1;
+
+    {
+        PyObject *value = PyObject_GetAttr(lane, str_slow_after);
+        if (value == NULL)
+            return -1;
+        slow_after = PyFloat_AsDouble(value);
+        Py_DECREF(value);
+        if (PyErr_Occurred())
+            return -1;
+    }
+    put_borrowed(&U(read_before), U(last_read));
+    put_borrowed(&U(last_read), now);
+    if (U(measurer) != Py_None) {
+        PyObject *measurer = U(measurer);
+        Py_INCREF(measurer);
+        int failed = ask_position(call(lane, str__go_on, up, measurer, data), &pos);
+        Py_DECREF(measurer);
+        if (failed < 0)
+            return -1;
+        if (pos < 0)
+            return 0;
+    }
+    Py_INCREF(fifo);
+    Py_INCREF(Py_None);
+    Py_INCREF(now);
+    count.account = Py_None; /* nothing is counted yet */
+    count.began = now;
+    while (pos < size) {
+        Py_ssize_t waiting = PyObject_Size(fifo), start = pos, want, wanted, most, next = 0;
+        int special;
+        if (waiting < 0)
+            goto end;
+        if (!waiting) {
+            PyObject *at = PyLong_FromSsize_t(pos);
+            int failed = at == NULL ? -1 : ask_position(call(lane, str__unasked, up, data, at), &pos);
+            Py_XDECREF(at);
+            if (failed < 0)
+                goto end;
+            continue;
+        }
+        Py_XSETREF(slot, first(fifo));
+        if (slot == NULL || !PyObject_TypeCheck(slot, slot_at.type)) {
+            if (slot != NULL)
+                PyErr_SetString(PyExc_TypeError, "a queue of replies has no slot");
+            goto end;
+        }
+        if (number(S(want), &want) < 0)
+            goto end;
+        wanted = want;
+        if (S(account) != count.account || S(started) != count.began) {
+            double began = PyFloat_AsDouble(S(started));
+            /* the same moment in another object is the same moment */
+            if (S(account) != count.account || began != PyFloat_AsDouble(count.began)) {
+                if (count_end(&count) < 0)
+                    goto end;
+                Py_INCREF(S(account));
+                Py_INCREF(S(started));
+                count.account = S(account);
+                count.began = S(started);
+                count.seconds = time_now - began;
+                is_slow = count.seconds > slow_after;
+            }
+            if (PyErr_Occurred())
+                goto end;
+        }
+        special = Py_TYPE(slot) != slot_at.type && Py_TYPE(slot) != expired_type;
+        most = special ? want - 1 : 0; /* special slots get one reply at a time */
+        while (want > most && pos < size) {
+            next = one_reply(data, text, pos, size, &count);
+            if (next < 0)
+                break;
+            pos = next;
+            want--;
+        }
+        if (next == -3)
+            goto end;
+        if (pos > start) {
+            Py_ssize_t replies = wanted - want;
+            count.calls += replies;
+            count.given += pos - start;
+            if (!want)
+                count.taken += PyObject_Size(S(frames));
+            if (is_slow) {
+                PyObject *gate = PyObject_GetAttr(lane, str_gate), *many = PyLong_FromSsize_t(replies);
+                PyObject *args[5] = {gate, up, slot, many, now};
+                PyObject *none = gate == NULL || many == NULL ? NULL : PyObject_VectorcallMethod(str_slow, args, 5, NULL);
+                Py_XDECREF(gate);
+                Py_XDECREF(many);
+                Py_XDECREF(none);
+                if (none == NULL)
+                    goto end;
+            }
+            Py_XSETREF(client, S(client));
+            Py_INCREF(client);
+            if (special) {
+                PyObject *many = PyLong_FromSsize_t(replies);
+                bytes = piece(data, start, pos);
+                PyObject *args[5] = {lane, up, slot, bytes, many};
+                PyObject *none = bytes == NULL || many == NULL ? NULL : PyObject_VectorcallMethod(str__special, args, 5, NULL);
+                Py_XDECREF(many);
+                Py_CLEAR(bytes);
+                Py_XDECREF(none);
+                if (none == NULL)
+                    goto end;
+            }
+            else {
+                PyObject *left = PyLong_FromSsize_t(want);
+                if (left == NULL)
+                    goto end;
+                put(&S(want), left);
+                if (client == Py_None) { /* it left, or its time ran out */
+                    if (!want && pop(fifo) < 0)
+                        goto end;
+                }
+                else {
+                    if (add(&C(inflight), -replies) < 0 || (bytes = piece(data, start, pos)) == NULL)
+                        goto end;
+                    Py_XSETREF(queue, first(C(queue)));
+                    if (queue == NULL)
+                        goto end;
+                    if (queue == slot) {
+                        if (append(C(out), bytes) < 0 || touch_client(lane, client) < 0)
+                            goto end;
+                        Py_CLEAR(bytes);
+                        if (!want) {
+                            Py_ssize_t behind;
+                            if (pop(fifo) < 0 || add(&C(inflight_bytes), -PyObject_Size(S(frames))) < 0 ||
+                                pop(C(queue)) < 0 || (behind = PyObject_Size(C(queue))) < 0)
+                                goto end;
+                            if (!behind) {
+                                if ((C(waiting) != Py_None || C(eof) == Py_True) &&
+                                    tell(lane, str__ran_empty, client, NULL, NULL) < 0)
+                                    goto end;
+                            }
+                            else {
+                                PyObject *after = first(C(queue));
+                                int ready = after == NULL ? -1 : 0;
+                                if (after != NULL && PyObject_TypeCheck(after, slot_at.type)) {
+                                    PyObject *parts = AT(after, slot_at.parts), *open = AT(after, slot_at.want);
+                                    ready = (parts != NULL && PyList_CheckExact(parts) && PyList_GET_SIZE(parts)) ||
+                                            (open != NULL && PyLong_Check(open) && !PyObject_IsTrue(open));
+                                }
+                                Py_XDECREF(after);
+                                if (ready < 0 || (ready && tell(lane, str_settle, client, NULL, NULL) < 0))
+                                    goto end;
+                            }
+                        }
+                    }
+                    else {
+                        Py_ssize_t held;
+                        if (append(S(parts), bytes) < 0 || add(&C(held), pos - start) < 0 || number(C(held), &held) < 0)
+                            goto end;
+                        Py_CLEAR(bytes);
+                        if (held > 1024 * 1024 && touch_client(lane, client) < 0) /* the driver looks at its limits */
+                            goto end;
+                        if (!want && (pop(fifo) < 0 || add(&C(inflight_bytes), -PyObject_Size(S(frames))) < 0))
+                            goto end;
+                    }
+                }
+            }
+        }
+        if (want && pos < size && want > most) {
+            PyObject *at = PyLong_FromSsize_t(pos), *args[5] = {lane, up, data, at, now};
+            PyObject *found = at == NULL ? NULL : PyObject_VectorcallMethod(str__unusual, args, 5, NULL);
+            Py_XDECREF(at);
+            if (ask_position(found, &pos) < 0)
+                goto end;
+        }
+    }
+    bad = count_end(&count);
+    if (bad == 0 && U(held) != Py_False)
+        bad = tell(lane, str__drop_held, up, NULL, NULL);
+end:
+    Py_CLEAR(count.account);
+    Py_CLEAR(count.began);
+    Py_XDECREF(slot);
+    Py_XDECREF(client);
+    Py_XDECREF(bytes);
+    Py_XDECREF(queue);
+    Py_DECREF(fifo);
+    return bad;
+}
+
+/* ------------------------------------------------------------------ sockets */
+
+static double
+monotonic(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec + (double)time.tv_nsec * 1e-9;
+}
+
+/* The exception that is set, as an object; it is not set any more. */
+static PyObject *
+caught(void)
+{
+    PyObject *type, *value, *trace;
+    PyErr_Fetch(&type, &value, &trace);
+    PyErr_NormalizeException(&type, &value, &trace);
+    if (trace != NULL && value != NULL)
+        PyException_SetTraceback(value, trace);
+    Py_XDECREF(type);
+    Py_XDECREF(trace);
+    return value;
+}
+
+/* Hand an exception of the wanted kind to a method; -1 when it is of another one, or that fails, too. */
+static int
+hand_over(PyObject *kind, PyObject *object, PyObject *method, PyObject *who)
+{
+    PyObject *error;
+    int bad;
+    if (!PyErr_ExceptionMatches(kind))
+        return -1;
+    error = caught();
+    bad = error == NULL ? -1 : tell(object, method, who, error, NULL);
+    Py_XDECREF(error);
+    return bad;
+}
+
+static char received[RECEIVE]; /* one lane reads at a time: nothing between recv and the copy lets go of the lock */
+
+/* Bytes of a socket: their number, 0 at its end, -1 when there are none now, -2 when it broke (see errno). */
+static Py_ssize_t
+receive(PyObject *transport)
+{
+    Py_ssize_t fd, got;
+    if (number(T(fd), &fd) < 0) {
+        PyErr_Clear();
+        errno = EBADF;
+        return -2;
+    }
+    got = recv((int)fd, received, RECEIVE, MSG_DONTWAIT);
+    if (got >= 0)
+        return got;
+    return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR ? -1 : -2;
+}
+
+/* Lane.feed, for a client that nothing holds up. */
+static int
+feed(PyObject *lane, PyObject *client, PyObject *data, PyObject *now)
+{
+    Py_ssize_t backlog = PyObject_Size(C(backlog));
+    if (backlog < 0)
+        return -1;
+    if (backlog || is_stalled(client) || C(depth) != zero)
+        return tell(lane, str_feed, client, data, now);
+    put_borrowed(&C(last_fed), now);
+    put_borrowed(&C(arrived), now);
+    if (add(&C(received), PyBytes_GET_SIZE(data)) < 0)
+        return -1;
+    if (scan(lane, client, data, now) < 0 && hand_over(protocol_error, lane, str_refuse, client) < 0)
+        return -1;
+    if (!is_list(C(batch)))
+        return -1;
+    if (PyList_GET_SIZE(C(batch))) {
+        PyObject *gate = PyObject_GetAttr(lane, str_gate);
+        int bad = gate == NULL ? -1 : tell(gate, str_run_batch, client, NULL, NULL);
+        Py_XDECREF(gate);
+        if (bad < 0)
+            return -1;
+    }
+    if ((backlog = PyObject_Size(C(backlog))) < 0)
+        return -1;
+    return backlog && !is_stalled(client) ? tell(lane, str__later, client, NULL, NULL) : 0;
+}
+
+/* Driver._client_readable. */
+static int
+read_client(PyObject *driver, PyObject *lane, PyObject *transport, PyObject *client)
+{
+    Py_ssize_t got = receive(transport), inflight, inflight_bytes, backlog;
+    PyObject *data, *now, *scanner;
+    int bad;
+    if (got == -1)
+        return 0;
+    if (got == -2)
+        return tell(driver, str_close_client, client, NULL, NULL);
+    if (got == 0)
+        return tell(driver, str__take_in, transport, no_text, NULL);
+    data = PyBytes_FromStringAndSize(received, got);
+    now = PyFloat_FromDouble(monotonic());
+    bad = data == NULL || now == NULL ? -1 : feed(lane, client, data, now);
+    Py_XDECREF(data);
+    Py_XDECREF(now);
+    if (bad < 0 || number(C(inflight), &inflight) < 0 || number(C(inflight_bytes), &inflight_bytes) < 0 ||
+        number(C(backlog_size), &backlog) < 0)
+        return -1;
+    scanner = C(scanner);
+    if (!is_scanner_idle(scanner)) {
+        Py_ssize_t half_read;
+        if (!is_a(scanner, scanner_at.type) || number(AT(scanner, scanner_at.size), &half_read) < 0)
+            return -1;
+        if (half_read > 1024 * 1024)
+            backlog = half_read;
+    }
+    if (inflight_bytes > 1024 * 1024 || inflight > 1000 || backlog)
+        return tell(driver, str__maybe_pause, transport, client, NULL);
+    return 0;
+}
+
+/* Driver._upstream_readable. */
+static int
+read_upstream(PyObject *driver, PyObject *lane, PyObject *transport, PyObject *up)
+{
+    Py_ssize_t got = receive(transport), left;
+    PyObject *data, *now;
+    int bad;
+    if (got == -1)
+        return 0;
+    if (got <= 0) {
+        PyObject *number_of_error = PyLong_FromLong(got == 0 ? 0 : errno);
+        bad = number_of_error == NULL ? -1 : tell(driver, str__broken, up, number_of_error, NULL);
+        Py_XDECREF(number_of_error);
+        return bad;
+    }
+    data = PyBytes_FromStringAndSize(received, got);
+    now = PyFloat_FromDouble(monotonic());
+    bad = data == NULL || now == NULL ? -1 : fed_by(lane, up, data, now);
+    Py_XDECREF(data);
+    if (bad < 0)
+        bad = hand_over(protocol_error, driver, str__out_of_step, up);
+    else if (U(timed) != Py_None && PyObject_TypeCheck(U(timed), slot_at.type)) {
+        bad = number(AT(U(timed), slot_at.want), &left);
+        if (bad == 0 && !left)
+            bad = tell(driver, str__time_taken, up, now, NULL);
+    }
+    Py_XDECREF(now);
+    return bad;
+}
+
+/* Send the bytes of a list, as many pieces at once as the kernel takes, and take them off it. The bytes that the kernel did
+ * not take are put into `rest` (a new reference, or NULL). 0, or 1 when the connection is broken, -1 with an exception. */
+static int
+send_all(PyObject *transport, PyObject *out, Py_ssize_t *total_sent, PyObject **rest, Py_ssize_t *sends)
+{
+    struct iovec pieces[PIECES];
+    Py_ssize_t fd;
+    *rest = NULL;
+    *total_sent = *sends = 0;
+    if (number(T(fd), &fd) < 0)
+        return -1;
+    while (PyList_GET_SIZE(out)) {
+        struct msghdr message = {.msg_iov = pieces};
+        Py_ssize_t count = PyList_GET_SIZE(out), size = 0, sent;
+        int broken = 0;
+        if (count > PIECES)
+            count = PIECES;
+        for (Py_ssize_t at = 0; at < count; at++) {
+            PyObject *one = PyList_GET_ITEM(out, at);
+            if (!PyBytes_Check(one)) {
+                PyErr_SetString(PyExc_TypeError, "what is to be sent is no bytes");
+                return -1;
+            }
+            pieces[at].iov_base = PyBytes_AS_STRING(one);
+            pieces[at].iov_len = PyBytes_GET_SIZE(one);
+            size += PyBytes_GET_SIZE(one);
+        }
+        message.msg_iovlen = count;
+        sent = size ? sendmsg((int)fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL) : 0;
+        if (sent < 0) {
+            broken = errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR;
+            sent = 0;
+        }
+        *total_sent += sent;
+        (*sends)++;
+        if (sent < size) {
+            PyObject *whole = PyObject_CallMethod(no_text, "join", "O", out);
+            if (whole == NULL)
+                return -1;
+            *rest = piece(whole, sent, PyBytes_GET_SIZE(whole));
+            Py_DECREF(whole);
+            if (*rest == NULL || PyList_SetSlice(out, 0, PyList_GET_SIZE(out), NULL) < 0)
+                return -1;
+            return broken;
+        }
+        if (PyList_SetSlice(out, 0, count, NULL) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* Driver._flush_upstream. */
+static int
+flush_upstream(PyObject *driver, PyObject *up)
+{
+    PyObject *transport = U(transport), *rest;
+    Py_ssize_t sent, sends, untimed;
+    int broken, bad = 0;
+    if (transport == Py_None)
+        return 0;
+    if (Py_TYPE(transport) != transport_at.type)
+        return tell(driver, str__flush_upstream, up, NULL, NULL);
+    if (T(want_out) == Py_True)
+        return 0;
+    if (T(tls) != Py_None || U(held) != Py_False || !PyBytes_Check(U(unsent)) || PyBytes_GET_SIZE(U(unsent)))
+        return tell(driver, str__flush_upstream, up, NULL, NULL);
+    if (!is_list(U(out)))
+        return -1;
+    if (!PyList_GET_SIZE(U(out)))
+        return 0;
+    Py_INCREF(transport);
+    if ((broken = send_all(transport, U(out), &sent, &rest, &sends)) < 0 || add(&U(sent), sent) < 0)
+        bad = -1;
+    else if (rest != NULL) {
+        put_borrowed(&U(unsent), rest);
+        if (!broken) { /* the end of a broken connection is found when it is read */
+            put_borrowed(&T(want_out), Py_True);
+            bad = tell(driver, str__watch, transport, NULL, NULL);
+        }
+    }
+    else if ((bad = number(U(untimed), &untimed)) == 0) {
+        bad = add(&U(untimed), -sends);
+        if (bad == 0 && untimed < sends && U(timed) == Py_None && PyObject_Size(U(fifo)) > 0)
+            bad = tell(driver, str__take_time, up, NULL, NULL);
+    }
+    Py_XDECREF(rest);
+    Py_DECREF(transport);
+    return bad;
+}
+
+/* Driver._flush_client. */
+static int
+flush_client(PyObject *driver, PyObject *client, Py_ssize_t out_pause)
+{
+    PyObject *transport = C(transport), *rest;
+    Py_ssize_t held, behind, sent, sends;
+    int broken, bad = 0;
+    if (number(C(held), &held) < 0)
+        return -1;
+    if (C(cut) == Py_True || C(closing) == Py_True || held > out_pause || Py_TYPE(transport) != transport_at.type ||
+        T(tls) != Py_None)
+        return tell(driver, str__flush_client, client, NULL, NULL);
+    if ((behind = PyObject_Size(T(behind))) < 0)
+        return -1;
+    if (behind)
+        return tell(driver, str__flush_client, client, NULL, NULL);
+    if (!is_list(C(out)))
+        return -1;
+    Py_INCREF(transport);
+    if ((broken = send_all(transport, C(out), &sent, &rest, &sends)) < 0)
+        bad = -1;
+    else if (add(&C(sent), sent + (rest == NULL ? 0 : PyBytes_GET_SIZE(rest))) < 0)
+        bad = -1;
+    else if (broken)
+        bad = tell(driver, str_close_client, client, NULL, NULL);
+    else if (rest != NULL)
+        bad = tell(driver, str__left_over, transport, client, rest);
+    Py_XDECREF(rest);
+    Py_DECREF(transport);
+    return bad;
+}
+
+/* An exception while one socket is served closes that socket and nothing else. */
+static int
+socket_failed(PyObject *driver, PyObject *transport)
+{
+    return hand_over(PyExc_Exception, driver, str__failed, transport);
+}
+
+/* ------------------------------------------------------------------ what Python calls */
+
+static int
+takes(const char *name, Py_ssize_t count, Py_ssize_t wanted)
+{
+    if (count == wanted)
+        return 1;
+    PyErr_Format(PyExc_TypeError, "%s takes %zd arguments, not %zd", name, wanted, count);
+    return 0;
+}
+
+static PyObject *
+done(int bad)
+{
+    if (bad < 0)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+py_scan(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    if (!takes("scan", count, 4) || !is_a(args[1], client_at.type) || !is_a(args[2], &PyBytes_Type) ||
+        !is_a(args[3], &PyFloat_Type))
+        return NULL;
+    return done(scan(args[0], args[1], args[2], args[3]));
+}
+
+static PyObject *
+py_fed_by(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    if (!takes("fed_by", count, 4) || !is_a(args[1], upstream_at.type) || !is_a(args[2], &PyBytes_Type) ||
+        !is_a(args[3], &PyFloat_Type))
+        return NULL;
+    return done(fed_by(args[0], args[1], args[2], args[3]));
+}
+
+/* Driver._serve. */
+static PyObject *
+py_serve(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    PyObject *driver, *lane, *transports, *events;
+    double until;
+    int any = 0, bad = 0;
+    Py_ssize_t left;
+    if (!takes("serve", count, 4) || !is_a(args[1], &PyDict_Type))
+        return NULL;
+    driver = args[0];
+    transports = args[1];
+    events = args[2];
+    until = PyFloat_AsDouble(args[3]);
+    if (PyErr_Occurred() || (lane = PyObject_GetAttr(driver, str_lane)) == NULL)
+        return NULL;
+    while (bad == 0 && (left = PyObject_Size(events)) > 0) {
+        PyObject *event = PyObject_Vectorcall(deque_popleft, &events, 1, NULL), *transport;
+        any = 1;
+        if (event == NULL || !PyTuple_Check(event) || PyTuple_GET_SIZE(event) != 2) {
+            if (event != NULL)
+                PyErr_SetString(PyExc_TypeError, "an event is a descriptor and a mask");
+            Py_XDECREF(event);
+            bad = -1;
+            break;
+        }
+        transport = PyDict_GetItemWithError(transports, PyTuple_GET_ITEM(event, 0));
+        if (transport == NULL)
+            bad = PyErr_Occurred() ? -1 : tell(driver, str__accept_some, PyTuple_GET_ITEM(event, 0), NULL, NULL);
+        else {
+            PyObject *mask = PyTuple_GET_ITEM(event, 1), *owner;
+            int plain = Py_TYPE(transport) == transport_at.type && PyLong_Check(mask) && PyLong_AsLong(mask) == EPOLL_IN;
+            Py_INCREF(transport);
+            plain = plain && T(carries) == Py_True && T(tls) == Py_None && T(paused) == Py_False;
+            if (plain) {
+                owner = T(owner);
+                Py_INCREF(owner);
+                if (PyObject_TypeCheck(owner, client_at.type))
+                    bad = read_client(driver, lane, transport, owner);
+                else if (PyObject_TypeCheck(owner, upstream_at.type))
+                    bad = read_upstream(driver, lane, transport, owner);
+                else
+                    bad = tell(driver, str__serve_one, transport, mask, NULL);
+                Py_DECREF(owner);
+                if (bad < 0)
+                    bad = socket_failed(driver, transport);
+            }
+            else
+                bad = tell(driver, str__serve_one, transport, mask, NULL);
+            Py_DECREF(transport);
+        }
+        Py_DECREF(event);
+        if (monotonic() > until)
+            break;
+    }
+    Py_DECREF(lane);
+    return bad < 0 || left < 0 ? NULL : PyBool_FromLong(any);
+}
+
+/* The part of Driver._settle that sends. */
+static PyObject *
+py_flush(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    PyObject *driver, *lane, *upstreams = NULL, *clients = NULL, *limits = NULL;
+    Py_ssize_t out_pause;
+    int bad = -1;
+    if (!takes("flush", count, 2))
+        return NULL;
+    driver = args[0];
+    lane = args[1];
+    if ((upstreams = PyObject_GetAttr(lane, str_touched_upstreams)) == NULL ||
+        (clients = PyObject_GetAttr(lane, str_touched_clients)) == NULL || !is_list(upstreams) || !is_list(clients) ||
+        (limits = PyObject_GetAttr(driver, str_limits)) == NULL || attribute_number(limits, str_out_pause, &out_pause) < 0)
+        goto end;
+    for (Py_ssize_t at = 0; at < PyList_GET_SIZE(upstreams); at++) { /* sees what is added while it runs */
+        PyObject *up = PyList_GET_ITEM(upstreams, at);
+        if (!is_a(up, upstream_at.type))
+            goto end;
+        Py_INCREF(up);
+        put_borrowed(&U(touched), Py_False);
+        int failed = flush_upstream(driver, up) < 0 && socket_failed(driver, U(transport)) < 0;
+        Py_DECREF(up);
+        if (failed)
+            goto end;
+    }
+    if (PyList_SetSlice(upstreams, 0, PyList_GET_SIZE(upstreams), NULL) < 0)
+        goto end;
+    for (Py_ssize_t at = 0; at < PyList_GET_SIZE(clients); at++) {
+        PyObject *client = PyList_GET_ITEM(clients, at);
+        if (!is_a(client, client_at.type))
+            goto end;
+        Py_INCREF(client);
+        put_borrowed(&C(touched), Py_False);
+        int failed = C(closed) != Py_True && flush_client(driver, client, out_pause) < 0 &&
+                     socket_failed(driver, C(transport)) < 0;
+        Py_DECREF(client);
+        if (failed)
+            goto end;
+    }
+    bad = PyList_SetSlice(clients, 0, PyList_GET_SIZE(clients), NULL);
+end:
+    Py_XDECREF(upstreams);
+    Py_XDECREF(clients);
+    Py_XDECREF(limits);
+    return done(bad);
+}
+
+typedef struct {
+    const char *name;
+    Py_ssize_t *offset;
+} Field;
+
+/* Find out where the slots of a class lie. */
+static int
+look_at_class(PyObject *cls, PyTypeObject **type, const Field *fields)
+{
+    if (!PyType_Check(cls)) {
+        PyErr_SetString(PyExc_TypeError, "bind() takes classes");
+        return -1;
+    }
+    for (; fields->name != NULL; fields++) {
+        PyObject *member = PyObject_GetAttrString(cls, fields->name);
+        PyMemberDef *found;
+        if (member == NULL)
+            return -1;
+        found = Py_IS_TYPE(member, &PyMemberDescr_Type) ? ((PyMemberDescrObject *)member)->d_member : NULL;
+        if (found == NULL || found->type != T_OBJECT_EX) {
+            PyErr_Format(PyExc_TypeError, "%s.%s is no slot", ((PyTypeObject *)cls)->tp_name, fields->name);
+            Py_DECREF(member);
+            return -1;
+        }
+        *fields->offset = found->offset;
+        Py_DECREF(member);
+    }
+    Py_INCREF(cls);
+    Py_XSETREF(*type, (PyTypeObject *)cls);
+    return 0;
+}
+
+#define LOOK_AT(cls, group, LIST, X) \
+    do { \
+        const Field fields[] = {LIST(X){NULL, NULL}}; \
+        if (look_at_class(cls, &group.type, fields) < 0) \
+            return NULL; \
+    } while (0)
+#define CLIENT_FIELD(n) {#n, &client_at.n},
+#define UPSTREAM_FIELD(n) {#n, &upstream_at.n},
+#define SLOT_FIELD(n) {#n, &slot_at.n},
+#define ACCOUNT_FIELD(n) {#n, &account_at.n},
+#define ROUTE_FIELD(n) {#n, &route_at.n},
+#define TOLL_FIELD(n) {#n, &toll_at.n},
+#define SCANNER_FIELD(n) {#n, &scanner_at.n},
+#define TRANSPORT_FIELD(n) {#n, &transport_at.n},
+
+static PyObject *
+py_bind(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    PyObject *collections, *deque;
+    if (!takes("bind", count, 12))
+        return NULL;
+    LOOK_AT(args[0], client_at, CLIENT, CLIENT_FIELD);
+    LOOK_AT(args[1], upstream_at, UPSTREAM, UPSTREAM_FIELD);
+    LOOK_AT(args[2], slot_at, SLOT, SLOT_FIELD);
+    LOOK_AT(args[4], account_at, ACCOUNT, ACCOUNT_FIELD);
+    LOOK_AT(args[5], route_at, ROUTE, ROUTE_FIELD);
+    LOOK_AT(args[6], toll_at, TOLL, TOLL_FIELD);
+    LOOK_AT(args[7], scanner_at, SCANNER, SCANNER_FIELD);
+    if (!PyType_Check(args[3]) || !PyExceptionClass_Check(args[9])) {
+        PyErr_SetString(PyExc_TypeError, "bind() takes classes");
+        return NULL;
+    }
+    Py_INCREF(args[3]);
+    Py_XSETREF(expired_type, (PyTypeObject *)args[3]);
+    put_borrowed(&state_up, args[8]);
+    put_borrowed(&protocol_error, args[9]);
+    put_borrowed(&measure, args[10]);
+    put_borrowed(&no_colon, args[11]);
+    if ((collections = PyImport_ImportModule("collections")) == NULL)
+        return NULL;
+    deque = PyObject_GetAttrString(collections, "deque");
+    Py_DECREF(collections);
+    if (deque == NULL)
+        return NULL;
+    put(&deque_append, PyObject_GetAttrString(deque, "append"));
+    put(&deque_popleft, PyObject_GetAttrString(deque, "popleft"));
+    Py_DECREF(deque);
+    return deque_append == NULL || deque_popleft == NULL ? NULL : done(0);
+}
+
+static PyObject *
+py_bind_transport(PyObject *module, PyObject *cls)
+{
+    LOOK_AT(cls, transport_at, TRANSPORT, TRANSPORT_FIELD);
+    return done(0);
+}
+
+static PyMethodDef methods[] = {
+    {"scan", (PyCFunction)(void (*)(void))py_scan, METH_FASTCALL, "scan(lane, client, data, now): see Lane._scan."},
+    {"fed_by", (PyCFunction)(void (*)(void))py_fed_by, METH_FASTCALL, "fed_by(lane, up, data, now): see Lane._fed_by."},
+    {"serve", (PyCFunction)(void (*)(void))py_serve, METH_FASTCALL,
+     "serve(driver, transports, events, until): see Driver._serve."},
+    {"flush", (PyCFunction)(void (*)(void))py_flush, METH_FASTCALL, "flush(driver, lane): see Driver._flush."},
+    {"bind", (PyCFunction)(void (*)(void))py_bind, METH_FASTCALL,
+     "bind(Client, Upstream, Slot, Expired, Account, Route, Toll, RequestScanner, State.UP, ProtocolError, measure, NO_COLON)"},
+    {"bind_transport", py_bind_transport, METH_O, "bind_transport(Transport)"},
+    {NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT, "_native", "The lane's hot paths in C; see kvgate.lane.native.", -1, methods, NULL, NULL, NULL, NULL,
+};
+
+PyMODINIT_FUNC
+PyInit__native(void)
+{
+#define INTERN(name) \
+    if ((str_##name = PyUnicode_InternFromString(#name)) == NULL) \
+        return NULL;
+    STRINGS(INTERN)
+    if ((zero = PyLong_FromLong(0)) == NULL || (no_text = PyBytes_FromStringAndSize(NULL, 0)) == NULL)
+        return NULL;
+    fill_crc_table();
+    return PyModule_Create(&definition);
+}

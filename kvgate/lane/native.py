@@ -1,0 +1,33 @@
+"""The lane's hot paths in C (kvgate/lane/_native.c), where they were built; Python's do the same where they were not.
+
+``KVGATE_NATIVE=0`` has the gate run without them. INFO tells by ``lane:native`` or ``lane:python`` which ones run.
+"""
+
+import os
+from typing import TYPE_CHECKING, Final
+
+from kvgate.errors import ProtocolError
+from kvgate.lane.client import Client
+from kvgate.lane.slots import Expired, Slot
+from kvgate.lane.upstream import State, Upstream
+from kvgate.metrics.ledger import Account
+from kvgate.policy.compiled import NO_COLON, Route, Toll
+from kvgate.wire.measure import measure
+from kvgate.wire.request import RequestScanner
+
+if TYPE_CHECKING:
+    from kvgate.lane import _native as paths
+else:
+    try:
+        from kvgate.lane import _native as paths
+    except ImportError:
+        paths = None
+
+BUILT: Final = paths is not None
+"""Whether the C paths are there; a machine without a compiler installs the gate without them."""
+WANTED = BUILT and os.environ.get("KVGATE_NATIVE", "1") != "0"
+
+if BUILT:
+    paths.bind(
+        Client, Upstream, Slot, Expired, Account, Route, Toll, RequestScanner, State.UP, ProtocolError, measure, NO_COLON
+    )

@@ -1,0 +1,14 @@
+"""Builds the lane's hot paths in C; where no compiler is, the gate is installed without them and runs the Python ones."""
+
+from setuptools import Extension, setup
+
+setup(
+    ext_modules=[
+        Extension(
+            "kvgate.lane._native",
+            ["kvgate/lane/_native.c"],
+            extra_compile_args=["-O2", "-std=c11", "-Wall", "-Wextra", "-Wno-unused-parameter", "-Wno-missing-field-initializers"],
+            optional=True,
+        )
+    ]
+)

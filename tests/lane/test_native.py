@@ -1,0 +1,191 @@
+"""The hot paths in C and those in Python do the same: bytes, order, counters, errors, on what anybody may send."""
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kvgate.errors import ProtocolError
+from kvgate.lane import native
+from kvgate.policy.compiled import NO_COLON, Toll
+from kvgate.wire.request import encode_request
+from tests.lane.test_machine import commands_of, play, streams
+from tests.lane.world import World
+from tests.wire.feeding import at_cuts
+
+pytestmark = pytest.mark.skipif(not native.BUILT, reason="kvgate.lane._native is not built (no C compiler?)")
+
+
+@attrs.frozen
+class Seen:
+    """All that can be seen of a world."""
+
+    said: list[tuple[bytes, bool]]
+    received: list[bytes]
+    accounts: list[tuple[Any, ...]]
+    lane: tuple[Any, ...]
+    clients: list[tuple[Any, ...]]
+    samples: list[tuple[Any, ...]]
+    tolls: list[tuple[int, int]]
+
+
+def seen(world: World) -> Seen:
+    lane = world.lane
+    return Seen(
+        [(world.said[client.id].raw, world.said[client.id].closed) for client in world.clients],
+        [link.received for link in world.links.values()],
+        [
+            (a.namespace, a.command, a.calls, a.errors, a.misses, a.bytes_in, a.bytes_out, round(a.seconds, 9), a.buckets, a.codes)
+            for a in world.ledger
+        ],
+        (lane.commands, lane.unsampled, lane.retries, lane.failures, world.asked, len(world.slow_ones)),
+        [
+            (c.received, c.inflight, c.inflight_bytes, c.held, c.backlog_size, c.arrived, c.last_fed, c.touched, len(c.queue))
+            for c in world.clients
+        ],
+        [(ident, account.command, args) for ident, account, args in world.samples],
+        [(toll.commands, toll.bytes) for toll in world.route.tolls or () if toll is not None],
+    )
+
+
+def both(monkeypatch: pytest.MonkeyPatch, run: Callable[[], World]) -> None:
+    """Run it with each kind of paths; all that is seen agrees."""
+    found = []
+    for wanted in (True, False):
+        monkeypatch.setattr(native, "WANTED", wanted)
+        world = run()
+        assert world.lane.in_c is wanted
+        found.append(seen(world))
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("sampling", [None, 1, 7])
+@pytest.mark.parametrize(("seed", "longest"), [(1, 1), (2, 7), (3, 60), (4, 400), (5, 5000), (6, 100_000)])
+def test_many_clients(monkeypatch: pytest.MonkeyPatch, seed: int, longest: int, sampling: int | None) -> None:
+    def run() -> World:
+        rng = random.Random(seed)
+        world = World(3)
+        if sampling is not None:
+            world.lane.unsampled, world.lane.sampling = 0, lambda: sampling
+        world.lane.slow_after = -1.0 if seed % 2 else 1.0
+        play(world, rng, [commands_of(rng, client, min(100, 8 * longest))[0] for client in range(6)], longest)
+        return world
+
+    both(monkeypatch, run)
+
+
+@settings(deadline=None, max_examples=150)
+@given(stream=streams(), cuts=st.lists(st.integers(0, 400), max_size=6), look=st.booleans(), tolls=st.booleans(),
+       left=st.tuples(st.integers(-1, 6), st.integers(-1, 300)))  # fmt: skip
+def test_any_requests(stream: bytes, cuts: list[int], look: bool, tolls: bool, left: tuple[int, int]) -> None:
+    def run() -> World:
+        world = World(2, max_key=60, quick=6000)
+        warm = world.client()
+        for key in (b"A.b:1", b"plain", b":x"):
+            for name in (b"GET", b"get", b"SET"):
+                world.feed(warm, encode_request([name, key, *([b"v"] if name == b"SET" else [])]))
+        world.run_to_the_end()
+        if look:
+            for head, plan in world.route.plans.items():
+                world.route.plans[head] = plan | 2
+        if tolls:
+            world.route.tolls = Toll(*left), Toll(*left[::-1])
+        client = world.client()
+        for piece in at_cuts(stream, cuts):
+            world.now += 0.001
+            world.feed(client, piece)
+        world.run_to_the_end()
+        return world
+
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        both(monkeypatch, run)
+
+
+@pytest.mark.parametrize("word", [b"IFEQ", b"ifeq", b"iFeQ", b"IFEX", b"IFEQQ"])
+@pytest.mark.parametrize("place", [b"SET A.b:1 %b", b"SET A.b:1 x\r\n$4\r\n%b\r\n", b"SET %b v"])
+def test_the_word_that_is_looked_for(monkeypatch: pytest.MonkeyPatch, word: bytes, place: bytes) -> None:
+    def run() -> World:
+        world = World(1)
+        warm = world.client()
+        world.feed(warm, encode_request([b"SET", b"A.b:1", b"v"]))
+        for head, plan in world.route.plans.items():
+            world.route.plans[head] = plan | 2
+        world.feed(warm, encode_request((place % word).split(b" ", 2)))
+        world.run_to_the_end()
+        return world
+
+    both(monkeypatch, run)
+
+
+REPLY = st.sampled_from([
+    b"+OK\r\n", b":1\r\n", b"$-1\r\n", b"$0\r\n\r\n", b"$5\r\nab\r\nc\r\n", b"$-2\r\n", b"$05\r\nabcde\r\n", b"$5000\r\n" + b"x" * 5000 + b"\r\n",
+    b"-ERR no\r\n", b"-WRONGTYPE Operation\r\n", b"-\r\n", b"-READONLY You\r\n", b"-NOAUTH x\r\n", b"-NOPERM x\r\n", b"-MASTERDOWN x\r\n",
+    b"_\r\n", b"*-1\r\n", b"*2\r\n$1\r\na\r\n*1\r\n:1\r\n", b"%1\r\n+a\r\n,1.5\r\n", b"~0\r\n", b"#t\r\n", b"(12\r\n", b"=5\r\ntxt:a\r\n",
+    b">2\r\n+message\r\n+x\r\n", b"|1\r\n+a\r\n+b\r\n:7\r\n", b"?\r\n", b"$x\r\n", b"\r\n", b"*1\r\n?\r\n", b"$12345678901\r\n",
+    b"+" + b"y" * 70000 + b"\r\n",
+])  # fmt: skip
+
+
+@settings(deadline=None, max_examples=150)
+@given(replies=st.lists(REPLY, max_size=12), cuts=st.lists(st.integers(0, 6000), max_size=5), commands=st.integers(0, 12),
+       leaves=st.booleans(), slow=st.booleans())  # fmt: skip
+def test_any_replies(replies: list[bytes], cuts: list[int], commands: int, leaves: bool, slow: bool) -> None:
+    def run() -> World:
+        world = World(1)
+        world.lane.slow_after = -1.0 if slow else 1.0
+        client, other = world.client(), world.client()
+        other.line = client.line
+        for number in range(commands):
+            who = other if number % 3 == 2 else client
+            world.feed(who, encode_request([b"MGET", b"a", b"b"] if number % 5 == 4 else [b"GET", b"A.b:%d" % number]))
+        if leaves:
+            world.leave(other)
+        up = world.shards[0].lines[client.line]
+        world.links[up].take(up)
+        try:
+            for piece in at_cuts(b"".join(replies), cuts):
+                world.now += 0.0001
+                if up.state.value == "up" and piece:
+                    world.lane.fed_by(up, piece, world.now)
+                    world.settle()
+        except (ProtocolError, ValueError) as problem:
+            world.said[99].raw = type(problem).__name__.encode()
+        return world
+
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        both(monkeypatch, run)
+
+
+def test_what_is_no_part_of_a_lane_is_refused() -> None:
+    world = World(1)
+    client, up = world.client(), world.shards[0].lines[0]
+    for call in (
+        lambda: native.paths.scan(world.lane, up, b"", 1.0),  # type: ignore[arg-type]
+        lambda: native.paths.scan(world.lane, client, "x", 1.0),  # type: ignore[arg-type]
+        lambda: native.paths.scan(world.lane, client, b"x", 1),
+        lambda: native.paths.fed_by(world.lane, client, b"", 1.0),  # type: ignore[arg-type]
+        lambda: native.paths.serve(world.lane, [], [], 1.0),  # type: ignore[arg-type]
+        lambda: native.paths.bind(int),
+        lambda: native.paths.bind_transport(int),  # type: ignore[arg-type]
+    ):
+        with pytest.raises((TypeError, AttributeError)):
+            call()
+
+
+def test_slots_that_hold_something_else_raise_and_do_no_harm() -> None:
+    for name, value in (("inflight", "x"), ("out", ()), ("queue", None), ("scanner", None), ("prefix", None)):
+        world = World(1)
+        client = world.client()
+        world.feed(client, encode_request([b"GET", b"A.b:1"]))
+        world.routes[NO_COLON] = world.route
+        before = getattr(client, name)
+        setattr(client, name, value)
+        world.lane.in_c = True
+        with pytest.raises((TypeError, AttributeError)):
+            world.lane.feed(client, encode_request([b"GET", b"A.b:1"]), 1.0)
+            world.run_to_the_end()
+        setattr(client, name, before)
