@@ -14,7 +14,7 @@ CACHE  := .cache/clients
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 # New packages are found at installation, so their appearance asks for another one.
-BUILD_INPUTS := pyproject.toml $(wildcard setup.py backends/*/__init__.py)
+BUILD_INPUTS := pyproject.toml setup.py kvgate/lane/_native.c $(wildcard backends/*/__init__.py)
 
 .PHONY: help run run-demo run-tikv test check packages bench clients compat histories versioned clean
 .DEFAULT_GOAL := help
@@ -67,7 +67,7 @@ versioned: $(VENV)/.test packages
 	VERSIONED_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest tests/versioned/test_model.py $(ARGS)
 
 clean:
-	rm -rf $(VENV) .cache build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .cache build dist *.egg-info kvgate/lane/*.so .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # An environment whose Python is gone (an upgraded machine, a moved checkout) is made anew.

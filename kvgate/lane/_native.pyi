@@ -1,4 +1,4 @@
-"""What kvgate/lane/_native.c gives to Python."""
+# What kvgate/lane/_native.c gives to Python; kvgate.lane.native says more.
 
 from collections import deque
 from typing import Any

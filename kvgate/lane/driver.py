@@ -980,8 +980,8 @@ class Driver:
 
     def _broken(self, up: Upstream, number: int) -> None:
         """A shared connection has ended, by the error of that number; 0: in order."""
-        why = f"the connection to {up.name} broke: {os.strerror(number)}" if number else f"store {up.name} closed the connection"
-        self.drop(up, why)
+        broke = f"the connection to {up.name} broke: {os.strerror(number)}"
+        self.drop(up, broke if number else f"store {up.name} closed the connection")
 
     def _out_of_step(self, up: Upstream, problem: ProtocolError | TlsError) -> None:
         """What a store sent is no answer to anything."""

@@ -4,7 +4,7 @@
 """
 
 import os
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from kvgate.errors import ProtocolError
 from kvgate.lane.client import Client
@@ -15,14 +15,12 @@ from kvgate.policy.compiled import NO_COLON, Route, Toll
 from kvgate.wire.measure import measure
 from kvgate.wire.request import RequestScanner
 
-if TYPE_CHECKING:
-    from kvgate.lane import _native as paths
-else:
-    try:
-        from kvgate.lane import _native as paths
-    except ImportError:
-        paths = None
+try:
+    from kvgate.lane import _native
+except ImportError:
+    _native = None  # type: ignore[assignment]  # BUILT says so; nobody uses it then
 
+paths = _native
 BUILT: Final = paths is not None
 """Whether the C paths are there; a machine without a compiler installs the gate without them."""
 WANTED = BUILT and os.environ.get("KVGATE_NATIVE", "1") != "0"

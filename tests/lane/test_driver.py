@@ -17,7 +17,7 @@ import trustme
 
 from kvgate.backend import Endpoint
 from kvgate.lane import driver as driver_module
-from kvgate.lane.driver import ACCEPTS, Driver, Transport
+from kvgate.lane.driver import ACCEPTS
 from kvgate.lane.machine import MOST_ABOVE
 from kvgate.lane.tls import TlsTransform, server_context
 from kvgate.wire.request import encode_request
