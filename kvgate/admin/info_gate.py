@@ -28,6 +28,7 @@ def gate_section(site: Site, client: Client, now: float) -> list[tuple[str, str 
         ("workers", configuration.gate.workers),
         ("paused", int(site.paused_until > now)),
         *(_audit(site) if user.sees_all else ()),
+        ("lane", "native" if lane.in_c else "python"),
         ("lane_forwarded_commands", lane.commands),
         ("lane_retries", lane.retries),
         ("lane_turns", driver.turns),
