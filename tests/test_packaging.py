@@ -1,8 +1,8 @@
 """What is published: the wheel and the sdist hold what they should, and a gate serves from the wheel in an empty folder."""
 
 import os
-import signal
 import shutil
+import signal
 import subprocess
 import sys
 import tarfile
