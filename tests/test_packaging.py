@@ -1,6 +1,7 @@
 """What is published: the wheel and the sdist hold what they should, and a gate serves from the wheel in an empty folder."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -79,6 +80,19 @@ def test_the_wheel_holds_the_packages_and_nothing_else(built: "tuple[Path, Path]
     assert "kvgate = kvgate.cli.main:main" in entry_points
     for package in ADAPTERS:
         assert f"{package.removeprefix('kvgate_')} = {package}:adapter" in entry_points
+
+
+def test_without_a_compiler_it_is_built_without_the_native_paths(
+    built: "tuple[Path, Path]", checkout: Path, tmp_path: Path
+) -> None:
+    def natives(wheel: Path) -> list[str]:
+        with zipfile.ZipFile(wheel) as opened:
+            return [name for name in opened.namelist() if name.startswith("kvgate/lane/_native.") and name.endswith(".so")]
+
+    assert shutil.which("cc") is None or len(natives(built[0])) == 1
+    run(sys.executable, "-m", "build", "--wheel", "--outdir", str(tmp_path), str(checkout), CC="false")
+    (wheel,) = tmp_path.glob("*.whl")
+    assert natives(wheel) == []
 
 
 def test_the_sdist_holds_what_is_needed_to_test_and_document(built: "tuple[Path, Path]") -> None:

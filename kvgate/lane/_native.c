@@ -85,24 +85,37 @@ put_borrowed(PyObject **slot, PyObject *borrowed)
     put(slot, borrowed);
 }
 
-/* A slot's integer, -1 with an exception where there is none; the lane's own are never below 0, tolls may be. */
+/* A slot's integer, -1 with an exception where there is none; the lane's own are never below 0, tolls may be. What is beyond
+ * a Py_ssize_t (a limit that someone set to 10^30, a length that a store sent) is the largest or the smallest one. */
 static inline int
 number(PyObject *value, Py_ssize_t *result)
 {
+    int beyond = 0;
     if (value == NULL || !PyLong_Check(value)) {
         PyErr_SetString(PyExc_TypeError, "a slot of the lane has no integer");
         return -1;
     }
-    *result = PyLong_AsSsize_t(value);
-    return *result == -1 && PyErr_Occurred() ? -1 : 0;
+    *result = PyLong_AsLongLongAndOverflow(value, &beyond);
+    if (beyond)
+        *result = beyond > 0 ? PY_SSIZE_T_MAX : PY_SSIZE_T_MIN;
+    return 0;
 }
 
 static inline int
 add(PyObject **slot, Py_ssize_t more)
 {
     Py_ssize_t value;
-    PyObject *sum;
-    if (number(*slot, &value) < 0 || (sum = PyLong_FromSsize_t(value + more)) == NULL)
+    PyObject *sum, *boxed;
+    if (number(*slot, &value) < 0)
+        return -1;
+    if (value > PY_SSIZE_T_MAX / 2 || value < PY_SSIZE_T_MIN / 2) { /* the sum may be beyond */
+        boxed = PyLong_FromSsize_t(more);
+        sum = boxed == NULL ? NULL : PyNumber_Add(*slot, boxed);
+        Py_XDECREF(boxed);
+    }
+    else
+        sum = PyLong_FromSsize_t(value + more);
+    if (sum == NULL)
         return -1;
     put(slot, sum);
     return 0;
@@ -759,8 +772,8 @@ scan(PyObject *lane, PyObject *client, PyObject *data, PyObject *now)
         }
     }
     bad = walk.run_up != NULL ? forward(&walk, pos) : 0;
-    if (give_back(&walk) < 0)
-        bad = -1;
+    if (bad == 0)
+        bad = give_back(&walk);
 end:
     if (bad < 0 && walk.counts) { /* what was forwarded was forwarded, whatever went wrong behind it */
         PyObject *type, *value, *trace;
@@ -1318,7 +1331,8 @@ flush_upstream(PyObject *driver, PyObject *up)
     if (!PyList_GET_SIZE(U(out)))
         return 0;
     Py_INCREF(transport);
-    if ((broken = send_all(transport, U(out), &sent, &rest, &sends)) < 0 || add(&U(sent), sent) < 0)
+    broken = send_all(transport, U(out), &sent, &rest, &sends);
+    if (add(&U(sent), sent) < 0 || broken < 0) /* what was sent was sent: else it would be sent twice */
         bad = -1;
     else if (rest != NULL) {
         put_borrowed(&U(unsent), rest);

@@ -15,7 +15,7 @@ def test_everything_is_on_together(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tenants, "KEYS", 200)
     with fleet(default_gate()) as running:
         running.start_shards()
-        made = tenants.measure(running, {1: 500, 16: 1_600}, rounds=1)
+        made = tenants.measure(running, {1: 4_000, 16: 16_000}, rounds=1)
     assert [row[0] for row in made.tables[0].rows] == [tenants.OFF, tenants.ON, tenants.TENANTS, tenants.HOME]
     assert made.tables[0].header == ("gate", "SET P=1", "GET P=1", "SET P=16", "GET P=16")
     assert "x)" not in made.tables[0].rows[0][1]

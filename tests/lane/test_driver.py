@@ -208,6 +208,30 @@ async def test_an_exception_while_sending_closes_that_client() -> None:
 
 
 @pytest.mark.usefixtures("quiet")
+async def test_an_exception_while_sending_to_a_store_has_nothing_executed_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with open_room(learn=False) as room:
+        stream, request, up = await room.connect(), room.gate.request, room.gate.shards[0].lines[0]
+        room.gate.shards[0].lines = (up,) * 4
+
+        def faulty(client: Any, args: list[bytes], frame: bytes, now: float) -> None:
+            if args[0] == b"BUG":
+                up.out.append("a bug")  # type: ignore[arg-type]  # no bytes
+            else:
+                request(client, args, frame, now)
+
+        monkeypatch.setattr(room.gate, "request", faulty)
+        assert await ask(stream, encode_request([b"APPEND", b"k", b"x"]), 4) == b":1\r\n"
+        await stream.send_all(encode_request([b"APPEND", b"k", b"x"]) * 100 + b"BUG\r\n")
+        await stream.send_all(get(b"other"))
+        got = b""
+        while not got.endswith(b"$-1\r\n"):
+            got += await read(stream, 1)
+        assert got.count(b"\r\n") == 101
+        assert room.driver.failures == 1
+        assert len(room.data.data[b"k"]) <= 101
+
+
+@pytest.mark.usefixtures("quiet")
 async def test_an_exception_in_a_tick_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     async with open_room() as room:
         stream = await room.connect()
@@ -533,5 +557,3 @@ async def test_idle_clients_are_closed_only_where_that_is_asked_for() -> None:
         assert await ask(stream, b"ECHO 1\r\n", 12) == bulk(b"ECHO 1")
         assert await read_all(stream) == b""
         assert [client.id for client in room.driver.clients.values()] == [1]
-
-

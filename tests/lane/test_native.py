@@ -122,9 +122,23 @@ def test_the_word_that_is_looked_for(monkeypatch: pytest.MonkeyPatch, word: byte
     both(monkeypatch, run)
 
 
+def test_limits_beyond_a_machines_integers(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run() -> World:
+        world = World(2, max_key=10**30, quick=10**30)
+        client = world.client()
+        for _ in range(3):
+            world.feed(client, encode_request([b"SET", b"A.b:1", b"v"]) + encode_request([b"GET", b"A.b:1"]) * 3)
+            world.route.tolls = world.route.tolls or (Toll(10**30, 10**30), Toll(3, 10**30))
+        world.run_to_the_end()
+        return world
+
+    both(monkeypatch, run)
+
+
 REPLY = st.sampled_from([
     *(b"+OK\r\n", b":1\r\n", b"$-1\r\n", b"$0\r\n\r\n", b"$5\r\nab\r\nc\r\n", b"$-2\r\n", b"$05\r\nabcde\r\n"),
     *(b"$5000\r\n" + b"x" * 5000 + b"\r\n", b"+" + b"y" * 70000 + b"\r\n", b"$x\r\n", b"$12345678901\r\n", b"$\r\n", b"$\n"),
+    *(b"$1%b\r\n" % (b"0" * 30), b"$-1%b\r\n" % (b"0" * 30)),
     *(b"-ERR no\r\n", b"-WRONGTYPE Operation\r\n", b"-\r\n", b"-READONLY You\r\n", b"-NOAUTH x\r\n", b"-NOPERM x\r\n"),
     *(b"-MASTERDOWN x\r\n", b"_\r\n", b"*-1\r\n", b"*2\r\n$1\r\na\r\n*1\r\n:1\r\n", b"%1\r\n+a\r\n,1.5\r\n", b"~0\r\n"),
     *(b"#t\r\n", b"(12\r\n", b"=5\r\ntxt:a\r\n", b">2\r\n+message\r\n+x\r\n", b"|1\r\n+a\r\n+b\r\n:7\r\n", b"?\r\n", b"\r\n"),
@@ -160,6 +174,21 @@ def test_any_replies(replies: list[bytes], cuts: list[int], commands: int, leave
 
     with pytest.MonkeyPatch.context() as monkeypatch:
         both(monkeypatch, run)
+
+
+@pytest.mark.parametrize("reply", [b"$1%b\r\n" % (b"0" * 30), b"$-1%b\r\n+OK\r\n" % (b"0" * 30)])
+def test_lengths_beyond_a_machines_integers(monkeypatch: pytest.MonkeyPatch, reply: bytes) -> None:
+    def run() -> World:
+        world = World(1)
+        client = world.client()
+        world.feed(client, encode_request([b"GET", b"A.b:1"]) * 2)
+        up = world.shards[0].lines[client.line]
+        world.links[up].take(up)
+        world.lane.fed_by(up, reply, world.now)
+        world.settle()
+        return world
+
+    both(monkeypatch, run)
 
 
 def test_what_is_no_part_of_a_lane_is_refused() -> None:
