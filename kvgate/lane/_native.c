@@ -4,8 +4,8 @@
  * them; here is only what every command passes. The objects are ordinary Python objects with __slots__; `bind` looks up
  * where each slot lies, so that reading one costs a load. Nothing here lets go of the interpreter's lock.
  *
- * References: a name that ends in nothing special is borrowed for as long as no Python code runs; what is kept over a
- * call into Python is owned by a struct (`Walk`, `Count`) and let go by its `*_end`.
+ * References are borrowed as long as no Python code runs; what is kept over a call into Python is owned, for the most part
+ * by a struct (`Walk`, `Count`) that a function lets go of at its end.
  */
 
 #define PY_SSIZE_T_CLEAN
@@ -25,7 +25,14 @@
 #define RECEIVE (64 * 1024)
 #define PIECES 64           /* joined by the kernel in one send */
 #define EPOLL_IN 1
+#define BUFFERED_REPLY (1024 * 1024)
+#define PAUSE_LOOK (1024 * 1024)
+#define PAUSE_LOOK_COMMANDS 1000
+#define LOOK 2
 #define BUCKETS 26
+/* Those that stand in Python too; a test holds them equal. */
+#define LIMITS(X) X(LONGEST_HEAD) X(MOST_ABOVE) X(KEY_LENGTHS) X(RECEIVE) X(BUFFERED_REPLY) X(PAUSE_LOOK) \
+    X(PAUSE_LOOK_COMMANDS) X(LOOK) X(BUCKETS)
 
 /* ------------------------------------------------------------------ where the slots of the Python classes lie */
 
@@ -683,7 +690,7 @@ scan(PyObject *lane, PyObject *client, PyObject *data, PyObject *now)
             }
             end += 2;
             if (!more && end <= size && end - pos <= quick && text[end - 2] == '\r' && text[end - 1] == '\n' &&
-                !((plan & 2) && has_ifeq(text, key_end, end))) {
+                !((plan & LOOK) && has_ifeq(text, key_end, end))) {
                 int spent = 0;
                 if (walk.local != NULL) {
                     PyObject *frame, *args, *done;
@@ -1081,7 +1088,7 @@ fed_by(PyObject *lane, PyObject *up, PyObject *data, PyObject *now)
                         if (append(S(parts), bytes) < 0 || add(&C(held), pos - start) < 0 || number(C(held), &held) < 0)
                             goto end;
                         Py_CLEAR(bytes);
-                        if (held > 1024 * 1024 && touch_client(lane, client) < 0) /* the driver looks at its limits */
+                        if (held > BUFFERED_REPLY && touch_client(lane, client) < 0) /* the driver looks at its limits */
                             goto end;
                         if (!want && (pop(fifo) < 0 || add(&C(inflight_bytes), -PyObject_Size(S(frames))) < 0))
                             goto end;
@@ -1222,10 +1229,10 @@ read_client(PyObject *driver, PyObject *lane, PyObject *transport, PyObject *cli
         Py_ssize_t half_read;
         if (!is_a(scanner, scanner_at.type) || number(AT(scanner, scanner_at.size), &half_read) < 0)
             return -1;
-        if (half_read > 1024 * 1024)
+        if (half_read > PAUSE_LOOK)
             backlog = half_read;
     }
-    if (inflight_bytes > 1024 * 1024 || inflight > 1000 || backlog)
+    if (inflight_bytes > PAUSE_LOOK || inflight > PAUSE_LOOK_COMMANDS || backlog)
         return tell(driver, str__maybe_pause, transport, client, NULL);
     return 0;
 }
@@ -1409,22 +1416,26 @@ done(int bad)
     Py_RETURN_NONE;
 }
 
+/* A step of the machine: (lane, client or upstream, bytes, now). */
+static PyObject *
+step(const char *name, PyTypeObject *whose, int (*of)(PyObject *, PyObject *, PyObject *, PyObject *), PyObject *const *args,
+     Py_ssize_t count)
+{
+    if (!takes(name, count, 4) || !is_a(args[1], whose) || !is_a(args[2], &PyBytes_Type) || !is_a(args[3], &PyFloat_Type))
+        return NULL;
+    return done(of(args[0], args[1], args[2], args[3]));
+}
+
 static PyObject *
 py_scan(PyObject *module, PyObject *const *args, Py_ssize_t count)
 {
-    if (!takes("scan", count, 4) || !is_a(args[1], client_at.type) || !is_a(args[2], &PyBytes_Type) ||
-        !is_a(args[3], &PyFloat_Type))
-        return NULL;
-    return done(scan(args[0], args[1], args[2], args[3]));
+    return step("scan", client_at.type, scan, args, count);
 }
 
 static PyObject *
 py_fed_by(PyObject *module, PyObject *const *args, Py_ssize_t count)
 {
-    if (!takes("fed_by", count, 4) || !is_a(args[1], upstream_at.type) || !is_a(args[2], &PyBytes_Type) ||
-        !is_a(args[3], &PyFloat_Type))
-        return NULL;
-    return done(fed_by(args[0], args[1], args[2], args[3]));
+    return step("fed_by", upstream_at.type, fed_by, args, count);
 }
 
 /* Driver._serve. */
@@ -1642,6 +1653,7 @@ static struct PyModuleDef definition = {
 PyMODINIT_FUNC
 PyInit__native(void)
 {
+    PyObject *module, *limits;
 #define INTERN(name) \
     if ((str_##name = PyUnicode_InternFromString(#name)) == NULL) \
         return NULL;
@@ -1649,5 +1661,14 @@ PyInit__native(void)
     if ((zero = PyLong_FromLong(0)) == NULL || (no_text = PyBytes_FromStringAndSize(NULL, 0)) == NULL)
         return NULL;
     fill_crc_table();
-    return PyModule_Create(&definition);
+#define LIMIT_FORMAT(name) "si"
+#define LIMIT_VALUE(name) , #name, (int)name
+    module = PyModule_Create(&definition);
+    limits = Py_BuildValue("{" LIMITS(LIMIT_FORMAT) "}" LIMITS(LIMIT_VALUE));
+    if (module == NULL || limits == NULL || PyModule_AddObject(module, "LIMITS", limits) < 0) {
+        Py_XDECREF(module);
+        Py_XDECREF(limits);
+        return NULL;
+    }
+    return module;
 }

@@ -358,7 +358,7 @@ class Driver:
             up.touched = False
             try:
                 self._flush_upstream(up)
-            except Exception as error:  # noqa: BLE001 - as in _round
+            except Exception as error:  # noqa: BLE001 - one socket must not end the lane, see _serve_one
                 self._failed(up.transport, error)
         upstreams.clear()
         for client in clients:
@@ -366,7 +366,7 @@ class Driver:
             if not client.closed:
                 try:
                     self._flush_client(client)
-                except Exception as error:  # noqa: BLE001 - as in _round
+                except Exception as error:  # noqa: BLE001 - one socket must not end the lane, see _serve_one
                     self._failed(client.transport, error)
         clients.clear()
 
@@ -378,7 +378,7 @@ class Driver:
             now = time.monotonic()
             try:
                 lane.go_on(client, now)
-            except Exception as error:  # noqa: BLE001 - as in _round
+            except Exception as error:  # noqa: BLE001 - one socket must not end the lane, see _serve_one
                 self._failed(client.transport, error)
             if now > until:
                 return
@@ -504,7 +504,7 @@ class Driver:
         transport.ident = ident
         try:
             self._admit(transport, peer, listener)
-        except Exception as error:  # noqa: BLE001 - as in _round
+        except Exception as error:  # noqa: BLE001 - one socket must not end the lane, see _serve_one
             self._failed(transport, error)
 
     def _admit(self, transport: Transport, peer: object, listener: Listener) -> None:
@@ -623,7 +623,7 @@ class Driver:
                 try:
                     self._watch(transport)
                     self._shake(transport)
-                except Exception as error:  # noqa: BLE001 - as in _round
+                except Exception as error:  # noqa: BLE001 - one socket must not end the lane, see _serve_one
                     self._failed(transport, error)
 
     def _client_readable(self, transport: Transport) -> None:

@@ -10,8 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kvgate.errors import ProtocolError
-from kvgate.lane import native
+from kvgate.lane import driver, machine, native
 from kvgate.lane.client import Client
+from kvgate.metrics import ledger
+from kvgate.policy import compiled
 from kvgate.policy.compiled import NO_COLON, Toll
 from kvgate.wire.request import encode_request
 from tests.lane.test_machine import commands_of, play, streams
@@ -191,17 +193,26 @@ def test_lengths_beyond_a_machines_integers(monkeypatch: pytest.MonkeyPatch, rep
     both(monkeypatch, run)
 
 
+def test_limits_that_are_written_twice_agree() -> None:
+    there = {
+        "LONGEST_HEAD": machine.LONGEST_HEAD, "MOST_ABOVE": machine.MOST_ABOVE, "KEY_LENGTHS": len(machine.LENGTHS),
+        "BUFFERED_REPLY": machine.BUFFERED_REPLY, "RECEIVE": driver.RECEIVE, "PAUSE_LOOK": driver.PAUSE_LOOK,
+        "PAUSE_LOOK_COMMANDS": driver.PAUSE_LOOK_COMMANDS, "BUCKETS": ledger.BUCKETS, "LOOK": compiled.LOOK,
+    }  # fmt: skip
+    assert there == native.paths.LIMITS
+
+
 def test_what_is_no_part_of_a_lane_is_refused() -> None:
     world = World(1)
     client, up = world.client(), world.shards[0].lines[0]
     for call in (
-        lambda: native.paths.scan(world.lane, up, b"", 1.0),  # type: ignore[arg-type]
-        lambda: native.paths.scan(world.lane, client, "x", 1.0),  # type: ignore[arg-type]
+        lambda: native.paths.scan(world.lane, up, b"", 1.0),  # type: ignore[arg-type]  # wrong on purpose
+        lambda: native.paths.scan(world.lane, client, "x", 1.0),  # type: ignore[arg-type]  # wrong on purpose
         lambda: native.paths.scan(world.lane, client, b"x", 1),
-        lambda: native.paths.fed_by(world.lane, client, b"", 1.0),  # type: ignore[arg-type]
-        lambda: native.paths.serve(world.lane, [], [], 1.0),  # type: ignore[arg-type]
+        lambda: native.paths.fed_by(world.lane, client, b"", 1.0),  # type: ignore[arg-type]  # wrong on purpose
+        lambda: native.paths.serve(world.lane, [], [], 1.0),  # type: ignore[arg-type]  # wrong on purpose
         lambda: native.paths.bind(int),
-        lambda: native.paths.bind_transport(int),  # type: ignore[arg-type]
+        lambda: native.paths.bind_transport(int),  # type: ignore[arg-type]  # wrong on purpose
     ):
         with pytest.raises((TypeError, AttributeError)):
             call()
