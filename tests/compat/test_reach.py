@@ -25,8 +25,6 @@ NOT_GENERATED: Final[dict[str, dict[str, str]]] = {
     "COPY": {"DB": "a known difference: copy-db"},
 }
 """Command → option word → why no generator makes it."""
-PENDING: Final[frozenset[str]] = frozenset()
-"""Groups whose generators are still being written."""
 
 
 def claimed(name: str) -> list[CommandSpec]:
@@ -37,7 +35,7 @@ def claimed(name: str) -> list[CommandSpec]:
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_every_command_that_a_backend_claims_is_reached_or_has_a_reason(backend: str) -> None:
-    assert missing(spec for spec in claimed(backend) if spec.group not in PENDING) == []
+    assert missing(claimed(backend)) == []
 
 
 def test_reasons_are_for_what_is_not_reached() -> None:
@@ -115,7 +113,7 @@ def seen(name: str, size: int) -> Seen:
 @pytest.mark.parametrize("name", sorted(GENERATORS))
 def test_every_option_is_generated(name: str, documented: "dict[str, set[str]]") -> None:
     """And some requests are in odd case, and some, but not most, are damaged."""
-    wanted = documented.get(name, set()) - set(NOT_GENERATED.get(name, ())) if by_group()[name] not in PENDING else set[str]()
+    wanted = documented.get(name, set()) - set(NOT_GENERATED.get(name, ()))
     for size in SIZES:
         found = seen(name, size)
         if wanted <= found.options and found.damaged and found.sound and found.odd_case:
@@ -124,11 +122,6 @@ def test_every_option_is_generated(name: str, documented: "dict[str, set[str]]")
     assert found.damaged
     assert found.sound > found.damaged * 0.2, "of those without arguments there are few that are not damaged"
     assert found.odd_case
-
-
-def by_group() -> dict[str, str]:
-    """Command → its group."""
-    return {spec.name: spec.group for spec in every_command()}
 
 
 def test_options_with_a_reason_exist(documented: "dict[str, set[str]]") -> None:
