@@ -1,10 +1,7 @@
 """The hot paths in C and those in Python do the same: bytes, order, counters, errors, on what anybody may send."""
 
 import random
-from collections.abc import Callable
-from typing import Any
 
-import attrs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,59 +13,18 @@ from kvgate.metrics import ledger
 from kvgate.policy import compiled
 from kvgate.policy.compiled import NO_COLON, Toll
 from kvgate.wire.request import encode_request
+from tests.lane.replies import REPLY
 from tests.lane.test_machine import commands_of, play, streams
+from tests.lane.twins import NO_NATIVE, both
 from tests.lane.world import World
 from tests.wire.feeding import at_cuts
 
-pytestmark = pytest.mark.skipif(not native.BUILT, reason="kvgate.lane._native is not built (no C compiler?)")
-
-
-@attrs.frozen
-class Seen:
-    """All that can be seen of a world."""
-
-    said: list[tuple[bytes, bool]]
-    received: list[bytes]
-    accounts: list[tuple[Any, ...]]
-    lane: tuple[Any, ...]
-    clients: list[tuple[Any, ...]]
-    samples: list[tuple[Any, ...]]
-    tolls: list[tuple[int, int]]
-
-
-def seen(world: World) -> Seen:
-    lane = world.lane
-    return Seen(
-        [(world.said[client.id].raw, world.said[client.id].closed) for client in world.clients],
-        [link.received for link in world.links.values()],
-        [
-            (a.command, a.calls, a.errors, a.misses, a.bytes_in, a.bytes_out, round(a.seconds, 9), a.buckets, a.codes)
-            for a in world.ledger
-        ],
-        (lane.commands, lane.unsampled, lane.retries, lane.failures, world.asked, len(world.slow_ones)),
-        [
-            (c.received, c.inflight, c.inflight_bytes, c.held, c.backlog_size, c.arrived, c.last_fed, c.touched, len(c.queue))
-            for c in world.clients
-        ],
-        [(ident, account.command, args) for ident, account, args in world.samples],
-        [(toll.commands, toll.bytes) for toll in world.route.tolls or () if toll is not None],
-    )
-
-
-def both(monkeypatch: pytest.MonkeyPatch, run: Callable[[], World]) -> None:
-    """Run it with each kind of paths; all that is seen agrees."""
-    found = []
-    for wanted in (True, False):
-        monkeypatch.setattr(native, "WANTED", wanted)
-        world = run()
-        assert world.lane.in_c is wanted
-        found.append(seen(world))
-    assert found[0] == found[1]
+pytestmark = pytest.mark.skipif(not native.BUILT, reason=NO_NATIVE)
 
 
 @pytest.mark.parametrize("sampling", [None, 1, 7])
 @pytest.mark.parametrize(("seed", "longest"), [(1, 1), (2, 7), (3, 60), (4, 400), (5, 5000), (6, 100_000)])
-def test_many_clients(monkeypatch: pytest.MonkeyPatch, seed: int, longest: int, sampling: int | None) -> None:
+def test_many_clients(seed: int, longest: int, sampling: int | None) -> None:
     def run() -> World:
         rng = random.Random(seed)
         world = World(3)
@@ -78,7 +34,7 @@ def test_many_clients(monkeypatch: pytest.MonkeyPatch, seed: int, longest: int, 
         play(world, rng, [commands_of(rng, client, min(100, 8 * longest))[0] for client in range(6)], longest)
         return world
 
-    both(monkeypatch, run)
+    both(run)
 
 
 @settings(deadline=None, max_examples=150)
@@ -104,13 +60,12 @@ def test_any_requests(stream: bytes, cuts: list[int], look: bool, tolls: bool, l
         world.run_to_the_end()
         return world
 
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        both(monkeypatch, run)
+    both(run)
 
 
 @pytest.mark.parametrize("word", [b"IFEQ", b"ifeq", b"iFeQ", b"IFEX", b"IFEQQ"])
 @pytest.mark.parametrize("place", [b"SET A.b:1 %b", b"SET A.b:1 x\r\n$4\r\n%b\r\n", b"SET %b v"])
-def test_the_word_that_is_looked_for(monkeypatch: pytest.MonkeyPatch, word: bytes, place: bytes) -> None:
+def test_the_word_that_is_looked_for(word: bytes, place: bytes) -> None:
     def run() -> World:
         world = World(1)
         warm = world.client()
@@ -121,10 +76,10 @@ def test_the_word_that_is_looked_for(monkeypatch: pytest.MonkeyPatch, word: byte
         world.run_to_the_end()
         return world
 
-    both(monkeypatch, run)
+    both(run)
 
 
-def test_limits_beyond_a_machines_integers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_limits_beyond_a_machines_integers() -> None:
     def run() -> World:
         world = World(2, max_key=10**30, quick=10**30)
         client = world.client()
@@ -134,18 +89,7 @@ def test_limits_beyond_a_machines_integers(monkeypatch: pytest.MonkeyPatch) -> N
         world.run_to_the_end()
         return world
 
-    both(monkeypatch, run)
-
-
-REPLY = st.sampled_from([
-    *(b"+OK\r\n", b":1\r\n", b"$-1\r\n", b"$0\r\n\r\n", b"$5\r\nab\r\nc\r\n", b"$-2\r\n", b"$05\r\nabcde\r\n"),
-    *(b"$5000\r\n" + b"x" * 5000 + b"\r\n", b"+" + b"y" * 70000 + b"\r\n", b"$x\r\n", b"$12345678901\r\n", b"$\r\n", b"$\n"),
-    *(b"$1%b\r\n" % (b"0" * 30), b"$-1%b\r\n" % (b"0" * 30)),
-    *(b"-ERR no\r\n", b"-WRONGTYPE Operation\r\n", b"-\r\n", b"-READONLY You\r\n", b"-NOAUTH x\r\n", b"-NOPERM x\r\n"),
-    *(b"-MASTERDOWN x\r\n", b"_\r\n", b"*-1\r\n", b"*2\r\n$1\r\na\r\n*1\r\n:1\r\n", b"%1\r\n+a\r\n,1.5\r\n", b"~0\r\n"),
-    *(b"#t\r\n", b"(12\r\n", b"=5\r\ntxt:a\r\n", b">2\r\n+message\r\n+x\r\n", b"|1\r\n+a\r\n+b\r\n:7\r\n", b"?\r\n", b"\r\n"),
-    b"*1\r\n?\r\n",
-])  # fmt: skip
+    both(run)
 
 
 @settings(deadline=None, max_examples=150)
@@ -174,12 +118,11 @@ def test_any_replies(replies: list[bytes], cuts: list[int], commands: int, leave
             world.said[99].raw = type(problem).__name__.encode()
         return world
 
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        both(monkeypatch, run)
+    both(run)
 
 
 @pytest.mark.parametrize("reply", [b"$1%b\r\n" % (b"0" * 30), b"$-1%b\r\n+OK\r\n" % (b"0" * 30)])
-def test_lengths_beyond_a_machines_integers(monkeypatch: pytest.MonkeyPatch, reply: bytes) -> None:
+def test_lengths_beyond_a_machines_integers(reply: bytes) -> None:
     def run() -> World:
         world = World(1)
         client = world.client()
@@ -190,7 +133,7 @@ def test_lengths_beyond_a_machines_integers(monkeypatch: pytest.MonkeyPatch, rep
         world.settle()
         return world
 
-    both(monkeypatch, run)
+    both(run)
 
 
 def test_limits_that_are_written_twice_agree() -> None:
