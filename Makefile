@@ -16,7 +16,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 # New packages are found at installation, so their appearance asks for another one.
 BUILD_INPUTS := pyproject.toml setup.py kvgate/lane/_native.c $(wildcard backends/*/__init__.py compat/*/__init__.py)
 
-.PHONY: help run run-demo run-tikv test check packages bench clients apps compat histories versioned clean
+.PHONY: help run run-demo run-tikv test check packages bench bench-short clients apps compat histories versioned clean
 .DEFAULT_GOAL := help
 
 help:
@@ -30,7 +30,8 @@ help:
 	@echo "make compat    a long search for differences from a real Redis, before every store (ARGS='--examples 5000 --only H.*')"
 	@echo "make histories long histories of concurrent clients under faults, checked for linearizability (ARGS='--minutes 30')"
 	@echo "make versioned many generated commands on versioned keys, on each backend, beside a model (EXAMPLES=20000)"
-	@echo "make bench     figures beside Twemproxy, HAProxy and no proxy (docs/benchmarks.md)"
+	@echo "make bench     figures and plots beside Twemproxy, HAProxy and no proxy (docs/benchmarks.md); most of an hour"
+	@echo "make bench-short  the same in less than ten minutes, for every day (.cache/bench/benchmarks.md)"
 	@echo "make clean     removes the environment, caches and builds; never ./$(DATA)"
 
 run: $(VENV)/.run
@@ -54,6 +55,10 @@ packages:
 
 bench: $(VENV)/.test packages
 	$(BIN)/python -m bench all --write docs/benchmarks.md $(ARGS)
+
+bench-short: $(VENV)/.test packages
+	@mkdir -p .cache/bench
+	$(BIN)/python -m bench all --short --rounds 1 --write .cache/bench/benchmarks.md $(ARGS)
 
 clients: $(VENV)/.test packages
 	$(BIN)/python -m tests.clients.run $(ARGS)

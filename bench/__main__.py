@@ -1,4 +1,4 @@
-"""The command line of the benchmarks: ``python -m bench core|idle|namespaces|tenants|connect|lrange|all``."""
+"""The command line of the benchmarks: ``python -m bench SECTION|all``."""
 
 import argparse
 import json
@@ -9,13 +9,30 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from bench import connect, core, embedded, idle, lrange, namespaces, tenants, tikv, versioned, workers
+from bench import (
+    connect,
+    core,
+    embedded,
+    growth,
+    idle,
+    latency,
+    lrange,
+    matrix,
+    namespaces,
+    tenants,
+    tikv,
+    versioned,
+    workers,
+)
 from bench.peers import NAMES, default_gate
 from bench.process import BenchError, raise_file_limit
-from bench.report import ORDER, Section, Settings, provenance, written
+from bench.progress import ahead, clock
+from bench.report import ORDER, Section, Settings, provenance, write_plots, written
 
 SECTIONS: dict[str, Callable[[Settings], Section]] = {
     "core": core.section,
+    "matrix": matrix.section,
+    "latency": latency.section,
     "idle": idle.section,
     "namespaces": namespaces.section,
     "tenants": tenants.section,
@@ -24,6 +41,7 @@ SECTIONS: dict[str, Callable[[Settings], Section]] = {
     "embedded": embedded.section,
     "footprint": embedded.footprint,
     "workers": workers.section,
+    "growth": growth.section,
     "tikv": tikv.section,
     "versioned": versioned.section,
 }
@@ -37,7 +55,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--rounds", type=int, default=3, help="rounds; the median is shown (default 3)")
     result.add_argument("--peers", default=",".join(NAMES), help=f"comma separated, of {','.join(NAMES)}")
     result.add_argument("--gate", default=shlex.join(default_gate()), help="the command that the configuration is added to")
-    result.add_argument("--write", type=Path, metavar="FILE", help="put the sections into this Markdown file")
+    result.add_argument("--write", type=Path, metavar="FILE", help="put the sections into this Markdown file, plots beside it")
     result.add_argument("--json", type=Path, metavar="FILE", help="write the tables as JSON too")
     return result
 
@@ -74,8 +92,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     sections: list[Section] = []
     pieces: dict[str, str] = {}
     failed = False
-    for name in ORDER if options.what == "all" else (options.what,):
-        print(f"{name} …", file=sys.stderr)
+    names = ORDER if options.what == "all" else (options.what,)
+    start = time.perf_counter()
+    for at, name in enumerate(names):
+        print(ahead(names, at, short=settings.short, rounds=settings.rounds), file=sys.stderr)
         begin = time.perf_counter()
         try:
             section = SECTIONS[name](settings)
@@ -83,13 +103,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"{name} failed: {error}", file=sys.stderr)
             failed = True
             continue
-        print(f"{name}: {time.perf_counter() - begin:.0f} s", file=sys.stderr)
+        now = time.perf_counter()
+        print(f"{name} took {clock(now - begin)}, the whole {clock(now - start)} so far", file=sys.stderr)
         sections.append(section)
         pieces[name] = section.markdown(provenance(settings, once=section.once))
         print(section.plain() + "\n")
     if options.write:
         old = options.write.read_text(encoding="utf-8") if options.write.exists() else ""
-        options.write.write_text(written(old, pieces), encoding="utf-8")
+        options.write.write_text(written(old, pieces, settings.gate), encoding="utf-8")
+        write_plots(options.write.parent / "plots", sections)
     if options.json:
         options.json.write_text(as_json(sections), encoding="utf-8")
     return 1 if failed else 0

@@ -11,6 +11,7 @@ import attrs
 from bench.figures import Table, beside, widest
 from bench.peers import REFERENCE, ROOT, STORE_PASSWORD, Peer, fleet
 from bench.process import BenchError, cpu_seconds
+from bench.progress import Progress
 from bench.report import Section, Settings
 
 CLIENTS = 4  # processes, each with one connection at a time
@@ -69,11 +70,12 @@ def section(settings: Settings) -> Section:
         running.start_shards(password=STORE_PASSWORD)
         running.fill([KEY], b"x" * 430)
         peers = running.start_peers(settings.peers)
+        progress = Progress("connect", settings.rounds * len(peers))
         for turn in range(settings.rounds):
             for peer in [*peers[turn % len(peers) :], *peers[: turn % len(peers)]]:
                 churned = run(peer, count)
                 rounds.setdefault(peer.name, []).append(churned)
-                print(f"  round {turn + 1} {peer.name}: {churned.per_second:.0f}/s, {churned.cpu_us:.1f} us", file=sys.stderr)
+                progress.step(f"round {turn + 1} {peer.name}: {churned.per_second:.0f}/s, {churned.cpu_us:.1f} us")
         rates = {name: statistics.median(churned.per_second for churned in turns) for name, turns in rounds.items()}
         costs = {name: statistics.median(churned.cpu_us for churned in turns) for name, turns in rounds.items()}
         rows = []

@@ -1,7 +1,6 @@
 """``core``: SET and GET at several pipeline depths against every peer: processor time per request, and throughput."""
 
 import statistics
-import sys
 from collections.abc import Callable, Sequence
 
 import attrs
@@ -9,6 +8,7 @@ import attrs
 from bench.figures import Table, beside, number, widest
 from bench.load import VALUE_BYTES, Load, Sample, check, run
 from bench.peers import REFERENCE, Fleet, Peer, fleet
+from bench.progress import Progress
 from bench.report import Section, Settings
 
 KEYS = 100_000
@@ -44,16 +44,14 @@ def measure(running: Fleet, peers: Sequence[Peer], size: Size, rounds: int) -> d
     for peer in peers:
         check(peer, "Ads.Profile:check")
     samples: dict[Cell, list[Sample]] = {}
+    progress = Progress("core", rounds * len(loads(size)) * len(peers))
     for turn in range(rounds):
         for pipeline, name, load in loads(size):
             for peer in [*peers[turn % len(peers) :], *peers[: turn % len(peers)]]:
                 sample = run(running, peer, load)
                 samples.setdefault((peer.name, pipeline, name), []).append(sample)
-                print(
-                    f"  round {turn + 1}/{rounds} P={pipeline} {name} {peer.name}:"
-                    f" {sample.rps:.0f}/s, {sample.cpu_us:.2f} us",
-                    file=sys.stderr,
-                )
+                told = f"{sample.rps:.0f}/s, {sample.cpu_us:.2f} us"
+                progress.step(f"round {turn + 1}/{rounds} P={pipeline} {name} {peer.name}: {told}")
     return samples
 
 

@@ -1,7 +1,6 @@
 """``embedded`` and ``footprint``: the gate's own store beside a Redis that promises as much: speed, disk and memory."""
 
 import statistics
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,6 +8,7 @@ from bench.figures import Table, beside, number, widest
 from bench.load import VALUE_BYTES, Load, Sample, once
 from bench.peers import Fleet, Peer, fleet
 from bench.process import BenchError, free_port, memory
+from bench.progress import Progress
 from bench.report import Section, Settings
 from bench.resp import request
 
@@ -80,12 +80,13 @@ def section(settings: Settings) -> Section:
         peers = everyone(running)
         for peer in peers:
             fill(peer, [f"key:{i:012d}" for i in range(KEYS)], b"x" * VALUE_BYTES)
+        progress = Progress("embedded", settings.rounds * len(loads(short=settings.short)) * len(peers))
         for turn in range(settings.rounds):
             for pipeline, name, load in loads(short=settings.short):
                 for peer in [*peers[turn % len(peers) :], *peers[: turn % len(peers)]]:
                     sample = once(peer, load)
                     samples.setdefault((peer.name, pipeline, name), []).append(sample)
-                    print(f"  round {turn + 1} P={pipeline} {name} {peer.name}: {sample.rps:.0f}/s", file=sys.stderr)
+                    progress.step(f"round {turn + 1} P={pipeline} {name} {peer.name}: {sample.rps:.0f}/s")
     columns = list(dict.fromkeys((pipeline, name) for _, pipeline, name in samples))
     header = ("peer", *(f"{name} P={pipeline}" for pipeline, name in columns))
     rates = {cell: statistics.median(s.rps / 1000 for s in rounds) for cell, rounds in samples.items()}
@@ -121,13 +122,14 @@ def footprint(settings: Settings) -> Section:
     count = 100_000 if settings.short else 1_000_000
     value = b"x" * 100
     rows = []
+    progress = Progress("footprint", 4)
     for what, command in ((f"{count:,} keys of 100 bytes", "SET"), (f"a hash of {count:,} fields of 100 bytes", "HSET")):
         with fleet(settings.gate) as running:
             ours, theirs = store(running, "kvgate no", "no"), redis(running, "redis", "--appendonly", "no")
             names = [f"key:{i:012d}" for i in range(count)]
             for peer in (ours, theirs):
                 fill(peer, names, value, command)
-                print(f"  {what}: {peer.name} filled", file=sys.stderr)
+                progress.step(f"{what}: {peer.name} filled")
             used = used_memory(theirs)
             file = sum(path.stat().st_blocks * 512 for path in Path(running.folder / "kvgate-no").iterdir())
             own = memory(ours.server.pid)

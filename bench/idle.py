@@ -1,11 +1,11 @@
 """``idle``: what thousands of connections that say nothing cost in memory and processor time."""
 
-import sys
 import time
 
 from bench.figures import Table, number
 from bench.peers import Peer, fleet
 from bench.process import BenchError, Memory, cpu_seconds, memory, raise_file_limit
+from bench.progress import Progress
 from bench.report import Section, Settings
 from bench.resp import Client
 
@@ -66,11 +66,13 @@ def section(settings: Settings) -> Section:
     rows = []
     with fleet(settings.gate) as running:
         running.start_shards()
-        for peer in running.start_peers([name for name in settings.peers if name != "haproxy"]):
+        peers = running.start_peers([name for name in settings.peers if name != "haproxy"])
+        progress = Progress("idle", len(peers))
+        for peer in peers:
             growth, empty, full = measure(peer, CONNECTIONS, seconds)
             kilobytes = [number(figure / CONNECTIONS / 1000) for figure in (growth.pss, growth.rss)]
             rows.append((peer.name, *kilobytes, number(empty), number(full)))
-            print(f"  {peer.name}: {', '.join(rows[-1][1:])}", file=sys.stderr)
+            progress.step(f"{peer.name}: {', '.join(rows[-1][1:])}")
         header = ("peer", "kB per connection (PSS)", "kB per connection (RSS)", "CPU ms/s, none", f"CPU ms/s, {CONNECTIONS}")
         caption = f"{CONNECTIONS} idle connections"
         return Section(

@@ -12,6 +12,13 @@ from bench.process import BenchError, cpu_seconds
 
 VALUE_BYTES = 430
 CLIENTS = 50
+LONGEST_WORD = 100_000
+"""Bytes of an argument that a command line has room for (Linux: 128 KB); a longer last one goes through standard input."""
+
+
+def shown_words(words: Sequence[str]) -> list[str]:
+    """The words of a command for the report: long values are named and not spelt out."""
+    return [f"<{len(word)} bytes>" if len(word) > 100 else shlex.quote(word) for word in words]
 
 
 @attrs.frozen(slots=True)
@@ -40,12 +47,18 @@ class Load:
     def options(self) -> list[str]:
         """Of redis-benchmark, the command aside."""
         options = ["-c", str(self.clients), "-P", str(self.pipeline), "-n", str(self.requests)]
-        return [*options, "-r", str(self.keyspace), "--csv"]
+        return [*options, "-r", str(self.keyspace), "--csv", *(["-x"] if self.from_stdin() else [])]
 
     def shown(self) -> str:
         """The command line for the report; the peer's address and login, and the value, are named and not spelt out."""
-        words = [f"<{VALUE_BYTES} bytes>" if len(word) == VALUE_BYTES else shlex.quote(word) for word in self.command]
-        return " ".join(["redis-benchmark -h 127.0.0.1 -p <port> [--user … -a …]", *self.options(), *words])
+        words, last = shown_words(self.command), self.from_stdin()
+        words = words[:-1] if last else words
+        line = ["redis-benchmark -h 127.0.0.1 -p <port> [--user … -a …]", *self.options(), *words]
+        return " ".join(line) + (f" < <{len(last)} bytes>" if last else "")
+
+    def from_stdin(self) -> str:
+        """The last word, where it is too long for a command line; else nothing."""
+        return self.command[-1] if len(self.command[-1]) > LONGEST_WORD else ""
 
 
 def parse_csv(text: str) -> tuple[float, float, float]:
@@ -67,8 +80,10 @@ def once(peer: Peer, load: Load) -> Sample:
         BenchError: redis-benchmark failed, or was told an error.
     """
     cpu = cpu_seconds(peer.server.pid)
-    line: Sequence[str] = ["redis-benchmark", *peer.benchmark_options(), *load.options(), *load.command]
-    done = subprocess.run(line, capture_output=True, text=True, timeout=600, check=False)
+    last = load.from_stdin()
+    words = load.command[:-1] if last else load.command
+    line: Sequence[str] = ["redis-benchmark", *peer.benchmark_options(), *load.options(), *words]
+    done = subprocess.run(line, input=last, capture_output=True, text=True, timeout=600, check=False)
     cpu = cpu_seconds(peer.server.pid) - cpu
     if done.returncode:
         raise BenchError(f"redis-benchmark on {peer.name}: {done.stderr.strip()[-300:] or done.stdout[-300:]}")

@@ -1,11 +1,11 @@
 """``lrange``: large replies, LRANGE of 600 elements, as a part of what the store gives without a proxy."""
 
 import statistics
-import sys
 
 from bench.figures import Table, beside, number, widest
 from bench.load import Load, Sample, run
 from bench.peers import Fleet, fleet
+from bench.progress import Progress
 from bench.report import Section, Settings
 
 ELEMENTS = 600
@@ -33,12 +33,13 @@ def section(settings: Settings) -> Section:
         running.start_shards()
         peers = running.start_peers(settings.peers)
         _fill(running)
+        progress = Progress("lrange", settings.rounds * len(loads(short=settings.short)) * len(peers))
         for turn in range(settings.rounds):
             for load in loads(short=settings.short):
                 for peer in [*peers[turn % len(peers) :], *peers[: turn % len(peers)]]:
                     sample = run(running, peer, load)
                     samples.setdefault((peer.name, load.pipeline), []).append(sample)
-                    print(f"  round {turn + 1} P={load.pipeline} {peer.name}: {sample.rps:.0f}/s", file=sys.stderr)
+                    progress.step(f"round {turn + 1} P={load.pipeline} {peer.name}: {sample.rps:.0f}/s")
         rates = {cell: statistics.median(s.rps / 1000 for s in rounds) for cell, rounds in samples.items()}
         cpu = {cell: statistics.median(s.cpu_us for s in rounds) for cell, rounds in samples.items()}
         rows = []

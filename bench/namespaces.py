@@ -1,7 +1,6 @@
 """``namespaces``: the gate with one namespace and with 10,000: start, reload, throughput, processor time."""
 
 import statistics
-import sys
 import time
 from collections.abc import Sequence
 
@@ -9,6 +8,7 @@ from bench.figures import Table, beside, number, widest
 from bench.load import VALUE_BYTES, Load, Sample, check, run
 from bench.peers import PASSWORD, Fleet, Peer, fleet
 from bench.process import NotAvailable, kill
+from bench.progress import Progress
 from bench.report import Section, Settings
 from bench.resp import Client
 
@@ -79,11 +79,13 @@ def section(settings: Settings) -> Section:
 def _section(settings: Settings, running: Fleet) -> Section:
     starts: dict[int, list[float]] = {1: [], MANY: []}
     gates: dict[int, Peer] = {}
+    each = 3 * len(loads(ONE_KEY, short=settings.short)) + len(starts)  # starts, and loads of three cases
+    progress = Progress("namespaces", settings.rounds * each)
     for turn in range(settings.rounds):
         for count, times in starts.items():
             gates[count], seconds = start_seconds(running, count, f"kvgate-{count}-{turn}")
             times.append(seconds)
-            print(f"  start with {count}: {seconds:.3f} s", file=sys.stderr)
+            progress.step(f"start with {count}: {seconds:.3f} s")
             if turn < settings.rounds - 1:
                 kill(gates[count].server)
     for key in (ONE_KEY, SPREAD_KEY):
@@ -102,7 +104,7 @@ def _section(settings: Settings, running: Fleet) -> Section:
             for case, (peer, key) in [*order[turn % 3 :], *order[: turn % 3]]:
                 sample = run(running, peer, loads(key, short=settings.short)[index][1])
                 samples.setdefault((case, column), []).append(sample)
-                print(f"  round {turn + 1} {column} {case}: {sample.rps:.0f}/s, {sample.cpu_us:.2f} us", file=sys.stderr)
+                progress.step(f"round {turn + 1} {column} {case}: {sample.rps:.0f}/s, {sample.cpu_us:.2f} us")
     return _report(settings, running, starts, gates, samples, list(cases))
 
 

@@ -132,19 +132,24 @@ class Fleet:
         return self.ready(Peer("haproxy", port, server, self.shards[0].auth))
 
     def gate(self, namespaces: Sequence[str], label: str = "kvgate") -> Peer:
-        """The gate with a user, grants and limits, and a backend of crc32 and 1024 slots over the shards."""
-        path = self.folder / f"{label}.toml"
+        """The gate with what `gate_config` switches on, and a backend of crc32 and 1024 slots over the shards."""
         port = free_port()
-        path.write_text(gate_config(port, self.shards, namespaces), encoding="utf-8")
-        server = self.start(label, [*self.gate_command, str(path)])
+        return self.gate_from(gate_config(port, self.shards, namespaces), port, label)
+
+    def gate_from(self, configuration: str, port: int, label: str = "kvgate", options: Sequence[str] = ()) -> Peer:
+        """The gate of a configuration that has the bench's user."""
+        path = self.folder / f"{label}.toml"
+        path.write_text(configuration, encoding="utf-8")
+        server = self.start(label, [*self.gate_command, *options, str(path)])
         return self.ready(Peer(label, port, server, (USER, PASSWORD)))
 
     def fill(self, keys: Sequence[str], value: bytes) -> None:
-        """Put every key on *every* shard, so that a GET hits wherever a peer routes it."""
+        """Put every key on *every* shard, so that a GET hits wherever a peer routes it; 1,000 or 8 MB at a time."""
+        portion = max(1, min(1000, 8_000_000 // max(1, len(value))))
         for shard in self.shards:
             with shard.client() as client:
-                for begin in range(0, len(keys), 1000):
-                    client.ask_all([request("SET", key, value) for key in keys[begin : begin + 1000]])
+                for begin in range(0, len(keys), portion):
+                    client.ask_all([request("SET", key, value) for key in keys[begin : begin + portion]])
 
     def calls(self, command: str) -> int:
         """How many calls of `command` (lower case) have succeeded on all shards together, from INFO commandstats."""
@@ -191,19 +196,23 @@ def haproxy_config(port: int, shards: Sequence[Shard]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def gate_config(port: int, shards: Sequence[Shard], namespaces: Sequence[str]) -> str:
-    """kvgate's TOML: each namespace in the long form with its limits, one user with grants, an administrator for RELOAD."""
+RATE = 'rate = { operations = 10000000, bytes = "100gb" }'  # a limit that is kept account of and never met
+
+
+def gate_config(port: int, shards: Sequence[Shard], namespaces: Sequence[str], max_value: str = "128kb") -> str:
+    """kvgate's TOML as in production: a listener for metrics, each namespace in the long form with limits of size, a user with
+    a password, grants, networks and a limit of rate, an administrator for RELOAD."""
     edges = [1024 * i // len(shards) for i in range(len(shards) + 1)]
     secret = hashlib.sha256(PASSWORD.encode()).hexdigest()
-    lines = ["[gate]", f'listen = ["127.0.0.1:{port}"]', "workers = 1", ""]
+    lines = ["[gate]", f'listen = ["127.0.0.1:{port}"]', f'metrics = "127.0.0.1:{free_port()}"', "workers = 1", ""]
     lines += ["[backends.profile]", 'type = "redis"', 'hash = "crc32"', "slots = 1024", "[backends.profile.groups]"]
     for i, shard in enumerate(shards):
         login = f":{shard.password}@" if shard.password else ""
         lines.append(f'"{edges[i]}-{edges[i + 1] - 1}" = "redis://{login}127.0.0.1:{shard.port}"')
     for name in namespaces:
-        lines += ["", f'[namespaces."{name}"]', 'backend = "profile"', 'max_key = "1kb"', 'max_value = "128kb"']
+        lines += ["", f'[namespaces."{name}"]', 'backend = "profile"', 'max_key = "1kb"', f'max_value = "{max_value}"']
     lines += ["", f"[users.{USER}]", f'password_sha256 = ["{secret}"]', 'namespaces = ["Ads.*"]']
-    lines += ['networks = ["127.0.0.1"]', "", "[users.admin]", f'password_sha256 = ["{secret}"]']
+    lines += ['networks = ["127.0.0.1"]', RATE, "", "[users.admin]", f'password_sha256 = ["{secret}"]']
     lines += ['namespaces = ["*"]', 'commands = ["+@all"]']
     return "\n".join(lines) + "\n"
 
@@ -211,3 +220,20 @@ def gate_config(port: int, shards: Sequence[Shard], namespaces: Sequence[str]) -
 def default_gate() -> list[str]:
     """``kvgate serve`` of the environment that the harness itself runs in."""
     return [str(Path(sys.executable).parent / "kvgate"), "serve"]
+
+
+def lane(gate_command: Sequence[str]) -> str:
+    """Which paths the gate's lane runs, as its INFO says: ``native`` (C) or ``python``; or why that is not known."""
+    with fleet(gate_command) as running:
+        port = free_port()
+        text = f'[gate]\nlisten = ["127.0.0.1:{port}"]\n[backends.local]\ntype = "lmdb"\npath = "lane"\n'
+        path = running.folder / "lane.toml"
+        path.write_text(f'{text}[namespaces]\ndefault = "local"\n', encoding="utf-8")
+        try:
+            peer = running.ready(Peer("lane", port, running.start("lane", [*gate_command, str(path)])))
+        except NotAvailable as error:
+            return f"unknown: {error}"
+        with peer.client() as client:
+            told = client.ask("INFO", "gate")
+    assert isinstance(told, bytes)
+    return next((line[5:] for line in told.decode().splitlines() if line.startswith("lane:")), "unknown: INFO does not tell")

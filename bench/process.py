@@ -96,6 +96,24 @@ def memory(root: int) -> Memory:
     return Memory(pss, rss)
 
 
+def reset_peak(root: int) -> None:
+    """Let `peak_rss` begin anew for each process of the tree (clear_refs of proc(5))."""
+    for pid in tree(root):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            Path(f"/proc/{pid}/clear_refs").write_text("5", encoding="ascii")
+
+
+def peak_rss(root: int) -> int:
+    """The sum of each process' highest resident set since its start or `reset_peak`, bytes (VmHWM of proc(5))."""
+    total = 0
+    for pid in tree(root):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            for line in Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace").splitlines():
+                if line.startswith("VmHWM:"):
+                    total += int(line.split()[1]) * 1024
+    return total
+
+
 @attrs.frozen(slots=True)
 class Started:
     """A server process of the run, with the file that its output goes to."""

@@ -12,7 +12,8 @@ from pathlib import Path
 import attrs
 
 from bench.figures import Table, markdown, plain
-from bench.peers import NAMES, ROOT, default_gate
+from bench.peers import NAMES, ROOT, default_gate, lane
+from bench.plots import Plot, svg
 
 
 @attrs.frozen(slots=True)
@@ -42,6 +43,8 @@ class Section:
     notes: tuple[str, ...] = ()
     once: bool = False
     """Measured a single time, whatever the number of rounds."""
+    plots: tuple[Plot, ...] = ()
+    """Under the tables; the files go into a folder ``plots`` beside the document."""
 
     def plain(self) -> str:
         """For a terminal."""
@@ -50,6 +53,7 @@ class Section:
     def markdown(self, provenance: str) -> str:
         """For the document, with the sentence that says when and how it was measured."""
         parts = [f"## {self.title}", self.about, *(markdown(table) for table in self.tables)]
+        parts += [plot.markdown() for plot in self.plots]
         parts += ["\n".join(f"- {note}" for note in self.notes)] if self.notes else []
         parts += ["Loads:\n\n```text\n" + "\n".join(self.commands) + "\n```"] if self.commands else []
         return "\n\n".join([*parts, f"*{provenance}*"])
@@ -71,8 +75,8 @@ def _from_file(path: str, pattern: str) -> str:
     return found.group(1) if found else "unknown"
 
 
-def machine() -> list[tuple[str, str]]:
-    """What the figures depend on: processor, kernel, versions of everything measured."""
+def machine(gate: Sequence[str]) -> list[tuple[str, str]]:
+    """What the figures depend on: processor, kernel, versions of everything measured, and which lane the gate ran."""
     memory = int(_from_file("/proc/meminfo", r"^MemTotal:\s+(\d+) kB")) / 1024 / 1024
     processor = _from_file("/proc/cpuinfo", r"^model name\s*:\s*(.+)$")
     return [
@@ -84,7 +88,8 @@ def machine() -> list[tuple[str, str]]:
         ("redis-benchmark", first_line(["redis-benchmark", "--version"])),
         ("Twemproxy", first_line(["nutcracker", "--version"])),
         ("HAProxy", first_line(["haproxy", "-v"])),
-        ("kvgate", first_line([default_gate()[0], "--version"])),
+        ("load generator", first_line([os.environ.get("CC", "gcc"), "--version"]) + ", for bench/pace.c"),
+        ("kvgate", f"{first_line([default_gate()[0], '--version'])}, its lane: {lane(gate)}"),
     ]
 
 
@@ -93,7 +98,8 @@ def provenance(settings: Settings, *, once: bool) -> str:
     now = dt.datetime.now(dt.UTC)
     commit = first_line(["git", "describe", "--always", "--dirty"])
     kind = "short form, " if settings.short else ""
-    how = "measured once, one peer after the other" if once else f"medians of {settings.rounds} rounds, peers alternating"
+    rounds = f"medians of {settings.rounds} rounds" if settings.rounds > 1 else "one round"
+    how = "measured once, one peer after the other" if once else f"{rounds}, peers alternating"
     load = os.getloadavg()[0]
     return (
         f"Measured {now:%Y-%m-%d %H:%M} UTC at commit {commit}: {kind}{how}; load average {load:.1f} at the end,"
@@ -104,7 +110,8 @@ def provenance(settings: Settings, *, once: bool) -> str:
 HEAD = """# Benchmarks
 
 Written by `make bench` (`python -m bench all --write docs/benchmarks.md`); a section is replaced when it is measured
-again, and the table of versions with it. Every ratio within a section comes from one run on one machine, with the peers
+again, and the table of versions with it. `make bench-short` is the short form for every day, and `python -m bench SECTION`
+measures one section. Every ratio within a section comes from one run on one machine, with the peers
 taking turns; compare ratios, not absolute figures of different days. Processor time is utime + stime of all processes of
 a proxy, children included, divided by the requests done (the kernel counts it in ticks of 10 ms); it is steadier than
 throughput, for which the load generator, the proxy and the stores compete."""
@@ -112,6 +119,8 @@ throughput, for which the load generator, the proxy and the stores compete."""
 _SECTION = "<!-- bench:{} -->"
 ORDER = (
     "core",
+    "matrix",
+    "latency",
     "idle",
     "namespaces",
     "tenants",
@@ -120,15 +129,26 @@ ORDER = (
     "embedded",
     "footprint",
     "workers",
+    "growth",
     "versioned",
     "tikv",
 )
 
 
-def written(old: str, sections: Mapping[str, str]) -> str:
-    """The document with `sections` (name → Markdown) put in or replaced, the others of `old` kept, in the fixed order."""
+def write_plots(folder: Path, sections: Sequence[Section]) -> None:
+    """Each section's pictures into `folder`, which is made."""
+    for plot in (plot for section in sections for plot in section.plots):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{plot.name}.svg").write_text(svg(plot), encoding="utf-8")
+
+
+def written(old: str, sections: Mapping[str, str], gate: Sequence[str]) -> str:
+    """The document with `sections` (name → Markdown) put in or replaced, the others of `old` kept, in the fixed order.
+
+    `gate` is the command whose version and lane the table of versions tells.
+    """
     kept = dict(re.findall(r"<!-- bench:(\w+) -->\n(.*?)\n<!-- /bench -->", old, re.DOTALL))
     kept.update(sections)
     parts = [f"{_SECTION.format(name)}\n{kept[name]}\n<!-- /bench -->" for name in ORDER if name in kept]
-    versions = "\n".join(f"| {name} | {value} |" for name, value in machine())
+    versions = "\n".join(f"| {name} | {value} |" for name, value in machine(gate))
     return "\n\n".join([HEAD, f"| machine and versions | |\n|---|---|\n{versions}", *parts]) + "\n"

@@ -79,9 +79,16 @@ class Client:
 
 
 def answers_ping(port: int, auth: Sequence[str] = ()) -> bool:
-    """Whether somebody listens, lets us in and answers PING. A refused login raises `BenchError`: waiting will not help."""
+    """Whether somebody listens, lets us in and answers PING. A refused login raises `BenchError`: waiting will not help.
+
+    A gate whose workers have not fetched their first share of a rate yet answers ``THROTTLED``: there waiting helps.
+    """
     try:
         with Client(port, auth, timeout=5.0) as client:
             return client.ask("PING") == b"PONG"
     except OSError:
         return False
+    except BenchError as error:
+        if str(error).startswith("THROTTLED"):
+            return False
+        raise

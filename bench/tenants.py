@@ -2,7 +2,6 @@
 
 import hashlib
 import statistics
-import sys
 from collections.abc import Mapping
 from typing import Final
 
@@ -10,6 +9,7 @@ from bench.figures import Table, beside, widest
 from bench.load import VALUE_BYTES, Load, Sample, check, run
 from bench.peers import PASSWORD, Fleet, Peer, Shard, fleet
 from bench.process import NotAvailable, free_port
+from bench.progress import Progress
 from bench.report import Section, Settings
 
 MANY = 10_000
@@ -107,12 +107,13 @@ def measure(running: Fleet, requests: Mapping[int, int], rounds: int) -> Section
         check(peer, "check" if case == HOME else f"{USED}:check")
     samples: dict[tuple[str, str], list[Sample]] = {}
     order = list(gates.items())
+    progress = Progress("tenants", rounds * len(loads(requests, home=False)) * len(order))
     for turn in range(rounds):
         for index, (column, _) in enumerate(loads(requests, home=False)):
             for case, peer in [*order[turn % 4 :], *order[: turn % 4]]:
                 sample = run(running, peer, loads(requests, home=case == HOME)[index][1])
                 samples.setdefault((case, column), []).append(sample)
-                print(f"  round {turn + 1} {column} {case}: {sample.rps:.0f}/s, {sample.cpu_us:.2f} us", file=sys.stderr)
+                progress.step(f"round {turn + 1} {column} {case}: {sample.rps:.0f}/s, {sample.cpu_us:.2f} us")
     return _report(requests, samples, list(gates))
 
 

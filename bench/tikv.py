@@ -14,6 +14,7 @@ from bench.figures import Table, beside, number, widest
 from bench.load import VALUE_BYTES, Load, Sample, once
 from bench.peers import ROOT, Fleet, Peer, fleet
 from bench.process import BenchError, NotAvailable, cpu_seconds, free_port
+from bench.progress import Progress
 from bench.report import Section, Settings
 from bench.resp import request
 from bench.tikv_plain import Work
@@ -199,6 +200,7 @@ def measure(rounds: int, size: Size, server: TikvServer, peer: Peer, program: Pl
     program.do(Work("FILL", 0, 1, size.keys, VALUE_BYTES))
     runs: dict[tuple[str, str], list[Run]] = {}
     together: dict[str, list[float]] = {}
+    progress = Progress("tikv", rounds * len(COMMANDS) * 2)
     for turn in range(rounds):
         for column in COMMANDS:
             hot = column.endswith("one key")
@@ -210,7 +212,7 @@ def measure(rounds: int, size: Size, server: TikvServer, peer: Peer, program: Pl
                 else:
                     run = through_plain(server, program, column, size.hot if hot else size.plain, size.keys, CLIENTS)
                 runs.setdefault((name, column), []).append(run)
-                print(f"  round {turn + 1} {column} {name}: {run.rps:.0f}/s, {run.cpu_us:.0f} us", file=sys.stderr)
+                progress.step(f"round {turn + 1} {column} {name}: {run.rps:.0f}/s, {run.cpu_us:.0f} us")
     alone = {
         (GATE, column): through_gate(server, peer, column, size.alone, size.keys, 1) for column in COMMANDS
     } | {(PLAIN, column): through_plain(server, program, column, size.alone, size.keys, 1) for column in COMMANDS}

@@ -2,7 +2,6 @@
 
 import contextlib
 import statistics
-import sys
 from collections.abc import Iterator
 
 import attrs
@@ -12,6 +11,7 @@ from bench.figures import Table, beside, number, widest
 from bench.load import VALUE_BYTES, Load, Sample, once
 from bench.peers import Fleet, Peer, fleet
 from bench.process import cpu_seconds, free_port
+from bench.progress import Progress
 from bench.report import Section, Settings
 from bench.resp import request
 from tests.tikv.program import TikvServer, Unavailable
@@ -142,17 +142,15 @@ def section(settings: Settings) -> Section:
         for place in found:
             fill(place, PLAIN)
             fill(place, VERSIONED)
+        progress = Progress("versioned", settings.rounds * sum(len(place.requests) for place in found) * len(BESIDE))
         for turn in range(settings.rounds):
             for place in found:
                 for depth in place.requests:
                     for name in BESIDE:
                         cost = run(place, name, depth)
                         costs.setdefault(place.name, {}).setdefault((name, depth), []).append(cost)
-                        print(
-                            f"  round {turn + 1} {place.name} P={depth} {name}: {cost.sample.rps:.0f}/s,"
-                            f" gate {cost.sample.cpu_us:.2f} us, store {cost.store_us:.2f} us",
-                            file=sys.stderr,
-                        )
+                        told = f"{cost.sample.rps:.0f}/s, gate {cost.sample.cpu_us:.2f} us, store {cost.store_us:.2f} us"
+                        progress.step(f"round {turn + 1} {place.name} P={depth} {name}: {told}")
         cells = [rounds for rows in costs.values() for rounds in rows.values()]
         return Section(
             "versioned",

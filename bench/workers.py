@@ -3,13 +3,15 @@
 import contextlib
 import os
 import statistics
-import sys
 from collections.abc import Iterator
+
+import attrs
 
 from bench.figures import Table, beside, number, widest
 from bench.load import CLIENTS, VALUE_BYTES, Load, Sample, check, run
-from bench.peers import PASSWORD, USER, Fleet, Peer, fleet, gate_config
+from bench.peers import Fleet, Peer, fleet, gate_config
 from bench.process import free_port, tree, wait_for
+from bench.progress import Progress
 from bench.report import Section, Settings
 
 COUNTS = (1, 2)
@@ -21,14 +23,12 @@ Cell = tuple[int, int, str]  # workers, pipeline, command
 
 def start(running: Fleet, workers: int) -> Peer:
     """A gate with so many workers, and all of them serving."""
-    path, port = running.folder / f"workers-{workers}.toml", free_port()
-    path.write_text(gate_config(port, running.shards, ["Ads.Profile"]), encoding="utf-8")
-    name = f"{workers} worker{'s' if workers > 1 else ''}"
-    server = running.start(f"kvgate-{workers}", [*running.gate_command, "--workers", str(workers), str(path)])
-    peer = running.ready(Peer(name, port, server, (USER, PASSWORD)))
+    port, name = free_port(), f"{workers} worker{'s' if workers > 1 else ''}"
+    text = gate_config(port, running.shards, ["Ads.Profile"])
+    started = running.gate_from(text, port, f"kvgate-{workers}", ("--workers", str(workers)))
     processes = 1 if workers == 1 else workers + 1
-    wait_for(lambda: len(tree(server.pid)) == processes, server)
-    return peer
+    wait_for(lambda: len(tree(started.server.pid)) == processes, started.server)
+    return attrs.evolve(started, name=name)
 
 
 @contextlib.contextmanager
@@ -74,6 +74,7 @@ def section(settings: Settings) -> Section:
         was_pinned = True
         for peer in peers.values():
             check(peer, "Ads.Profile:check")
+        progress = Progress("workers", settings.rounds * len(loads(1, short=settings.short)) * len(COUNTS))
         for turn in range(settings.rounds):
             for place in range(len(loads(1, short=settings.short))):
                 for workers in COUNTS[:: 1 if turn % 2 else -1]:
@@ -82,11 +83,8 @@ def section(settings: Settings) -> Section:
                         was_pinned &= done
                         sample = run(running, peers[workers], load)
                     samples.setdefault((workers, depth, name), []).append(sample)
-                    print(
-                        f"  round {turn + 1} P={depth} {name} {peers[workers].name}:"
-                        f" {sample.rps:.0f}/s, {sample.cpu_us:.2f} us",
-                        file=sys.stderr,
-                    )
+                    told = f"{sample.rps:.0f}/s, {sample.cpu_us:.2f} us"
+                    progress.step(f"round {turn + 1} P={depth} {name} {peers[workers].name}: {told}")
     return report(samples, pinned_to_cores=was_pinned, short=settings.short)
 
 

@@ -8,7 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from bench.process import TICKS_PER_SECOND, NotAvailable, cpu_seconds, memory, started, tree, wait_for
+from bench.process import (
+    TICKS_PER_SECOND,
+    NotAvailable,
+    cpu_seconds,
+    memory,
+    peak_rss,
+    reset_peak,
+    started,
+    tree,
+    wait_for,
+)
 
 # A parent whose child has used half a second of processor time and holds 32 MB; both wait for their standard input.
 CHILD = (
@@ -82,3 +92,19 @@ def test_the_whole_group_ends_with_the_context(tmp_path: Path) -> None:
     for pid in members:  # gone, or a zombie that has no command line any more
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
             assert Path(f"/proc/{pid}/cmdline").read_bytes() == b""
+
+
+# Takes and gives back 64 MB, then waits; told by a line, ends.
+BURST = "import sys\nheld = b'x' * (64 << 20)\ndel held\nprint('gone', flush=True)\nsys.stdin.readline()"
+
+
+def test_the_peak_of_memory_begins_anew() -> None:
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", BURST], stdin=pipe, stdout=pipe, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "gone\n"
+        assert peak_rss(process.pid) >= 64 << 20
+        assert memory(process.pid).rss < 64 << 20
+        reset_peak(process.pid)
+        assert peak_rss(process.pid) < 64 << 20
+        process.communicate("\n")

@@ -8,17 +8,21 @@ import pytest
 
 from bench.__main__ import main
 from bench.figures import Table
-from bench.peers import PASSWORD, Shard, default_gate, gate_config
+from bench.peers import PASSWORD, Shard, default_gate, gate_config, lane
+from bench.plots import Line, Panel, Plot
 from bench.process import started
-from bench.report import Section, Settings, written
+from bench.report import Section, Settings, machine, provenance, write_plots, written
+from kvgate.cli.main import main as main_of_the_gate
+from kvgate.lane import native
 
+NO_GATE = ["false"]
 FIGURES = Table("T", ("a", "b"), (("1", "2"),))
 SECTION = Section("core", "Core", "About.", (FIGURES,), ("redis-benchmark …",), ("Not measured: x",))
 
 
 def test_sections_are_replaced_and_the_others_kept() -> None:
-    first = written("", {"lrange": "## Lists\n\nold lists", "core": "## Core\n\nold core"})
-    second = written(first, {"core": SECTION.markdown("Measured now.")})
+    first = written("", {"lrange": "## Lists\n\nold lists", "core": "## Core\n\nold core"}, NO_GATE)
+    second = written(first, {"core": SECTION.markdown("Measured now.")}, NO_GATE)
     assert "old core" not in second
     assert "| 1 | 2 |" in second
     assert "*Measured now.*" in second
@@ -28,8 +32,37 @@ def test_sections_are_replaced_and_the_others_kept() -> None:
 
 
 def test_a_run_that_measured_nothing_keeps_every_section() -> None:
-    first = written("", {"core": "## Core\n\nfigures"})
-    assert written(first, {}) == first
+    first = written("", {"core": "## Core\n\nfigures"}, NO_GATE)
+    assert written(first, {}, NO_GATE) == first
+
+
+def test_plots_are_beside_the_document_and_named_in_it(tmp_path: Path) -> None:
+    plot = Plot("core-x", "A plot", "clients", (Panel("rate", (Line("a", ((1, 2.0), (3, 4.0))),)),))
+    section = Section("core", "Core", "About.", (FIGURES,), plots=(plot,))
+    write_plots(tmp_path / "plots", [section, SECTION])
+    assert "![A plot](plots/core-x.svg)" in section.markdown("now")
+    assert [path.name for path in (tmp_path / "plots").iterdir()] == ["core-x.svg"]
+    assert (tmp_path / "plots" / "core-x.svg").read_text(encoding="utf-8").startswith("<svg")
+
+
+def test_without_plots_there_is_no_folder(tmp_path: Path) -> None:
+    write_plots(tmp_path / "plots", [SECTION])
+    assert not (tmp_path / "plots").exists()
+
+
+def test_the_versions_tell_which_lane_ran(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert lane(default_gate()) == ("native" if native.WANTED else "python")
+    monkeypatch.setenv("KVGATE_NATIVE", "0")
+    assert dict(machine(default_gate()))["kvgate"].endswith(", its lane: python")
+
+
+def test_a_gate_that_does_not_start_has_no_lane() -> None:
+    assert lane(NO_GATE).startswith("unknown: lane ended with status 1")
+
+
+def test_one_round_has_no_median() -> None:
+    assert "short form, one round, peers alternating" in provenance(Settings(short=True, rounds=1), once=False)
+    assert ": medians of 3 rounds, peers alternating" in provenance(Settings(), once=False)
 
 
 def test_a_missing_peer_is_named() -> None:
@@ -58,3 +91,15 @@ def test_the_gates_configuration_covers_all_slots_and_grants(tmp_path: Path) -> 
     assert read["namespaces"]["Ads.B"] == {"backend": "profile", "max_key": "1kb", "max_value": "128kb"}
     assert read["users"]["ads"]["password_sha256"] == [hashlib.sha256(PASSWORD.encode()).hexdigest()]
     assert set(read["namespaces"]) == {"Ads.A", "Ads.B"}
+
+
+def test_what_production_has_is_switched_on(tmp_path: Path) -> None:
+    with started("nothing", ["true"], tmp_path) as server:
+        text = gate_config(7000, [Shard(7001, server)], ["Ads.A"], "16mb")
+    read = tomllib.loads(text)
+    assert read["gate"]["metrics"].startswith("127.0.0.1:")
+    assert read["users"]["ads"]["rate"] == {"operations": 10_000_000, "bytes": "100gb"}
+    assert read["users"]["ads"]["namespaces"] == ["Ads.*"]
+    assert read["namespaces"]["Ads.A"] == {"backend": "profile", "max_key": "1kb", "max_value": "16mb"}
+    (tmp_path / "gate.toml").write_text(text, encoding="utf-8")
+    assert main_of_the_gate(["check", str(tmp_path / "gate.toml")]) == 0
