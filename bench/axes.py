@@ -1,6 +1,6 @@
 """The axes along which ``growth`` lets a load grow: each measures every point of it, on servers of its own."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Final
 
@@ -19,9 +19,11 @@ KEY: Final = "Ads.Profile:__rand_int__"
 
 @attrs.frozen(slots=True)
 class Size:
-    """How long one run of the generator lasts (seconds), how many bytes one run of large values moves, and the points."""
+    """How long one run of the generator lasts (seconds), how many requests, but at most how many bytes, one of values has,
+    and the points of each axis."""
 
     seconds: float
+    requests: int
     bytes: int
     stored: tuple[int, ...]
     clients: tuple[int, ...] = (1, 10, 50, 200, 500, 1000, 2000, 5000)
@@ -31,8 +33,8 @@ class Size:
     workers: tuple[int, ...] = (1, 2, 4)
 
 
-FULL = Size(1.0, 400_000_000, (10_000, 100_000, 1_000_000, 10_000_000))
-SHORT = Size(0.25, 80_000_000, (10_000, 100_000, 1_000_000))
+FULL = Size(1.0, 20_000, 400_000_000, (10_000, 100_000, 1_000_000, 10_000_000))
+SHORT = Size(0.25, 5_000, 80_000_000, (10_000, 100_000, 1_000_000))
 
 
 @attrs.frozen(slots=True)
@@ -69,6 +71,22 @@ def _get(seconds: float, clients: int = CLIENTS, pipeline: int = 1, key: str = K
     return Pace(("GET", key), seconds, clients, pipeline, keyspace=keys)
 
 
+def commands(size: Size) -> tuple[str, ...]:
+    """The loads of each axis' last point, and of the embedded store."""
+    workers_at_last = CLIENTS * size.workers[-1]
+    return (
+        pace.BUILD,
+        *(asked.shown() for asked in (_get(size.seconds, size.clients[-1]), _get(size.seconds, pipeline=size.depths[-1]))),
+        *(
+            _get(size.seconds, pipeline=depth, key=namespaces.SPREAD_KEY, keys=size.namespaces[-1]).shown()
+            for depth in (1, 16)
+        ),
+        *(value_load(name, size.values[-1], size).shown() for name in ("SET", "GET")),
+        *(_get(size.seconds, workers_at_last, depth).shown() for depth in (1, 16)),
+        *(asked.shown() for _, asked in stored_loads(size, size.stored[-1])),
+    )
+
+
 def _strings(running: Fleet) -> None:
     running.fill([KEY.replace("__rand_int__", f"{i:012d}") for i in range(KEYS)], b"x" * VALUE_BYTES)
 
@@ -81,23 +99,21 @@ def _fresh(running: Fleet, max_value: str = "128kb") -> list[Peer]:
 
 def by_clients(running: Fleet, size: Size, turn: int) -> Iterator[Told]:
     """GET without a pipeline, from one client to thousands that ask at once."""
-    _strings(running)
-    peers = _fresh(running)
-    for count in size.clients:
-        for peer in peers[:: -1 if turn % 2 else 1]:
-            asked = _get(size.seconds, count)
-            yield peer.name, count, partial(of_pace, running, peer, asked)
-    _end(peers)
+    return _beside(running, turn, {count: _get(size.seconds, count) for count in size.clients})
 
 
 def by_depth(running: Fleet, size: Size, turn: int) -> Iterator[Told]:
     """GET in pipelines, 50 clients."""
+    return _beside(running, turn, {depth: _get(size.seconds, pipeline=depth) for depth in size.depths})
+
+
+def _beside(running: Fleet, turn: int, loads: Mapping[int, Pace]) -> Iterator[Told]:
+    """Each load at a Twemproxy and a gate, which take turns at being first."""
     _strings(running)
     peers = _fresh(running)
-    for depth in size.depths:
+    for x, asked in loads.items():
         for peer in peers[:: -1 if turn % 2 else 1]:
-            asked = _get(size.seconds, pipeline=depth)
-            yield peer.name, depth, partial(of_pace, running, peer, asked)
+            yield peer.name, x, partial(of_pace, running, peer, asked)
     _end(peers)
 
 
@@ -122,7 +138,7 @@ FEW: Final = 10
 
 def value_load(name: str, value: int, size: Size) -> Load:
     """SET or GET of one size by redis-benchmark, which takes a large value from its standard input."""
-    requests = max(2 * FEW, min(20_000 if size is FULL else 5_000, size.bytes // value))
+    requests = max(2 * FEW, min(size.requests, size.bytes // value))
     key = f"Ads.Profile:v{value}:__rand_int__"
     keys = max(FEW, min(1000, 80_000_000 // value))
     return Load(("SET", key, "x" * value) if name == "SET" else ("GET", key), requests, 1, keys, FEW)
@@ -157,17 +173,26 @@ STORED_BYTES: Final = 100
 PORTION: Final = 500  # keys of one MSET that fills
 
 
+def stored_loads(size: Size, keys: int) -> list[tuple[str, Pace]]:
+    """What is asked of an embedded store of so many keys, by name."""
+    value = "x" * STORED_BYTES
+    commands = (("GET", (), 1), ("GET", (), 16), ("SET", (value,), 16))
+    return [
+        (f"{name} P={depth}", Pace((name, "key:__rand_int__", *words), size.seconds, pipeline=depth, keyspace=keys))
+        for name, words, depth in commands
+    ]
+
+
 def by_stored(running: Fleet, size: Size, rounds: int) -> Iterator[Told]:
     """GET and SET on an embedded store that grows; every point has all its rounds before the store grows on."""
     gate = embedded.store(running, "kvgate growing", "no")
-    present, value = 0, "x" * STORED_BYTES
+    present = 0
     for count in size.stored:
         grow(gate, present, count)
         present = count
         for _ in range(rounds):
-            for name, words, depth in (("GET", (), 1), ("GET", (), 16), ("SET", (value,), 16)):
-                asked = Pace((name, "key:__rand_int__", *words), size.seconds, pipeline=depth, keyspace=count)
-                yield f"kvgate {name} P={depth}", count, partial(with_store, running, gate, asked)
+            for name, asked in stored_loads(size, count):
+                yield f"kvgate {name}", count, partial(with_store, running, gate, asked)
 
 
 def grow(gate: Peer, present: int, count: int) -> None:

@@ -163,11 +163,12 @@ def measure(settings: Settings, size: Size, chosen: Sequence[Axis] = AXES) -> tu
 
 def section(settings: Settings) -> Section:
     """Run it."""
-    found, missing = measure(settings, SHORT if settings.short else FULL)
-    return report(found, settings.left_out(missing))
+    size = SHORT if settings.short else FULL
+    found, missing = measure(settings, size)
+    return report(found, size, settings.left_out(missing))
 
 
-def report(found: dict[str, Points], left_out: Sequence[str] = ()) -> Section:
+def report(found: dict[str, Points], size: Size, left_out: Sequence[str] = ()) -> Section:
     """A table and a plot for each axis."""
     measured = [axis for axis in AXES if axis.name in found]
     return Section(
@@ -179,6 +180,7 @@ def report(found: dict[str, Points], left_out: Sequence[str] = ()) -> Section:
         " redis-benchmark. Peak RSS is the highest resident set during the load (VmHWM, begun anew before it), summed over"
         " processes; PSS is taken after it, and for the embedded store without the mapped file, which is the kernel's cache.",
         tuple(table(axis, found[axis.name]) for axis in measured),
+        axes.commands(size),
         notes=(*(steepest(axis, found[axis.name]) for axis in measured), *left_out),
         plots=tuple(plot(axis, found[axis.name]) for axis in measured),
     )

@@ -6,6 +6,7 @@ from typing import Final
 
 import attrs
 
+from bench import pace
 from bench.figures import Table, beside, number
 from bench.load import CLIENTS, VALUE_BYTES, check
 from bench.pace import Histogram, Pace, Paced, run
@@ -178,10 +179,9 @@ def report(runs: Runs, peers: Sequence[str], size: Size, left_out: Sequence[str]
         " and shares the cores with everything else, so its own lateness is in all latencies: it stands in the last"
         " columns, and *direct* has it too. redis-benchmark's percentiles elsewhere on this page are those of a full load.",
         tables(runs, peers),
-        tuple(
-            load.shown()
-            for name, rate in runs.rates.items()
-            for load in (steady_load(name, size, rate), alone_load(name, size))
+        (
+            pace.BUILD,
+            *(asked.shown() for n, rate in runs.rates.items() for asked in (steady_load(n, size, rate), alone_load(n, size))),
         ),
         ("Percentiles are medians of the rounds' own; the plot has all rounds together.", *left_out),
         plots=(plot(runs, peers),),

@@ -256,8 +256,11 @@ def report(figures: Figured, peers: Sequence[str], size: Size, left_out: Sequenc
         " logs in before anything is charged; all else is by redis-benchmark, whose connections are charged with the"
         " requests. Other sizes are asked for like the base, with fewer requests of large ones.",
         tables(figures, peers),
-        tuple(load(cell, size).shown() for cell in base())
-        + tuple(own_load(Cell("GET", pipeline, count), size).shown() for pipeline in PIPELINES[:2] for count in CLIENT_COUNTS),
+        (
+            *(load(cell, size).shown() for cell in base()),
+            pace.BUILD,
+            *(own_load(Cell("GET", depth, count), size).shown() for depth in PIPELINES[:2] for count in CLIENT_COUNTS),
+        ),
         (
             "Processor time: " + widest(charged),
             "Throughput: " + widest([[f.rps for f in rounds] for rounds in figures.values()]),

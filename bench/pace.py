@@ -20,6 +20,8 @@ from bench.process import BenchError, NotAvailable, cpu_seconds
 
 SOURCE = ROOT / "bench" / "pace.c"
 FLAGS = ("-O2", "-std=gnu11", "-Wall", "-Wextra")
+BUILD = f"gcc {' '.join(FLAGS)} -o pace bench/pace.c"
+"""What a reader of the report runs to have the generator."""
 
 
 def program(folder: Path = ROOT / ".cache" / "bench") -> Path:

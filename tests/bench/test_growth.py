@@ -15,6 +15,7 @@ from bench.report import Settings
 
 TINY = Size(
     0.02,
+    1_000,
     100_000,
     stored=(100, 1_200),
     clients=(1, 20),
@@ -85,7 +86,7 @@ def test_the_steepest_step_is_the_gates() -> None:
 
 
 def test_a_plot_for_each_axis() -> None:
-    section = report({"clients": points()}, ["Not measured: depth, because x"])
+    section = report({"clients": points()}, TINY, ["Not measured: depth, because x"])
     (plot,) = section.plots
     assert plot.name == "growth-clients"
     rate, cost, size = plot.panels

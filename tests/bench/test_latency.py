@@ -57,9 +57,9 @@ def test_the_plot_has_all_rounds_together() -> None:
 
 def test_the_commands_shown_are_those_that_ran() -> None:
     section = report(runs(["kvgate"]), ["kvgate"], TINY)
-    assert section.commands[0] == steady_load("SET", TINY, 35_000.0).shown()
-    assert section.commands[1] == alone_load("SET", TINY).shown()
-    assert "pace <port> 50 1 35000 0.1 0.02 50" in section.commands[2]
+    assert section.commands[1] == steady_load("SET", TINY, 35_000.0).shown()
+    assert section.commands[2] == alone_load("SET", TINY).shown()
+    assert "pace <port> 50 1 35000 0.1 0.02 50" in section.commands[3]
 
 
 @pytest.mark.skipif(shutil.which("redis-server") is None, reason="redis-server is not installed")
