@@ -79,6 +79,14 @@ def as_json(sections: Sequence[Section]) -> str:
     )
 
 
+def write(document: Path, section: Section, settings: Settings) -> None:
+    """Put a section into the document as soon as it is measured, so that what comes later cannot lose it."""
+    old = document.read_text(encoding="utf-8") if document.exists() else ""
+    pieces = {section.name: section.markdown(provenance(settings, once=section.once))}
+    document.write_text(written(old, pieces, settings.gate), encoding="utf-8")
+    write_plots(document.parent / "plots", [section])
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure; progress goes to stderr, tables to stdout. 0 good, 1 a measurement failed, 2 usage."""
     options = parser().parse_args(arguments)
@@ -90,7 +98,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the servers of the run end with it
     raise_file_limit()
     sections: list[Section] = []
-    pieces: dict[str, str] = {}
     failed = False
     names = ORDER if options.what == "all" else (options.what,)
     start = time.perf_counter()
@@ -106,12 +113,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         now = time.perf_counter()
         print(f"{name} took {clock(now - begin)}, the whole {clock(now - start)} so far", file=sys.stderr)
         sections.append(section)
-        pieces[name] = section.markdown(provenance(settings, once=section.once))
-        print(section.plain() + "\n")
-    if options.write:
-        old = options.write.read_text(encoding="utf-8") if options.write.exists() else ""
-        options.write.write_text(written(old, pieces, settings.gate), encoding="utf-8")
-        write_plots(options.write.parent / "plots", sections)
+        print(section.plain() + "\n", flush=True)
+        if options.write:
+            write(options.write, section, settings)
     if options.json:
         options.json.write_text(as_json(sections), encoding="utf-8")
     return 1 if failed else 0

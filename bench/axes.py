@@ -33,7 +33,7 @@ class Size:
     workers: tuple[int, ...] = (1, 2, 4)
 
 
-FULL = Size(1.0, 20_000, 400_000_000, (10_000, 100_000, 1_000_000, 10_000_000))
+FULL = Size(0.7, 20_000, 400_000_000, (10_000, 100_000, 1_000_000, 10_000_000))
 SHORT = Size(0.25, 5_000, 80_000_000, (10_000, 100_000, 1_000_000))
 
 
@@ -170,7 +170,8 @@ def by_workers(running: Fleet, size: Size, turn: int) -> Iterator[Told]:
 
 
 STORED_BYTES: Final = 100
-PORTION: Final = 500  # keys of one MSET that fills
+PORTION: Final = 1000  # keys of one MSET that fills
+SEVERAL: Final = 4  # of them under way at once
 
 
 def stored_loads(size: Size, keys: int) -> list[tuple[str, Pace]]:
@@ -196,10 +197,10 @@ def by_stored(running: Fleet, size: Size, rounds: int) -> Iterator[Told]:
 
 
 def grow(gate: Peer, present: int, count: int) -> None:
-    """Add keys up to `count`, several MSETs under way at once."""
+    """Add keys up to `count`."""
     with gate.client() as client:
-        for begin in range(present, count, 20 * PORTION):
-            several = range(begin, min(begin + 20 * PORTION, count), PORTION)
+        for begin in range(present, count, SEVERAL * PORTION):
+            several = range(begin, min(begin + SEVERAL * PORTION, count), PORTION)
             client.ask_all([request("MSET", *_pairs(first, min(first + PORTION, count))) for first in several])
 
 

@@ -11,7 +11,7 @@ from bench.axes import FULL, SHORT, Point, Size, Told
 from bench.figures import Table, number
 from bench.peers import Fleet, fleet
 from bench.plots import Panel, Plot, lines_of, short_number
-from bench.process import BenchError, NotAvailable
+from bench.process import BenchError
 from bench.progress import Progress
 from bench.report import Section, Settings
 
@@ -156,7 +156,7 @@ def measure(settings: Settings, size: Size, chosen: Sequence[Axis] = AXES) -> tu
                         found.setdefault(axis.name, {}).setdefault((name, x), []).append(point)
                         told = f"{point.rps:.0f}/s, {point.cpu_us:.2f} us, {point.peak / MIB:.0f} MiB"
                     progress.step(f"{axis.name} {x:,} {name}: {told}")
-            except NotAvailable as error:
+            except BenchError as error:  # before or between the points: no peer, or a store that could not be filled
                 missing[axis.name] = str(error)
     return found, missing
 

@@ -35,7 +35,7 @@ class Size:
     keys: int = KEYS
 
 
-FULL = Size(1.5, 8.0, 1.5)
+FULL = Size(1.5, 6.0, 1.5)
 SHORT = Size(0.5, 2.0, 0.5, 0.2)
 
 

@@ -126,6 +126,8 @@ def once(peer: Peer, pace: Pace) -> tuple[Paced, int]:
             cpu = cpu_seconds(peer.server.pid)
             out, complaint = process.communicate("go\n", timeout=pace.warmup + pace.seconds + 30)
             cpu = cpu_seconds(peer.server.pid) - cpu
+        except subprocess.TimeoutExpired as error:
+            raise BenchError(f"pace on {peer.name} does not end") from error
         finally:
             process.kill()
     if process.returncode:

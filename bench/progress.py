@@ -7,8 +7,8 @@ from typing import TextIO
 
 EXPECTED: dict[str, tuple[float, float]] = {
     "core": (150, 26),
-    "matrix": (480, 60),
-    "latency": (260, 30),
+    "matrix": (450, 70),
+    "latency": (215, 30),
     "idle": (130, 45),
     "namespaces": (122, 20),
     "tenants": (150, 30),
@@ -17,7 +17,7 @@ EXPECTED: dict[str, tuple[float, float]] = {
     "embedded": (220, 30),
     "footprint": (39, 8),
     "workers": (42, 8),
-    "growth": (480, 70),
+    "growth": (540, 80),
     "versioned": (260, 35),
     "tikv": (120, 20),
 }

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
+import bench.__main__ as command_line
 from bench.__main__ import main
 from bench.figures import Table
 from bench.peers import PASSWORD, Shard, default_gate, gate_config, lane
 from bench.plots import Line, Panel, Plot
-from bench.process import started
+from bench.process import BenchError, started
 from bench.report import Section, Settings, machine, provenance, write_plots, written
 from kvgate.cli.main import main as main_of_the_gate
 from kvgate.lane import native
@@ -103,3 +104,26 @@ def test_what_production_has_is_switched_on(tmp_path: Path) -> None:
     assert read["namespaces"]["Ads.A"] == {"backend": "profile", "max_key": "1kb", "max_value": "16mb"}
     (tmp_path / "gate.toml").write_text(text, encoding="utf-8")
     assert main_of_the_gate(["check", str(tmp_path / "gate.toml")]) == 0
+
+
+def test_what_was_measured_is_in_the_document_whatever_comes_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails(settings: Settings) -> Section:
+        raise BenchError("no store")
+
+    def crashes(settings: Settings) -> Section:
+        raise ZeroDivisionError
+
+    document = tmp_path / "page.md"
+    monkeypatch.setattr(command_line, "ORDER", ("idle", "core", "lrange"))
+    monkeypatch.setattr(command_line, "SECTIONS", {"idle": fails, "core": lambda _: SECTION, "lrange": crashes})
+    with pytest.raises(ZeroDivisionError):
+        main(["all", "--gate", "false", "--write", str(document)])
+    assert "## Core" in document.read_text(encoding="utf-8")
+    told = capsys.readouterr().err
+    assert "[1/3] idle" in told
+    assert "idle failed: no store" in told
+    assert "core took 0:00, the whole 0:00 so far" in told
+    monkeypatch.setattr(command_line, "ORDER", ("idle", "core"))
+    assert main(["all", "--gate", "false"]) == 1
