@@ -101,7 +101,8 @@ def keys_of(size: Size, value: int) -> int:
 
 def load(cell: Cell, size: Size) -> Load:
     """What redis-benchmark is told: fewer of what takes longer."""
-    share = (0.2 if cell.command == MSET else 1.0) * (0.3 if cell.size >= LARGE else 1.0)
+    share = 1.0 if cell.command != MSET else 0.2 if cell.pipeline == 1 else 0.1  # ten keys each
+    share *= 0.3 if cell.size >= LARGE else 1.0
     requests = max(int(size.requests[cell.pipeline] * share), 2 * cell.pipeline * cell.clients)
     return Load(words(cell), requests, cell.pipeline, keys_of(size, cell.size), cell.clients)
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import TextIO
 
 EXPECTED: dict[str, tuple[float, float]] = {
-    "core": (150, 26),
-    "matrix": (450, 70),
-    "latency": (215, 30),
+    "core": (152, 26),
+    "matrix": (450, 75),
+    "latency": (222, 32),
     "idle": (130, 45),
     "namespaces": (122, 20),
     "tenants": (150, 30),
@@ -17,9 +17,9 @@ EXPECTED: dict[str, tuple[float, float]] = {
     "embedded": (220, 30),
     "footprint": (39, 8),
     "workers": (42, 8),
-    "growth": (540, 80),
-    "versioned": (260, 35),
-    "tikv": (120, 20),
+    "growth": (540, 65),
+    "versioned": (205, 36),
+    "tikv": (130, 18),
 }
 """Seconds of each section on 2 cores: in full with 3 rounds, and in the short form with one."""
 ONCE = frozenset({"idle", "footprint"})

@@ -68,7 +68,7 @@ def gate(running: Fleet, name: str, backend: str) -> Peer:
 @contextlib.contextmanager
 def places(running: Fleet, *, short: bool) -> Iterator[list[Place]]:
     """The gates that can be had here; why one cannot is put among those that are missing."""
-    scale = 1 if short else 3
+    scale = 1 if short else 2
     many, few = {1: 20_000 * scale, 16: 60_000 * scale}, {1: 2_000 * scale, 16: 6_000 * scale}
     store = redis(running, "store", "--appendonly", "no")
     before_redis = gate(running, "redis", f'type = "redis"\nurl = "redis://127.0.0.1:{store.port}"')
