@@ -7,9 +7,11 @@ import attrs
 
 WIDTH, HEIGHT = 300, 190
 """Of one panel with its labels, in pixels."""
-LEFT, RIGHT, TOP, BOTTOM = 46, 10, 24, 34
+LEFT, RIGHT, TOP, BOTTOM = 46, 20, 24, 34
 COLUMNS = 3
 COLOURS = ("#3b82f6", "#e07b22", "#2aa05a", "#b05fd0", "#d64550", "#8a8f98")
+OF_PEERS = {"kvgate": COLOURS[0], "twemproxy": COLOURS[1], "haproxy": COLOURS[3], "direct": COLOURS[5]}
+"""The same peer has the same colour in every picture; other lines take the colours in turn."""
 STYLE = (
     "text{font:11px system-ui,sans-serif;fill:#333}.name{font-weight:600}.grid{stroke:#999;stroke-opacity:.3}"
     "@media(prefers-color-scheme:dark){text{fill:#d0d4da}}"
@@ -138,7 +140,7 @@ def _drawable(plot: Plot, panel: Panel, line: Line) -> tuple[tuple[float, float]
 def svg(plot: Plot) -> str:
     """The picture: a legend, then the panels, three in a row."""
     names = list(dict.fromkeys(line.name for panel in plot.panels for line in panel.lines))
-    colours = {name: COLOURS[at % len(COLOURS)] for at, name in enumerate(names)}
+    colours = {name: OF_PEERS.get(name, COLOURS[at % len(COLOURS)]) for at, name in enumerate(names)}
     columns = min(COLUMNS, len(plot.panels))
     width, height = columns * WIDTH, 44 + HEIGHT * math.ceil(len(plot.panels) / columns)
     out = [

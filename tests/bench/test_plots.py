@@ -4,7 +4,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from bench.plots import COLOURS, Line, Panel, Plot, linear_ticks, lines_of, log_ticks, short_number, svg
+from bench.plots import COLOURS, OF_PEERS, Line, Panel, Plot, linear_ticks, lines_of, log_ticks, short_number, svg
 
 SVG = "{http://www.w3.org/2000/svg}"
 PLOT = Plot(
@@ -80,3 +80,10 @@ def test_lines_are_sorted_and_empty_ones_left_out() -> None:
 @pytest.mark.parametrize("log_y", [True, False])
 def test_a_single_value_of_nothing_is_drawn(log_y: bool) -> None:
     assert lines(svg(Plot("p", "t", "x", (Panel("y", (Line("a", ((5, 0.0),)),), log_y=log_y),))))
+
+
+def test_a_peer_has_its_colour_wherever_it_stands() -> None:
+    points = ((1.0, 2.0), (10.0, 3.0))
+    for order in (("kvgate", "direct"), ("direct", "kvgate")):
+        plot = Plot("p", "t", "x", (Panel("y", tuple(Line(name, points) for name in order)),))
+        assert [colour for colour, _ in lines(svg(plot))] == [OF_PEERS[name] for name in order]
