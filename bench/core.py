@@ -106,7 +106,8 @@ def section(settings: Settings) -> Section:
             f"{VALUE_BYTES}-byte values, {number(size.keys)} keys, present on both shards beforehand so that each GET"
             " hits. *direct* is one shard without a proxy; HAProxy (TCP mode, one thread) deals connections to both"
             " shards in turn and reads nothing; Twemproxy (fnv1a_64, ketama) and kvgate (crc32, 1024 slots) route each"
-            " key, and kvgate also checks a logged-in user, grants and limits of key and value.",
+            " key, and kvgate also checks a logged-in user, grants, a limit of rate and limits of key and value, and keeps"
+            " metrics.",
             result,
             tuple(load.shown() for _, _, load in loads(size)),
             (*notes, *settings.left_out(running.missing)),
