@@ -16,7 +16,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 # New packages are found at installation, so their appearance asks for another one.
 BUILD_INPUTS := pyproject.toml setup.py kvgate/lane/_native.c $(wildcard backends/*/__init__.py compat/*/__init__.py)
 
-.PHONY: help run run-demo run-tikv test check packages bench bench-short clients apps compat histories versioned clean
+.PHONY: help run run-demo run-tikv test check packages bench bench-short clients apps compat histories versioned fuzz clean
 .DEFAULT_GOAL := help
 
 help:
@@ -30,6 +30,7 @@ help:
 	@echo "make compat    a long search for differences from a real Redis, before every store (ARGS='--examples 5000 --only H.*')"
 	@echo "make histories long histories of concurrent clients under faults, checked for linearizability (ARGS='--minutes 30')"
 	@echo "make versioned many generated commands on versioned keys, on each backend, beside a model (EXAMPLES=20000)"
+	@echo "make fuzz      libFuzzer and sanitizers on the paths in C, beside the Python ones (ARGS='--minutes 60 --side client')"
 	@echo "make bench     figures and plots beside Twemproxy, HAProxy and no proxy (docs/benchmarks.md); most of an hour"
 	@echo "make bench-short  the same in less than ten minutes, for every day (.cache/bench/benchmarks.md)"
 	@echo "make clean     removes the environment, caches and builds; never ./$(DATA)"
@@ -74,6 +75,9 @@ histories: $(VENV)/.test
 
 versioned: $(VENV)/.test packages
 	VERSIONED_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest tests/versioned/test_model.py $(ARGS)
+
+fuzz: $(VENV)/.test
+	$(BIN)/python -m tests.fuzz.run $(ARGS)
 
 clean:
 	rm -rf $(VENV) .cache build dist *.egg-info kvgate/lane/*.so .mypy_cache .ruff_cache .pytest_cache .hypothesis

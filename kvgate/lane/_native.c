@@ -63,8 +63,8 @@ static PyObject *state_up, *protocol_error, *deque_append, *deque_popleft, *meas
 #define STRINGS(X) X(_accept_some) X(_broken) X(_drop_held) X(_failed) X(_flush_client) X(_flush_upstream) X(_go_on) \
     X(_later) X(_left_over) X(_maybe_pause) X(_out_of_step) X(_ran_empty) X(_scan) X(_serve_one) X(_set_aside) X(_slow) \
     X(_special) X(_take_in) X(_take_time) X(_time_taken) X(_unasked) X(_unusual) X(_watch) X(close_client) X(commands) \
-    X(feed) X(forward) X(gate) X(lane) X(limits) X(note_code) X(out_pause) X(refuse) X(run_batch) X(settle) X(slow) \
-    X(slow_after) X(touched_clients) X(touched_upstreams) X(unsampled)
+    X(feed) X(forward) X(gate) X(join) X(lane) X(limits) X(note) X(note_code) X(out_pause) X(refuse) X(run_batch) X(settle) \
+    X(slow) X(slow_after) X(touched_clients) X(touched_upstreams) X(unsampled)
 #define STRING(name) static PyObject *str_##name;
 STRINGS(STRING)
 
@@ -837,8 +837,10 @@ count_end(Count *count)
             bad = bad ? -1 : 0;
         }
         else {
-            PyObject *none = PyObject_CallMethod(account, "note", "ndnnnn", count->calls, count->seconds, count->errors,
-                                                 count->misses, count->taken, count->given);
+            PyObject *note = PyObject_GetAttr(account, str_note);
+            PyObject *none = note == NULL ? NULL : PyObject_CallFunction(note, "ndnnnn", count->calls, count->seconds,
+                                                                         count->errors, count->misses, count->taken, count->given);
+            Py_XDECREF(note);
             Py_XDECREF(none);
             bad = none == NULL ? -1 : 0;
         }
@@ -1303,7 +1305,7 @@ send_all(PyObject *transport, PyObject *out, Py_ssize_t *total_sent, PyObject **
         *total_sent += sent;
         (*sends)++;
         if (sent < size) {
-            PyObject *whole = PyObject_CallMethod(no_text, "join", "O", out);
+            PyObject *whole = call(no_text, str_join, out, NULL, NULL);
             if (whole == NULL)
                 return -1;
             *rest = piece(whole, sent, PyBytes_GET_SIZE(whole));

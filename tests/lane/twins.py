@@ -32,7 +32,10 @@ def seen(world: World) -> Seen:
         [(world.said[client.id].raw, world.said[client.id].closed) for client in world.clients],
         [link.received for link in world.links.values()],
         [
-            (a.namespace, a.command, a.calls, a.errors, a.misses, a.bytes_in, a.bytes_out, round(a.seconds, 9), a.buckets, a.codes)
+            (
+                *(a.namespace, a.command, a.calls, a.errors, a.misses, a.bytes_in, a.bytes_out, round(a.seconds, 9)),
+                *(a.buckets, a.codes),
+            )
             for a in world.ledger
         ],
         (lane.commands, lane.unsampled, lane.retries, lane.failures, world.asked, len(world.slow_ones)),

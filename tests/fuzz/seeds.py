@@ -1,0 +1,102 @@
+"""What the fuzzer begins with: programs made of what hypothesis makes in tests/lane, and of recorded traffic."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from tests.fuzz.program import EVENTS
+from tests.lane.replies import REPLY
+from tests.lane.test_machine import streams
+from tests.wire.feeding import at_cuts
+
+TRAFFIC: Final = Path(__file__).with_name("traffic")
+"""``NAME.requests`` and ``NAME.replies``, as they went over one connection (tests/fuzz/record.py)."""
+KEPT: Final = Path(__file__).with_name("found")
+"""A folder for each side, with inputs that once found something."""
+CUT: Final = b"\xff|\0"
+
+_GENERATED: Final = settings(
+    derandomize=True, database=None, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
+)
+
+WORDS: Final = (
+    *(b"\r\n", b"\r\n$", b"*1\r\n", b"*2\r\n", b"*3\r\n", b"*2\r\n$3\r\nGET\r\n", b"*3\r\n$3\r\nSET\r\n", b"*4\r\n"),
+    *(b"$1\r\nv\r\n", b"$5\r\nA.b:1\r\n", b"$5\r\nN.o:1\r\n", b"$5\r\nO.d:1\r\n", b"$6\r\nEx.h:1\r\n", b"$5\r\nM.x:1\r\n"),
+    *(b"$4\r\nIFEQ\r\n", b"$4\r\nifeq\r\n", b"$4096\r\n", b"$04\r\n", b"$3\r\n:{}\r\n", b"$-1\r\n", b"$0\r\n\r\n"),
+    *(b"MULTI\r\n", b"EXEC\r\n", b"DISCARD\r\n", b"SELECT 1\r\n", b"SELECT 2\r\n", b"SELECT 0\r\n", b"HELLO 3\r\n"),
+    *(b"OFF\r\n", b"ON\r\n", b"QUIT\r\n", b"POST\r\n", b"PUSH x\r\n", b"APPEND", b"STRLEN", b"HSET", b"HGET", b"MGET"),
+    *(b"CONV", b"SLOW", b"TASK", b"MSET", b"DEL", b"EXISTS", b"UNLINK", b"TOUCH", b"IFEQ"),
+    *(b"+OK\r\n", b":1\r\n", b"_\r\n", b"*-1\r\n", b"-ERR no\r\n", b"-NOAUTH x\r\n", b"-NOPERM x\r\n", b"-READONLY You\r\n"),
+    *(b"-MASTERDOWN x\r\n", b">2\r\n+message\r\n+x\r\n", b"%1\r\n", b"~0\r\n", b"|1\r\n", b"=5\r\ntxt:a\r\n", b"#t\r\n"),
+    *(b"\xff%b\0" % letter.encode() for letter in EVENTS),
+    *(b"\xff%b\x10" % letter.encode() for letter in EVENTS),
+)
+"""libFuzzer's dictionary: what stands in programs of both sides."""
+
+
+def dictionary() -> str:
+    """`WORDS` as libFuzzer reads them."""
+    return "".join('"' + "".join(rf"\x{byte:02x}" for byte in word) + '"\n' for word in WORDS)
+
+
+def programs(side: str, examples: int = 200) -> Iterator[bytes]:
+    """Made, recorded and kept ones, the same in each run: `examples` of hypothesis."""
+    yield from (client_programs if side == "client" else upstream_programs)(examples)
+    yield from traffic(side)
+    yield from kept(side)
+
+
+def kept(side: str) -> Iterator[bytes]:
+    """Inputs that once found something."""
+    for path in sorted((KEPT / side).glob("*")):
+        yield path.read_bytes()
+
+
+def traffic(side: str) -> Iterator[bytes]:
+    """Programs of recorded conversations: whole, and in portions."""
+    for path in sorted(TRAFFIC.glob("*.requests")):
+        requests, replies = path.read_bytes(), path.with_suffix(".replies").read_bytes()
+        if side == "client":
+            for setup in (b"\1\0\0\0", b"\1\x32\0\0", b"\2\x40\1\0", b"\1\0\x1f\0"):
+                yield setup + requests
+                yield setup + CUT.join(at_cuts(requests, range(0, len(requests), 997))) + b"\xffd\xff"
+        else:
+            for setup in (b"\0\0\0\0", b"\0\x10\0\0", b"\0\2\0\0"):
+                yield setup + b"\xffc\0" + requests + b"\xffu\0" + replies
+                yield setup + b"\xffc\0" + requests + b"\xffu\0" + CUT.join(at_cuts(replies, range(0, len(replies), 131)))
+
+
+def client_programs(examples: int) -> list[bytes]:
+    """The streams of requests of tests/lane."""
+    found: list[bytes] = []
+
+    @settings(_GENERATED, max_examples=examples)
+    @given(setup=st.binary(min_size=4, max_size=4), stream=streams(), cuts=st.lists(st.integers(0, 400), max_size=6))
+    def make(setup: bytes, stream: bytes, cuts: list[int]) -> None:
+        found.append(setup + CUT.join(at_cuts(stream, cuts)))
+
+    make()
+    return found
+
+
+def upstream_programs(examples: int) -> list[bytes]:
+    """The replies of tests/lane, behind commands of all kinds."""
+    found: list[bytes] = []
+
+    @settings(_GENERATED, max_examples=examples)
+    @given(
+        setup=st.binary(min_size=4, max_size=4),
+        commands=st.lists(st.integers(0, 63), max_size=8),
+        replies=st.lists(REPLY, max_size=12),
+        cuts=st.lists(st.integers(0, 6000), max_size=5),
+    )
+    def make(setup: bytes, commands: list[int], replies: list[bytes], cuts: list[int]) -> None:
+        queued = b"".join(b"\xffq%c" % command for command in commands)
+        found.append(setup + queued + CUT.join(at_cuts(b"".join(replies), cuts)))
+
+    make()
+    return found
+
