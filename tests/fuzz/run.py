@@ -91,6 +91,7 @@ def fuzz(
     line = [
         *(sys.executable, "-m", "tests.fuzz.engine", side, str(corpus), limit, f"-dict={words}", f"-artifact_prefix={kept}/"),
         *(f"-max_len={LONGEST}", f"-timeout={SLOWEST}", f"-rss_limit_mb={MOST_MEMORY}", f"-seed={seed}"),
+        *(f"-report_slow_units={SLOWEST}", "-detect_leaks=0"),
     ]
     with subprocess.Popen(
         line, cwd=ROOT, env=environment(build(), fuzzer=True), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
@@ -103,8 +104,8 @@ def fuzz(
         return False
     print("\n".join(said[-_MORE:]))
     print(f"{side}: {state}; FOUND SOMETHING (exit code {process.returncode}), see above")
-    file = next((found[1] for text in said if (found := _WRITTEN.search(text))), None)
-    if file is not None:
+    files = [found[1] for text in said if (found := _WRITTEN.search(text)) and "slow-unit" not in found[1]]
+    for file in files[-1:]:
         print(f"the input: {file}\nreplay it: make fuzz ARGS='--side {side} --replay {file}' (--shrink makes it shorter)")
         print(f"when it is mended, keep it: cp {file} tests/fuzz/found/{side}/NAME", flush=True)
     return True

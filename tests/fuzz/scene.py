@@ -23,11 +23,24 @@ from tests.lane.world import Link, Store, World, bulk
 
 KEYED: Final = {b"GET": (0, 0), b"SET": (1, 4), b"APPEND": (1, 1), b"STRLEN": (0, 0), b"HSET": (2, 4), b"HGET": (1, 1)}
 """Commands whose one key is their first argument → fewest and most arguments behind it."""
+_NEEDED: Final = {b"GET": 2, b"SET": 3, b"APPEND": 3}
+"""Commands that the model store executes → how many arguments it looks at, the name among them."""
 READS: Final = frozenset({b"GET", b"STRLEN", b"HGET"})
 MOST_CHECKED: Final = 100
 """Slots in queues up to which every one is looked at after every step."""
 HOMES: Final = (b"", b"Ab.c:", b"Ex.h:")
 """What SELECT chooses from: no prefix, a namespace that is forwarded, one that is executed here."""
+
+
+class OrdinaryStore(Store):
+    """A store that anything may reach: a transaction is passed on as it was queued."""
+
+    def execute(self, args: list[bytes]) -> bytes:
+        """The raw reply; an error where arguments are missing."""
+        if len(args) < _NEEDED.get(args[0].upper(), 0):
+            self.executed.append(args)
+            return b"-ERR wrong number of arguments\r\n"
+        return super().execute(args)
 
 
 class MuteStore(Store):
@@ -101,11 +114,8 @@ class Scene(World):
         self.journal: list[tuple[Any, ...]] = []
         self.held_back: dict[int, list[list[bytes]]] = {}  # client → commands after its MULTI
         self.kept: dict[bytes, bytes] = {}  # what the executing namespaces hold
-        if setup.mute:
-            self.stores = [MuteStore() for _ in self.shards]
-            self.links = {
-                up: Link(store) for shard, store in zip(self.shards, self.stores, strict=True) for up in shard.lines
-            }
+        self.stores = [MuteStore() if setup.mute else OrdinaryStore() for _ in self.shards]
+        self.links = {up: Link(store) for shard, store in zip(self.shards, self.stores, strict=True) for up in shard.lines}
         if setup.slow:
             self.lane.slow_after = -1.0
         if setup.sampling is not None:
