@@ -110,7 +110,7 @@ def environment(built: Path, *, fuzzer: bool) -> dict[str, str]:
     return {
         **os.environ,
         "LD_PRELOAD": runtime(fuzzer=fuzzer),
-        "ASAN_OPTIONS": "detect_leaks=0:detect_stack_use_after_return=1:quarantine_size_mb=64",  # Python itself leaves memory behind
+        "ASAN_OPTIONS": "detect_leaks=0:detect_stack_use_after_return=1:quarantine_size_mb=64",  # Python leaks at its end
         "UBSAN_OPTIONS": "print_stacktrace=1",
         "PYTHONMALLOC": "malloc",  # Python's own allocator would hide what lies beside an object
         "PYTHONPATH": paths,

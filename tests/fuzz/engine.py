@@ -14,7 +14,7 @@ from tests.fuzz.build import load
 load()
 GUIDING = ["kvgate.lane.machine", "kvgate.lane.slots", "kvgate.wire.request", "kvgate.wire.measure"]
 with atheris.instrument_imports(include=GUIDING):
-    from tests.fuzz.program import compare
+    from tests.fuzz.compare import compare
 CLEAN_EVERY = 20
 """Programs after which their worlds, which are circles, are freed: memory that grows all the same is a finding."""
 

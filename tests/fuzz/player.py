@@ -6,7 +6,7 @@ from pathlib import Path
 from tests.fuzz.build import load
 
 load()
-from tests.fuzz.program import compare  # noqa: E402 - it imports the lane, which takes the extension that is loaded
+from tests.fuzz.compare import compare  # noqa: E402 - it imports the lane, which takes the extension that is loaded
 
 
 def main() -> None:

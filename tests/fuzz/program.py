@@ -1,4 +1,4 @@
-r"""What fuzzed bytes mean: a setup, and a program of portions and events, played with both kinds of paths and compared.
+r"""What fuzzed bytes mean: a setup, and a program of portions and events.
 
 The first `SETUP` bytes say what is there before. Of the rest every byte is literal, a part of what is sent by the present
 speaker, but for ``\xff`` and the two bytes behind it, an event and its argument. So requests and replies stand as they are,
@@ -6,7 +6,7 @@ which is what mutations and dictionaries are good at. There are no wrong program
 """
 
 from collections.abc import Callable, Iterator
-from typing import Any, Final
+from typing import Final
 
 import attrs
 
@@ -17,8 +17,6 @@ from kvgate.lane.upstream import State, Upstream
 from kvgate.wire.request import encode_request
 from tests.fuzz.scene import Scene, Setup
 
-SIDES: Final = ("client", "upstream")
-"""Who speaks first, and whether stores answer by themselves."""
 SETUP: Final = 4
 EVENT: Final = 0xFF
 MOST_EVENTS: Final = 200
@@ -28,10 +26,6 @@ MOST_REPEATED: Final = 64 * 1024
 """Of these, by repetition: each may be a request of its own."""
 MOST_LOOKS: Final = 60
 """Portions after which everything is written down; the others are compared by what comes of them."""
-
-
-class Different(AssertionError):  # noqa: N818 - what the fuzzer is there to find
-    """The two kinds of paths did not do the same."""
 
 
 def setup_of(data: bytes, side: str) -> Setup:
@@ -82,7 +76,7 @@ class Play:
         """Play it to its end."""
         for portion, event, argument in program(data):
             self.add(portion)
-            _EVENTS.get(event, Play.cut)(self, argument)
+            EVENTS_HERE.get(event, Play.cut)(self, argument)
             self.mark = len(self.said)
         self.cut(0)
         if not self.scene.setup.mute:
@@ -293,7 +287,7 @@ _USUAL: Final = [
 ]
 """What `Play.enqueue` chooses from."""
 
-_EVENTS: Final[dict[str, Callable[[Play, int], None]]] = {
+EVENTS_HERE: Final[dict[str, Callable[[Play, int], None]]] = {
     "|": Play.cut,
     "c": Play.client,
     "u": Play.upstream,
@@ -315,47 +309,5 @@ _EVENTS: Final[dict[str, Callable[[Play, int], None]]] = {
     "L": Play.look_for,
 }
 
-EVENTS: Final = "".join(_EVENTS)
+EVENTS: Final = "".join(EVENTS_HERE)
 """The letters that mean something behind ``\\xff``."""
-
-
-def play(data: bytes, side: str, *, in_c: bool) -> Scene:
-    """Run a program with one kind of paths.
-
-    Raises:
-        AssertionError: something did not hold that always holds.
-    """
-    scene = Scene(setup_of(data, side), in_c=in_c)
-    speaker = scene.clients[0] if side == "client" else scene.shards[0].lines[0]
-    Play(scene, speaker).run(data)
-    return scene
-
-
-def compare(data: bytes, side: str) -> None:
-    """Run a program with both kinds of paths.
-
-    Raises:
-        Different: they did not do the same.
-        AssertionError: something did not hold that always holds.
-    """
-    with_c, without = play(data, side, in_c=True), play(data, side, in_c=False)
-    _same(with_c.journal, without.journal, "step")
-    _same(list(_flat(with_c.look())), list(_flat(without.look())), "in the end")
-    _same(with_c.journal, without.journal, "what is left")
-
-
-def _flat(seen: Any) -> Iterator[Any]:
-    first, rest = seen
-    for field in attrs.fields(type(first)):
-        yield field.name, getattr(first, field.name)
-    yield from rest
-
-
-def _same(one: list[Any], other: list[Any], what: str) -> None:
-    if one == other:
-        return
-    for at, (in_c, in_python) in enumerate(zip(one, other, strict=False)):
-        if in_c != in_python:
-            raise Different(f"{what} {at}:\n  C:      {in_c}\n  Python: {in_python}")
-    end = min(len(one), len(other))
-    raise Different(f"{what} {end}:\n  C:      {one[end:][:1]}\n  Python: {other[end:][:1]}")

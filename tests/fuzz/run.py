@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from tests.fuzz.build import FOLDER, ROOT, Unavailable, build, environment
-from tests.fuzz.program import SIDES
+from tests.fuzz.compare import SIDES
 from tests.fuzz.seeds import dictionary, programs
 
 LONGEST: Final = 4096

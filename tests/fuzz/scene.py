@@ -137,6 +137,8 @@ class Scene(World):
             b"Ab.c:": {b"Ab.c": self._route("Ab.c", local=in_pieces, less=5)},
             b"Ex.h:": {b"Ex.h": self._route("Ex.h", shards=0, local=self.serve_here, less=5)},
         }
+        for name in (b"M.x", b"Ex.h"):  # as namespaces of one backend do
+            self.spaces[name].plans = self.route.plans
         for ident in range(4):
             client = self.client()
             client.depth = setup.depth

@@ -7,6 +7,7 @@ from typing import Final
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from kvgate.wire.request import encode_request
 from tests.fuzz.program import EVENTS
 from tests.lane.replies import REPLY
 from tests.lane.test_machine import streams
@@ -44,9 +45,27 @@ def dictionary() -> str:
 
 def programs(side: str, examples: int = 200) -> Iterator[bytes]:
     """Made, recorded and kept ones, the same in each run: `examples` of hypothesis."""
-    yield from (client_programs if side == "client" else upstream_programs)(examples)
+    yield from (upstream_programs if side == "upstream" else client_programs)(examples)
+    if side != "upstream":
+        yield from _written()
     yield from traffic(side)
     yield from kept(side)
+
+
+def _written() -> Iterator[bytes]:
+    """Runs of commands on every kind of namespace, and tags in keys; a word that is looked for."""
+    for key in (b"A.b:1", b"N.o:1", b"O.d:1", b"Ex.h:1", b"M.x:1", b"Ab.c:1", b"plain", b"A.b:{t}1", b"O.d:{t}x"):
+        run = b"".join(
+            encode_request([name, key, *more])
+            for name, more in ((b"SET", [b"v"]), (b"GET", []), (b"APPEND", [b"w"]), (b"HSET", [b"f", b"v"]), (b"STRLEN", []))
+            for _ in range(3)
+        )
+        yield b"\1\0\0\0" + run + CUT + run
+        yield b"\1\x40\0\0" + run + b"\xffk\0" + run
+        yield b"\1\0\x03\0" + run.replace(key, b"x" * len(key)) + run
+        for word in (b"IFEQ", b"ifeq", b"IFXX"):
+            ask = encode_request([b"SET", key, b"v", word, b"x"])
+            yield b"\1\x20\0\0" + ask * 3 + encode_request([b"SET", key, word]) * 2
 
 
 def kept(side: str) -> Iterator[bytes]:
@@ -59,7 +78,7 @@ def traffic(side: str) -> Iterator[bytes]:
     """Programs of recorded conversations: whole, and in portions."""
     for path in sorted(TRAFFIC.glob("*.requests")):
         requests, replies = path.read_bytes(), path.with_suffix(".replies").read_bytes()
-        if side == "client":
+        if side != "upstream":
             for setup in (b"\1\0\0\0", b"\1\x32\0\0", b"\2\x40\1\0", b"\1\0\x1f\0"):
                 yield setup + requests
                 yield setup + CUT.join(at_cuts(requests, range(0, len(requests), 997))) + b"\xffd\xff"

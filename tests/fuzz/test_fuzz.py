@@ -8,16 +8,17 @@ from pathlib import Path
 import pytest
 
 from kvgate.lane import machine, native
+from kvgate.lane.upstream import State
 from tests.fuzz.build import ROOT, SOURCE, Unavailable, build, environment
-from tests.fuzz.program import SIDES, Different, compare, play
+from tests.fuzz.compare import SIDES, Different, compare, play
 from tests.fuzz.run import fuzz, player
 from tests.fuzz.seeds import KEPT, TRAFFIC, kept, programs, traffic
 from tests.lane.twins import NO_NATIVE
 
 NEEDS_NATIVE = pytest.mark.skipif(not native.BUILT, reason=NO_NATIVE)
-MADE = 40
+MADE = 25
 """Programs that hypothesis makes for one side."""
-RUNS = 450
+RUNS = 300
 """Programs that libFuzzer plays for one side, the first ones among them."""
 
 
@@ -76,13 +77,13 @@ def test_nothing_is_left_behind(side: str) -> None:
     """References that are kept too long are memory that grows, or a count of None that does; one too few makes it shrink.
     Memory blocks include the names that a method is looked up by: one that is made anew for each call stays in Python's cache.
     """
-    chosen = list(programs(side, 30))
+    chosen = list(programs(side, 5))
     counts = []
-    for _ in range(4):
-        for data in chosen * 5:
+    for _ in range(3):
+        for data in chosen * 4:
             play(data, side, in_c=True)
         gc.collect()
-        counts.append((sys.getallocatedblocks(), *map(sys.getrefcount, (None, True, False, b"", machine.State.UP))))
+        counts.append((sys.getallocatedblocks(), *map(sys.getrefcount, (None, True, False, b"", State.UP))))
     for before, after in zip(counts[-2], counts[-1], strict=True):
         assert abs(after - before) < 9, counts  # six are what was counted here
 
