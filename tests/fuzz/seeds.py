@@ -79,7 +79,8 @@ def traffic(side: str) -> Iterator[bytes]:
     for path in sorted(TRAFFIC.glob("*.requests")):
         requests, replies = path.read_bytes(), path.with_suffix(".replies").read_bytes()
         if side != "upstream":
-            for setup in (b"\1\0\0\0", b"\1\x32\0\0", b"\2\x40\1\0", b"\1\0\x1f\0"):
+            setups = (b"\1\0\0\0", b"\1\x32\0\0", b"\2\x40\1\0", b"\1\0\x1f\0")
+            for setup in setups[: 2 if side == "sockets" else 4]:
                 yield setup + requests
                 yield setup + CUT.join(at_cuts(requests, range(0, len(requests), 997))) + b"\xffd\xff"
         else:

@@ -16,9 +16,9 @@ from tests.fuzz.seeds import KEPT, TRAFFIC, kept, programs, traffic
 from tests.lane.twins import NO_NATIVE
 
 NEEDS_NATIVE = pytest.mark.skipif(not native.BUILT, reason=NO_NATIVE)
-MADE = 25
+MADE = 20
 """Programs that hypothesis makes for one side."""
-RUNS = 300
+RUNS = 220
 """Programs that libFuzzer plays for one side, the first ones among them."""
 
 
