@@ -28,11 +28,17 @@
 #define BUFFERED_REPLY (1024 * 1024)
 #define PAUSE_LOOK (1024 * 1024)
 #define PAUSE_LOOK_COMMANDS 1000
-#define LOOK 2
+#define LOOK 2              /* plans: kvgate.policy.compiled */
+#define SUM 8
+#define ALL_OK 12
+#define MERGE 12
+#define MORE 4
+#define MOST_PARTS 64
+#define MOST_KEYS 1000      /* a plan has fewer arguments */
 #define BUCKETS 26
 /* Those that stand in Python too; a test holds them equal. */
 #define LIMITS(X) X(LONGEST_HEAD) X(MOST_ABOVE) X(KEY_LENGTHS) X(RECEIVE) X(BUFFERED_REPLY) X(PAUSE_LOOK) \
-    X(PAUSE_LOOK_COMMANDS) X(LOOK) X(BUCKETS)
+    X(PAUSE_LOOK_COMMANDS) X(LOOK) X(SUM) X(ALL_OK) X(MERGE) X(MORE) X(MOST_PARTS) X(BUCKETS)
 
 /* ------------------------------------------------------------------ where the slots of the Python classes lie */
 
@@ -42,6 +48,8 @@
 #define UPSTREAM(X) X(fifo) X(held) X(last_read) X(measurer) X(out) X(queued) X(read_before) X(sent) X(state) X(timed) \
     X(touched) X(transport) X(unsent) X(untimed)
 #define SLOT(X) X(account) X(client) X(frames) X(offset) X(parts) X(readonly) X(retried) X(started) X(want)
+#define PART(X) X(number) X(owner) X(whole)
+#define SPLIT(X) X(left) X(merge) X(order) X(raws) X(weight)
 #define ACCOUNT(X) X(buckets) X(bytes_in) X(bytes_out) X(calls) X(errors) X(misses) X(readonly) X(seconds)
 #define ROUTE(X) X(accounts) X(is_crc32) X(local) X(max_key) X(plans) X(quick) X(slot_of) X(specs) X(tables) X(tolls)
 #define TOLL(X) X(bytes) X(commands)
@@ -52,19 +60,21 @@
 static struct { PyTypeObject *type; CLIENT(OFFSET) } client_at;
 static struct { PyTypeObject *type; UPSTREAM(OFFSET) } upstream_at;
 static struct { PyTypeObject *type; SLOT(OFFSET) } slot_at;
+static struct { PyTypeObject *type; PART(OFFSET) } part_at;
+static struct { PyTypeObject *type; SPLIT(OFFSET) } split_at;
 static struct { PyTypeObject *type; ACCOUNT(OFFSET) } account_at;
 static struct { PyTypeObject *type; ROUTE(OFFSET) } route_at;
 static struct { PyTypeObject *type; TOLL(OFFSET) } toll_at;
 static struct { PyTypeObject *type; SCANNER(OFFSET) } scanner_at;
 static struct { PyTypeObject *type; TRANSPORT(OFFSET) } transport_at;
 static PyTypeObject *expired_type;
-static PyObject *state_up, *protocol_error, *deque_append, *deque_popleft, *measure, *no_colon, *no_text, *zero;
+static PyObject *state_up, *protocol_error, *deque_append, *deque_popleft, *measure, *no_colon, *no_text, *zero, *one;
 
 #define STRINGS(X) X(_accept_some) X(_broken) X(_drop_held) X(_failed) X(_flush_client) X(_flush_upstream) X(_go_on) \
-    X(_later) X(_left_over) X(_maybe_pause) X(_out_of_step) X(_ran_empty) X(_scan) X(_serve_one) X(_set_aside) X(_slow) \
-    X(_special) X(_take_in) X(_take_time) X(_time_taken) X(_unasked) X(_unusual) X(_watch) X(close_client) X(commands) \
-    X(feed) X(forward) X(gate) X(join) X(lane) X(limits) X(note) X(note_code) X(out_pause) X(refuse) X(run_batch) X(settle) \
-    X(slow) X(slow_after) X(touched_clients) X(touched_upstreams) X(unsampled)
+    X(_later) X(_left_over) X(_maybe_pause) X(_out_of_step) X(_ran_empty) X(_serve_one) X(_set_aside) X(_slow) \
+    X(_special) X(_take_in) X(_take_time) X(_time_taken) X(_unasked) X(_unusual) X(_watch) X(ask) X(close_client) X(commands) \
+    X(feed) X(forward) X(gate) X(join) X(lane) X(limits) X(note) X(note_code) X(out_pause) X(readonly) X(refuse) X(run_batch) \
+    X(settle) X(slow) X(slow_after) X(touched_clients) X(touched_upstreams) X(unsampled)
 #define STRING(name) static PyObject *str_##name;
 STRINGS(STRING)
 
@@ -287,13 +297,48 @@ fill_crc_table(void)
     }
 }
 
+/* zlib's, of what was summed up before and of a text; 0 at the beginning. */
 static unsigned long
-crc32_of(const char *text, Py_ssize_t size)
+crc32_of(unsigned long crc, const char *text, Py_ssize_t size)
 {
-    unsigned long crc = 0xFFFFFFFFUL;
+    crc ^= 0xFFFFFFFFUL;
     for (Py_ssize_t at = 0; at < size; at++)
         crc = crc_table[(crc ^ (unsigned char)text[at]) & 0xFF] ^ (crc >> 8);
     return crc ^ 0xFFFFFFFFUL;
+}
+
+/* Write "*12" or "$12" and a line's end; the position behind it. */
+static inline char *
+write_header(char *to, char kind, Py_ssize_t length)
+{
+    char digits[20];
+    int count = 0;
+    *to++ = kind;
+    do
+        digits[count++] = '0' + length % 10;
+    while ((length /= 10) > 0);
+    while (count)
+        *to++ = digits[--count];
+    *to++ = '\r';
+    *to++ = '\n';
+    return to;
+}
+
+static inline char *
+write_text(char *to, const char *text, Py_ssize_t size)
+{
+    memcpy(to, text, size);
+    return to + size;
+}
+
+/* Bytes that `write_header` writes. */
+static inline Py_ssize_t
+header_size(Py_ssize_t length)
+{
+    Py_ssize_t size = 4;
+    while ((length /= 10) > 0)
+        size++;
+    return size;
 }
 
 /* ------------------------------------------------------------------ requests */
@@ -344,8 +389,11 @@ typedef struct {
     PyObject *lane, *client, *data, *now; /* these four are borrowed from the caller */
     const char *text;
     PyObject *route, *table, *account, *toll, *local, *spec, *name; /* of the request that is looked at */
+    PyObject *prefix, *lead; /* lead: what stands before the rest of a key with that prefix (Lane._scan) */
     PyObject *run_up, *run_account, *run_toll;
     Py_ssize_t run_start, run_count;
+    char *joined; /* with a prefix: the run's bytes */
+    Py_ssize_t joined_size, joined_room;
     Py_ssize_t commands, unsampled; /* the lane's, while `counts` is set */
     int counts;
 } Walk;
@@ -360,9 +408,51 @@ walk_end(Walk *walk)
     Py_CLEAR(walk->local);
     Py_CLEAR(walk->spec);
     Py_CLEAR(walk->name);
+    Py_CLEAR(walk->prefix);
+    Py_CLEAR(walk->lead);
     Py_CLEAR(walk->run_up);
     Py_CLEAR(walk->run_account);
     Py_CLEAR(walk->run_toll);
+    PyMem_Free(walk->joined);
+}
+
+static inline Py_ssize_t
+prefix_size(const Walk *walk)
+{
+    return PyBytes_GET_SIZE(walk->prefix);
+}
+
+/* Room for more bytes of a run that is joined; they are counted as if they were there. */
+static char *
+join(Walk *walk, Py_ssize_t more)
+{
+    Py_ssize_t size = walk->joined_size + more;
+    char *place;
+    if (size > walk->joined_room) {
+        Py_ssize_t room = size + (walk->joined_size ? size : 0);
+        if ((place = PyMem_Realloc(walk->joined, room)) == NULL) {
+            PyErr_NoMemory();
+            return NULL;
+        }
+        walk->joined = place;
+        walk->joined_room = room;
+    }
+    place = walk->joined + walk->joined_size;
+    walk->joined_size = size;
+    return place;
+}
+
+/* See that the lane's counters are here. */
+static int
+take_counts(Walk *walk)
+{
+    if (walk->counts)
+        return 0;
+    if (attribute_number(walk->lane, str_commands, &walk->commands) < 0 ||
+        attribute_number(walk->lane, str_unsampled, &walk->unsampled) < 0)
+        return -1;
+    walk->counts = 1;
+    return 0;
 }
 
 /* Give the lane's counters back before Python may look at them. */
@@ -392,18 +482,15 @@ static int
 forward(Walk *walk, Py_ssize_t end)
 {
     PyObject *client = walk->client, *up = walk->run_up, *account = walk->run_account, *toll = walk->run_toll;
-    PyObject *slot = NULL, *want = NULL, *frames = piece(walk->data, walk->run_start, end);
-    Py_ssize_t count = walk->run_count, size = end - walk->run_start;
+    PyObject *slot = NULL, *want = NULL;
+    PyObject *frames = walk->joined_size ? PyBytes_FromStringAndSize(walk->joined, walk->joined_size)
+                                         : piece(walk->data, walk->run_start, end);
+    Py_ssize_t count = walk->run_count, size = walk->joined_size ? walk->joined_size : end - walk->run_start;
     int bad = -1;
 
-    if (frames == NULL || (want = PyLong_FromSsize_t(count)) == NULL)
+    walk->joined_size = 0;
+    if (frames == NULL || (want = PyLong_FromSsize_t(count)) == NULL || take_counts(walk) < 0)
         goto end;
-    if (!walk->counts) {
-        if (attribute_number(walk->lane, str_commands, &walk->commands) < 0 ||
-            attribute_number(walk->lane, str_unsampled, &walk->unsampled) < 0)
-            goto end;
-        walk->counts = 1;
-    }
     if (U(state) != state_up || walk->unsampled < count || Py_TYPE(account) != account_at.type) {
         PyObject *args[8] = {walk->lane, client, up, frames, walk->now, account, want, toll ? toll : Py_None};
         PyObject *none = give_back(walk) < 0 ? NULL : PyObject_VectorcallMethod(str_forward, args, 8, NULL);
@@ -462,7 +549,7 @@ slow(Walk *walk, Py_ssize_t *pos)
     return bad;
 }
 
-/* The arguments of the request at `pos`, whose key stands at `key`. */
+/* The arguments of a request whose key stands at `key`; the key with its prefix. */
 static PyObject *
 arguments(Walk *walk, Py_ssize_t key, Py_ssize_t key_length, Py_ssize_t more, Py_ssize_t end)
 {
@@ -472,8 +559,10 @@ arguments(Walk *walk, Py_ssize_t key, Py_ssize_t key_length, Py_ssize_t more, Py
         return NULL;
     Py_INCREF(walk->name);
     PyList_SET_ITEM(args, 0, walk->name);
-    if ((arg = PyBytes_FromStringAndSize(walk->text + key, key_length)) == NULL)
+    if ((arg = PyBytes_FromStringAndSize(NULL, prefix_size(walk) + key_length)) == NULL)
         goto bad;
+    write_text(write_text(PyBytes_AS_STRING(arg), PyBytes_AS_STRING(walk->prefix), prefix_size(walk)), walk->text + key,
+               key_length);
     PyList_SET_ITEM(args, 1, arg);
     for (Py_ssize_t index = 2; index < 2 + more; index++) {
         Py_ssize_t start = read_length(walk->text, at + 3, end, &length);
@@ -512,8 +601,15 @@ look_up(Walk *walk, Py_ssize_t pos, Py_ssize_t size, Py_ssize_t *plan, Py_ssize_
     *key = start - pos;
     if (!PyDict_Check(C(routes)))
         return 0;
-    mark = start < size ? memchr(walk->text + start, ':', *key_length < size - start ? *key_length : size - start) : NULL;
-    if (mark != NULL) {
+    if (prefix_size(walk)) { /* any key of this length may follow */
+        colon = start - 1;
+        if ((item = PyBytes_FromStringAndSize(PyBytes_AS_STRING(walk->prefix), prefix_size(walk) - 1)) == NULL)
+            return -1;
+        route = PyDict_GetItemWithError(C(routes), item);
+        Py_DECREF(item);
+    }
+    else if (start < size &&
+             (mark = memchr(walk->text + start, ':', *key_length < size - start ? *key_length : size - start)) != NULL) {
         colon = mark - walk->text;
         if ((item = PyBytes_FromStringAndSize(walk->text + start, colon - start)) == NULL)
             return -1;
@@ -602,6 +698,17 @@ look_up(Walk *walk, Py_ssize_t pos, Py_ssize_t size, Py_ssize_t *plan, Py_ssize_
             goto end;
         Py_XSETREF(walk->account, account);
     }
+    if (prefix_size(walk)) {
+        Py_ssize_t whole = prefix_size(walk) + *key_length;
+        PyObject *lead = PyBytes_FromStringAndSize(NULL, PyBytes_GET_SIZE(head) + 2 + header_size(whole) + prefix_size(walk));
+        char *to;
+        if (lead == NULL)
+            goto end;
+        to = write_text(PyBytes_AS_STRING(lead), PyBytes_AS_STRING(head), PyBytes_GET_SIZE(head));
+        to = write_header(write_text(to, "\r\n", 2), '$', whole);
+        write_text(to, PyBytes_AS_STRING(walk->prefix), prefix_size(walk));
+        Py_XSETREF(walk->lead, lead);
+    }
     if (colon >= 0) /* a key without it says nothing of the next one */
         *begin_length = colon + 1 - pos;
     known = 1;
@@ -617,13 +724,17 @@ upstream_of(Walk *walk, Py_ssize_t key, Py_ssize_t key_length)
     PyObject *route = walk->route, *table = walk->table, *up;
     Py_ssize_t count = PySequence_Fast_GET_SIZE(table), at = 0;
     if (count > 1) {
-        const char *text = walk->text + key;
-        if (R(is_crc32) == Py_True && memchr(text, '{', key_length) == NULL)
-            at = (Py_ssize_t)(crc32_of(text, key_length) % (unsigned long)count);
+        const char *text = walk->text + key, *prefix = PyBytes_AS_STRING(walk->prefix);
+        if (R(is_crc32) == Py_True && memchr(text, '{', key_length) == NULL &&
+            memchr(prefix, '{', prefix_size(walk)) == NULL) {
+            unsigned long crc = crc32_of(crc32_of(0, prefix, prefix_size(walk)), text, key_length);
+            at = (Py_ssize_t)(crc % (unsigned long)count);
+        }
         else {
-            PyObject *whole = PyBytes_FromStringAndSize(text, key_length), *slot;
+            PyObject *whole = PyBytes_FromStringAndSize(NULL, prefix_size(walk) + key_length), *slot;
             if (whole == NULL)
                 return NULL;
+            write_text(write_text(PyBytes_AS_STRING(whole), prefix, prefix_size(walk)), text, key_length);
             slot = PyObject_CallOneArg(R(slot_of), whole);
             Py_DECREF(whole);
             if (ask_position(slot, &at) < 0)
@@ -643,6 +754,218 @@ upstream_of(Walk *walk, Py_ssize_t key, Py_ssize_t key_length)
     return up;
 }
 
+/* A request with several keys and the stores of these, as kvgate.lane.split.Cut. */
+typedef struct {
+    struct {
+        Py_ssize_t start, end, key_length; /* from the key's header to the end of what belongs to it */
+        int part;
+    } keys[MOST_KEYS];
+    PyObject *ups[MOST_PARTS]; /* owned */
+    Py_ssize_t count, name, end, step; /* name: where the command's begins, with the line's end before its header */
+    int parts;
+} Cut;
+
+static void
+cut_end(Cut *cut)
+{
+    while (cut->parts)
+        Py_DECREF(cut->ups[--cut->parts]);
+}
+
+/* kvgate.lane.split.cut: the number of parts, 0 when it gives None, -1. What there is of `cut` has to be ended. */
+static int
+find_parts(Walk *walk, Cut *cut, Py_ssize_t plan, Py_ssize_t pos, Py_ssize_t size, Py_ssize_t first)
+{
+    PyObject *client = walk->client, *route = walk->route;
+    const char *text = walk->text, *space = NULL;
+    Py_ssize_t at = first - 3, limit, space_length = -1;
+
+    cut->parts = 0;
+    cut->step = (plan & MERGE) == ALL_OK ? 2 : 1;
+    cut->count = ((plan >> MORE) + 1) / cut->step;
+    if (number(R(max_key), &limit) < 0)
+        return -1;
+    if (cut->count > MOST_KEYS)
+        return 0;
+    while (text[at] != '$')
+        at--;
+    cut->name = (const char *)memchr(text + pos, '\n', size - pos) - text - 1;
+    at -= 2;
+    for (Py_ssize_t index = 0; index < cut->count; index++) {
+        Py_ssize_t key, length, value, value_length;
+        PyObject *up;
+        int part = 0;
+        if (size - at < 3 || text[at] != '\r' || text[at + 1] != '\n' || text[at + 2] != '$' ||
+            (key = read_length(text, at + 3, size, &length)) < 0 || length >= KEY_LENGTHS || length > limit)
+            return 0;
+        cut->keys[index].start = at + 2;
+        cut->keys[index].key_length = length;
+        at = key + length;
+        if (cut->step == 2) {
+            if (size - at < 3 || text[at] != '\r' || text[at + 1] != '\n' || text[at + 2] != '$' ||
+                (value = read_length(text, at + 3, size, &value_length)) < 0)
+                return 0;
+            at = value + value_length;
+        }
+        if (size - at < 2 || text[at] != '\r' || text[at + 1] != '\n')
+            return 0;
+        cut->keys[index].end = at + 2;
+        if (!prefix_size(walk)) {
+            const char *colon = memchr(text + key, ':', length);
+            Py_ssize_t to_colon = colon == NULL ? -1 : colon - (text + key);
+            if (!index) { /* this has led to the route */
+                space = text + key;
+                space_length = to_colon;
+            }
+            else if (to_colon != space_length || (to_colon > 0 && memcmp(text + key, space, to_colon) != 0)) {
+                PyObject *item, *other;
+                if (to_colon < 0) {
+                    item = no_colon;
+                    Py_INCREF(item);
+                }
+                else if ((item = PyBytes_FromStringAndSize(text + key, to_colon)) == NULL)
+                    return -1;
+                other = PyDict_GetItemWithError(C(routes), item);
+                Py_DECREF(item);
+                if (other != route)
+                    return PyErr_Occurred() ? -1 : 0;
+            }
+        }
+        if ((up = upstream_of(walk, key, length)) == NULL)
+            return -1;
+        while (part < cut->parts && cut->ups[part] != up)
+            part++;
+        if (part == cut->parts) {
+            if (part == MOST_PARTS) {
+                Py_DECREF(up);
+                return 0;
+            }
+            cut->ups[cut->parts++] = up;
+        }
+        else
+            Py_DECREF(up);
+        cut->keys[index].part = part;
+    }
+    cut->end = at + 2;
+    return cut->parts;
+}
+
+/* What each key's header, the key and what belongs to it come to, as they are sent. */
+static inline Py_ssize_t
+chunk_size(const Walk *walk, const Cut *cut, Py_ssize_t index)
+{
+    Py_ssize_t size = cut->keys[index].end - cut->keys[index].start, length = cut->keys[index].key_length;
+    if (prefix_size(walk))
+        size += prefix_size(walk) + header_size(length + prefix_size(walk)) - header_size(length);
+    return size;
+}
+
+/* Cut.request, or with part -1 Cut.size's request: its size, and its number of keys. */
+static Py_ssize_t
+request_size(const Walk *walk, const Cut *cut, int part, Py_ssize_t *count)
+{
+    Py_ssize_t size = 0;
+    *count = 0;
+    for (Py_ssize_t index = 0; index < cut->count; index++)
+        if (part < 0 || cut->keys[index].part == part) {
+            size += chunk_size(walk, cut, index);
+            ++*count;
+        }
+    return size + header_size(1 + cut->step * *count) - 2 + cut->keys[0].start - cut->name;
+}
+
+static void
+write_request(const Walk *walk, const Cut *cut, int part, Py_ssize_t count, char *to)
+{
+    to = write_header(to, '*', 1 + cut->step * count) - 2;
+    to = write_text(to, walk->text + cut->name, cut->keys[0].start - cut->name);
+    for (Py_ssize_t index = 0; index < cut->count; index++)
+        if (part < 0 || cut->keys[index].part == part) {
+            Py_ssize_t start = cut->keys[index].start;
+            if (prefix_size(walk)) {
+                Py_ssize_t length = cut->keys[index].key_length;
+                to = write_header(to, '$', length + prefix_size(walk));
+                to = write_text(to, PyBytes_AS_STRING(walk->prefix), prefix_size(walk));
+                start += header_size(length);
+            }
+            to = write_text(to, walk->text + start, cut->keys[index].end - start);
+        }
+}
+
+/* One part of a command that was cut, on its way to its store: Lane.ask. */
+static int
+send_part(Walk *walk, Cut *cut, PyObject *whole, int part, PyObject *readonly)
+{
+    PyObject *up = cut->ups[part], *slot = part_at.type->tp_alloc(part_at.type, 0);
+    Py_ssize_t count, size = request_size(walk, cut, part, &count);
+    int bad = -1;
+    if (slot == NULL || (S(frames) = PyBytes_FromStringAndSize(NULL, size)) == NULL || (S(parts) = PyList_New(0)) == NULL ||
+        (AT(slot, part_at.number) = PyLong_FromLong(part)) == NULL)
+        goto end;
+    write_request(walk, cut, part, count, PyBytes_AS_STRING(S(frames)));
+    put_borrowed(&S(account), walk->account);
+    put_borrowed(&S(client), Py_None);
+    put_borrowed(&S(offset), U(queued));
+    put_borrowed(&S(readonly), readonly);
+    put_borrowed(&S(retried), Py_False);
+    put_borrowed(&S(started), walk->now);
+    put_borrowed(&S(want), one);
+    put_borrowed(&AT(slot, part_at.owner), walk->client);
+    put_borrowed(&AT(slot, part_at.whole), whole);
+    if (U(state) != state_up)
+        bad = give_back(walk) < 0 ? -1 : tell(walk->lane, str_ask, up, slot, NULL);
+    else if (add(&U(queued), size) == 0 && push(U(fifo), slot) == 0 && append(U(out), S(frames)) == 0)
+        bad = touch(&U(touched), walk->lane, str_touched_upstreams, up);
+end:
+    Py_XDECREF(slot);
+    return bad;
+}
+
+/* Lane.split. */
+static int
+split(Walk *walk, Cut *cut, Py_ssize_t plan)
+{
+    PyObject *client = walk->client, *slot = NULL, *readonly = NULL;
+    Py_ssize_t count, size = request_size(walk, cut, -1, &count);
+    int bad = -1;
+
+    if (walk->toll != NULL && (add(&AT(walk->toll, toll_at.commands), -1) < 0 || add(&AT(walk->toll, toll_at.bytes), -size) < 0))
+        return -1;
+    if ((slot = split_at.type->tp_alloc(split_at.type, 0)) == NULL || (S(parts) = PyList_New(0)) == NULL ||
+        (AT(slot, split_at.left) = PyLong_FromLong(cut->parts)) == NULL ||
+        (AT(slot, split_at.merge) = PyLong_FromSsize_t(plan & MERGE)) == NULL ||
+        (AT(slot, split_at.order) = PyBytes_FromStringAndSize(NULL, cut->count)) == NULL ||
+        (AT(slot, split_at.raws) = PyList_New(cut->parts)) == NULL ||
+        (AT(slot, split_at.weight) = PyLong_FromSsize_t(size)) == NULL)
+        goto end;
+    for (Py_ssize_t index = 0; index < cut->count; index++)
+        PyBytes_AS_STRING(AT(slot, split_at.order))[index] = (char)cut->keys[index].part;
+    for (int part = 0; part < cut->parts; part++) {
+        Py_INCREF(Py_None);
+        PyList_SET_ITEM(AT(slot, split_at.raws), part, Py_None);
+    }
+    put_borrowed(&S(account), Py_None);
+    put_borrowed(&S(client), client);
+    put_borrowed(&S(frames), no_text);
+    put_borrowed(&S(offset), zero);
+    put_borrowed(&S(readonly), Py_False);
+    put_borrowed(&S(retried), Py_False);
+    put_borrowed(&S(started), walk->now);
+    put_borrowed(&S(want), one);
+    if ((readonly = PyObject_GetAttr(walk->account, str_readonly)) == NULL || push(C(queue), slot) < 0 ||
+        add(&C(inflight), 1) < 0 || add(&C(inflight_bytes), size) < 0)
+        goto end;
+    walk->commands++;
+    walk->unsampled--;
+    bad = 0;
+    for (int part = 0; bad == 0 && part < cut->parts; part++)
+        bad = send_part(walk, cut, slot, part, readonly);
+end:
+    Py_XDECREF(readonly);
+    Py_XDECREF(slot);
+    return bad;
+}
+
 /* Lane._scan. */
 static int
 scan(PyObject *lane, PyObject *client, PyObject *data, PyObject *now)
@@ -652,25 +975,19 @@ scan(PyObject *lane, PyObject *client, PyObject *data, PyObject *now)
     Py_ssize_t pos = 0, size = PyBytes_GET_SIZE(data), plan = 0, skip = 0, key_length = 0, quick = 0;
     Py_ssize_t begin = 0, begin_length = 0; /* how the request before began, up to the ":" in its key */
     int known = 0, above = 0, bad = -1;
+    Cut parts; /* 32 KB, which costs nothing until it is used */
 
+    parts.parts = 0;
     if (!is_scanner_idle(C(scanner))) {
         if (slow(&walk, &pos) < 0 || (is_stalled(client) && set_aside(&walk, pos, &size) < 0))
             goto end;
     }
     while (pos < size) {
-        if (!is_a(C(prefix), &PyBytes_Type))
-            goto end;
-        if (PyBytes_GET_SIZE(C(prefix))) { /* kvgate.commands.home: the Python method knows how */
-            PyObject *rest = piece(data, pos, size), *none;
-            if (rest == NULL || give_back(&walk) < 0) {
-                Py_XDECREF(rest);
+        if (walk.prefix == NULL || C(prefix) != walk.prefix) {
+            if (!is_a(C(prefix), &PyBytes_Type))
                 goto end;
-            }
-            none = call(lane, str__scan, client, rest, now);
-            Py_DECREF(rest);
-            Py_XDECREF(none);
-            bad = none == NULL ? -1 : 0;
-            goto end;
+            put_borrowed(&walk.prefix, C(prefix));
+            begin_length = 0;
         }
         if (!begin_length || size - pos < begin_length || memcmp(text + begin, text + pos, begin_length) != 0) {
             begin = pos;
@@ -679,7 +996,14 @@ scan(PyObject *lane, PyObject *client, PyObject *data, PyObject *now)
                 goto end;
         }
         if (known) {
-            Py_ssize_t more = plan >> 2, key = pos + skip, key_end = key + key_length, end = key_end, length;
+            Py_ssize_t more = plan >> MORE, key = pos + skip, key_end = key + key_length, end = key_end, length;
+            if (plan & MERGE) {
+                cut_end(&parts);
+                if ((more = find_parts(&walk, &parts, plan, pos, size, key)) < 0)
+                    goto end;
+                end = more ? parts.end - 2 : size;
+                more = 0;
+            }
             while (more) {
                 Py_ssize_t start;
                 if (size - end < 3 || text[end] != '\r' || text[end + 1] != '\n' || text[end + 2] != '$' ||
@@ -692,18 +1016,52 @@ scan(PyObject *lane, PyObject *client, PyObject *data, PyObject *now)
             if (!more && end <= size && end - pos <= quick && text[end - 2] == '\r' && text[end - 1] == '\n' &&
                 !((plan & LOOK) && has_ifeq(text, key_end, end))) {
                 int spent = 0;
+                if (plan & MERGE && parts.parts > 1) {
+                    if (walk.run_up != NULL) {
+                        if (forward(&walk, pos) < 0 || (walk.toll != NULL && is_spent(walk.toll, &spent) < 0))
+                            goto end;
+                        if (spent) {
+                            begin_length = 0;
+                            continue;
+                        }
+                    }
+                    if (take_counts(&walk) < 0)
+                        goto end;
+                    if (walk.unsampled <= 0) /* the gate is shown it */
+                        goto above;
+                    if (split(&walk, &parts, plan) < 0 || (walk.toll != NULL && is_spent(walk.toll, &spent) < 0))
+                        goto end;
+                    if (spent)
+                        begin_length = 0;
+                    pos = end;
+                    if (++above == MOST_ABOVE && set_aside(&walk, pos, &size) < 0)
+                        goto end;
+                    continue;
+                }
                 if (walk.local != NULL) {
                     PyObject *frame, *args, *done;
+                    Py_ssize_t taken = end - pos;
                     if (walk.run_up != NULL && forward(&walk, pos) < 0)
+                        goto end;
+                    if (prefix_size(&walk)) {
+                        taken = PyBytes_GET_SIZE(walk.lead) + end - key;
+                        frame = PyBytes_FromStringAndSize(NULL, taken);
+                        if (frame != NULL)
+                            write_text(write_text(PyBytes_AS_STRING(frame), PyBytes_AS_STRING(walk.lead),
+                                                  PyBytes_GET_SIZE(walk.lead)), text + key, end - key);
+                    }
+                    else
+                        frame = piece(data, pos, end);
+                    if (frame == NULL)
                         goto end;
                     if (walk.toll != NULL) {
                         if (add(&AT(walk.toll, toll_at.commands), -1) < 0 ||
-                            add(&AT(walk.toll, toll_at.bytes), pos - end) < 0 || is_spent(walk.toll, &spent) < 0)
+                            add(&AT(walk.toll, toll_at.bytes), -taken) < 0 || is_spent(walk.toll, &spent) < 0) {
+                            Py_DECREF(frame);
                             goto end;
+                        }
                     }
-                    if ((frame = piece(data, pos, end)) == NULL)
-                        goto end;
-                    if ((args = arguments(&walk, key, key_length, plan >> 2, end)) == NULL || give_back(&walk) < 0) {
+                    if ((args = arguments(&walk, key, key_length, plan >> MORE, end)) == NULL || give_back(&walk) < 0) {
                         Py_XDECREF(args);
                         Py_DECREF(frame);
                         goto end;
@@ -723,8 +1081,12 @@ scan(PyObject *lane, PyObject *client, PyObject *data, PyObject *now)
                         goto end;
                     continue;
                 }
-                PyObject *up = upstream_of(&walk, key, key_length);
-                if (up == NULL)
+                PyObject *up = NULL;
+                if (plan & MERGE) {
+                    up = parts.ups[0];
+                    Py_INCREF(up);
+                }
+                else if ((up = upstream_of(&walk, key, key_length)) == NULL)
                     goto end;
                 int joins = up == walk.run_up && walk.account == walk.run_account;
                 if (joins && walk.toll != NULL) {
@@ -759,10 +1121,21 @@ scan(PyObject *lane, PyObject *client, PyObject *data, PyObject *now)
                     Py_XINCREF(walk.toll);
                     walk.run_toll = walk.toll;
                 }
+                if (prefix_size(&walk)) {
+                    Py_ssize_t count = 0, lead = PyBytes_GET_SIZE(walk.lead);
+                    char *to = join(&walk, plan & MERGE ? request_size(&walk, &parts, 0, &count) : lead + end - key);
+                    if (to == NULL)
+                        goto end;
+                    if (plan & MERGE)
+                        write_request(&walk, &parts, 0, count, to);
+                    else
+                        write_text(write_text(to, PyBytes_AS_STRING(walk.lead), lead), text + key, end - key);
+                }
                 pos = end;
                 continue;
             }
         }
+above:
         if (walk.run_up != NULL && forward(&walk, pos) < 0)
             goto end;
         if (slow(&walk, &pos) < 0)
@@ -789,6 +1162,7 @@ end:
             PyErr_Clear();
         PyErr_Restore(type, value, trace);
     }
+    cut_end(&parts);
     walk_end(&walk);
     return bad;
 }
@@ -927,6 +1301,154 @@ one_reply(PyObject *data, const char *text, Py_ssize_t pos, Py_ssize_t size, Cou
     }
 }
 
+/* A part's reply: what stands in `raws`, or the one that has just come. */
+static inline PyObject *
+raw_of(PyObject *raws, Py_ssize_t part, Py_ssize_t number, PyObject *raw)
+{
+    return part == number ? raw : PyList_GET_ITEM(raws, part);
+}
+
+/* kvgate.lane.split.merged, `raw` being the reply of the part `number`; NULL, without an exception where Python is to try. */
+static PyObject *
+merged(Py_ssize_t merge, PyObject *raws, Py_ssize_t number, PyObject *raw, PyObject *order)
+{
+    const char *text[MOST_PARTS];
+    Py_ssize_t at[MOST_PARTS], size[MOST_PARTS], parts = PyList_GET_SIZE(raws), sum = 0, length;
+    Py_ssize_t keys = PyBytes_GET_SIZE(order), all = header_size(keys);
+    PyObject *reply;
+    char *to;
+
+    for (Py_ssize_t part = 0; part < parts; part++) {
+        PyObject *one_raw = raw_of(raws, part, number, raw);
+        if (!PyBytes_Check(one_raw) || !PyBytes_GET_SIZE(one_raw))
+            return NULL;
+        text[part] = PyBytes_AS_STRING(one_raw);
+        size[part] = PyBytes_GET_SIZE(one_raw);
+        if (text[part][0] == '-') {
+            Py_INCREF(one_raw);
+            return one_raw;
+        }
+    }
+    if (merge == ALL_OK) {
+        reply = raw_of(raws, 0, number, raw);
+        Py_INCREF(reply);
+        return reply;
+    }
+    for (Py_ssize_t part = 0; part < parts; part++) {
+        at[part] = read_length(text[part], 1, size[part], &length);
+        if (text[part][0] != (merge == SUM ? ':' : '*') || at[part] < 0 || (merge == SUM && at[part] != size[part]))
+            return NULL;
+        sum += length;
+        all += size[part] - at[part];
+    }
+    if (merge == SUM) {
+        char number_text[24];
+        to = write_header(number_text, ':', sum);
+        return PyBytes_FromStringAndSize(number_text, to - number_text);
+    }
+    if ((reply = PyBytes_FromStringAndSize(NULL, all)) == NULL)
+        return NULL;
+    to = write_header(PyBytes_AS_STRING(reply), '*', keys);
+    for (Py_ssize_t key = 0; key < keys; key++) {
+        Py_ssize_t part = (unsigned char)PyBytes_AS_STRING(order)[key], start, end;
+        if (part >= parts || (start = at[part]) >= size[part])
+            goto unusual;
+        if (text[part][start] == '$' && (end = read_length(text[part], start + 1, size[part], &length)) >= 0)
+            end += length + 2;
+        else if (size[part] - start >= 5 && memcmp(text[part] + start, "$-1\r\n", 5) == 0)
+            end = start + 5;
+        else if (size[part] - start >= 3 && memcmp(text[part] + start, "_\r\n", 3) == 0)
+            end = start + 3;
+        else
+            goto unusual;
+        if (end > size[part])
+            goto unusual;
+        to = write_text(to, text[part] + start, end - start);
+        at[part] = end;
+    }
+    if (to == PyBytes_AS_STRING(reply) + all)
+        return reply;
+unusual:
+    Py_DECREF(reply);
+    return NULL;
+}
+
+/* Whether anything of the client's oldest slot may be written; 0 when it has none, -1. */
+static int
+is_head_ready(PyObject *client)
+{
+    Py_ssize_t waiting = PyObject_Size(C(queue)), want;
+    PyObject *head, *parts;
+    int ready = -1;
+    if (waiting <= 0)
+        return (int)waiting;
+    if ((head = first(C(queue))) == NULL)
+        return -1;
+    if (is_a(head, slot_at.type) && number(AT(head, slot_at.want), &want) == 0 && is_list(parts = AT(head, slot_at.parts)))
+        ready = !want || PyList_GET_SIZE(parts) > 0;
+    Py_DECREF(head);
+    return ready;
+}
+
+/* Lane._special for a Part's reply: 1 when it is done, 0 when the Python method has to do it, -1. */
+static int
+take_part(PyObject *lane, PyObject *up, PyObject *slot, PyObject *raw)
+{
+    PyObject *whole = AT(slot, part_at.whole), *client, *raws, *order, *reply = NULL, *head;
+    Py_ssize_t left, number_of, merge, weight;
+    int is_first, ready;
+    if (whole == NULL || Py_TYPE(whole) != split_at.type)
+        return 0;
+    client = AT(whole, slot_at.client);
+    raws = AT(whole, split_at.raws);
+    order = AT(whole, split_at.order);
+    if (number(AT(whole, split_at.left), &left) < 0 || number(AT(slot, part_at.number), &number_of) < 0 ||
+        number(AT(whole, split_at.merge), &merge) < 0 || number(AT(whole, split_at.weight), &weight) < 0 || !is_list(raws))
+        return -1;
+    if (number_of < 0 || number_of >= PyList_GET_SIZE(raws) || PyList_GET_SIZE(raws) > MOST_PARTS || !PyBytes_Check(order))
+        return 0;
+    if (left == 1 && client != Py_None && (reply = merged(merge, raws, number_of, raw, order)) == NULL)
+        return PyErr_Occurred() ? -1 : 0;
+    put_borrowed(&S(want), zero);
+    put_borrowed(&((PyListObject *)raws)->ob_item[number_of], raw);
+    if (add(&AT(whole, split_at.left), -1) < 0 || pop(U(fifo)) < 0) {
+        Py_XDECREF(reply);
+        return -1;
+    }
+    if (reply == NULL)
+        return 1;
+    Py_INCREF(client);
+    Py_INCREF(whole);
+    put_borrowed(&AT(whole, slot_at.want), zero);
+    if ((head = first(C(queue))) == NULL)
+        goto bad;
+    is_first = head == whole;
+    Py_DECREF(head);
+    if (!is_first) {
+        if (append(AT(whole, slot_at.parts), reply) < 0 || add(&C(held), PyBytes_GET_SIZE(reply)) < 0 ||
+            touch_client(lane, client) < 0)
+            goto bad;
+    }
+    else {
+        if (append(C(out), reply) < 0 || touch_client(lane, client) < 0 || pop(C(queue)) < 0 || add(&C(inflight), -1) < 0 ||
+            add(&C(inflight_bytes), -weight) < 0 || (ready = is_head_ready(client)) < 0)
+            goto bad;
+        if (!ready && PyObject_Size(C(queue)) == 0)
+            ready = C(waiting) != Py_None || C(eof) == Py_True || PyObject_Size(C(backlog)) != 0;
+        if (ready && tell(lane, str_settle, client, NULL, NULL) < 0)
+            goto bad;
+    }
+    Py_DECREF(whole);
+    Py_DECREF(client);
+    Py_DECREF(reply);
+    return 1;
+bad:
+    Py_DECREF(whole);
+    Py_DECREF(client);
+    Py_DECREF(reply);
+    return -1;
+}
+
 /* Lane._fed_by. */
 static int
 fed_by(PyObject *lane, PyObject *up, PyObject *data, PyObject *now)
@@ -1032,14 +1554,18 @@ fed_by(PyObject *lane, PyObject *up, PyObject *data, PyObject *now)
             Py_XSETREF(client, S(client));
             Py_INCREF(client);
             if (special) {
-                PyObject *many = PyLong_FromSsize_t(replies);
-                bytes = piece(data, start, pos);
-                PyObject *args[5] = {lane, up, slot, bytes, many};
-                PyObject *none = bytes == NULL || many == NULL ? NULL : PyObject_VectorcallMethod(str__special, args, 5, NULL);
-                Py_XDECREF(many);
+                int taken = (bytes = piece(data, start, pos)) == NULL ? -1 : 0;
+                if (taken == 0 && Py_TYPE(slot) == part_at.type)
+                    taken = take_part(lane, up, slot, bytes);
+                if (taken == 0) {
+                    PyObject *many = PyLong_FromSsize_t(replies), *args[5] = {lane, up, slot, bytes, many};
+                    PyObject *none = many == NULL ? NULL : PyObject_VectorcallMethod(str__special, args, 5, NULL);
+                    Py_XDECREF(many);
+                    Py_XDECREF(none);
+                    taken = none == NULL ? -1 : 1;
+                }
                 Py_CLEAR(bytes);
-                Py_XDECREF(none);
-                if (none == NULL)
+                if (taken < 0)
                     goto end;
             }
             else {
@@ -1588,6 +2114,8 @@ look_at_class(PyObject *cls, PyTypeObject **type, const Field *fields)
 #define CLIENT_FIELD(n) {#n, &client_at.n},
 #define UPSTREAM_FIELD(n) {#n, &upstream_at.n},
 #define SLOT_FIELD(n) {#n, &slot_at.n},
+#define PART_FIELD(n) {#n, &part_at.n},
+#define SPLIT_FIELD(n) {#n, &split_at.n},
 #define ACCOUNT_FIELD(n) {#n, &account_at.n},
 #define ROUTE_FIELD(n) {#n, &route_at.n},
 #define TOLL_FIELD(n) {#n, &toll_at.n},
@@ -1598,7 +2126,7 @@ static PyObject *
 py_bind(PyObject *module, PyObject *const *args, Py_ssize_t count)
 {
     PyObject *collections, *deque;
-    if (!takes("bind", count, 12))
+    if (!takes("bind", count, 14))
         return NULL;
     LOOK_AT(args[0], client_at, CLIENT, CLIENT_FIELD);
     LOOK_AT(args[1], upstream_at, UPSTREAM, UPSTREAM_FIELD);
@@ -1607,6 +2135,8 @@ py_bind(PyObject *module, PyObject *const *args, Py_ssize_t count)
     LOOK_AT(args[5], route_at, ROUTE, ROUTE_FIELD);
     LOOK_AT(args[6], toll_at, TOLL, TOLL_FIELD);
     LOOK_AT(args[7], scanner_at, SCANNER, SCANNER_FIELD);
+    LOOK_AT(args[12], part_at, PART, PART_FIELD);
+    LOOK_AT(args[13], split_at, SPLIT, SPLIT_FIELD);
     if (!PyType_Check(args[3]) || !PyExceptionClass_Check(args[9])) {
         PyErr_SetString(PyExc_TypeError, "bind() takes classes");
         return NULL;
@@ -1643,7 +2173,8 @@ static PyMethodDef methods[] = {
      "serve(driver, transports, events, until): see Driver._serve."},
     {"flush", (PyCFunction)(void (*)(void))py_flush, METH_FASTCALL, "flush(driver, lane): see Driver._flush."},
     {"bind", (PyCFunction)(void (*)(void))py_bind, METH_FASTCALL,
-     "bind(Client, Upstream, Slot, Expired, Account, Route, Toll, RequestScanner, State.UP, ProtocolError, measure, NO_COLON)"},
+     "bind(Client, Upstream, Slot, Expired, Account, Route, Toll, RequestScanner, State.UP, ProtocolError, measure, NO_COLON,"
+     " Part, Split)"},
     {"bind_transport", py_bind_transport, METH_O, "bind_transport(Transport)"},
     {NULL, NULL, 0, NULL},
 };
@@ -1660,7 +2191,7 @@ PyInit__native(void)
     if ((str_##name = PyUnicode_InternFromString(#name)) == NULL) \
         return NULL;
     STRINGS(INTERN)
-    if ((zero = PyLong_FromLong(0)) == NULL || (no_text = PyBytes_FromStringAndSize(NULL, 0)) == NULL)
+    if ((zero = PyLong_FromLong(0)) == NULL || (one = PyLong_FromLong(1)) == NULL || (no_text = PyBytes_FromStringAndSize(NULL, 0)) == NULL)
         return NULL;
     fill_crc_table();
 #define LIMIT_FORMAT(name) "si"

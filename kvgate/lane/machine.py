@@ -20,17 +20,15 @@ from zlib import crc32
 from kvgate.errors import GateError, ProtocolError, in_doubt, try_again, upstream_refused
 from kvgate.lane import native
 from kvgate.lane.client import Client
-from kvgate.lane.slots import Call, Converted, Expired, Pending, Quiet, QuietPending, Slot
+from kvgate.lane.slots import Asked, Converted, Expired, Part, Pending, Quiet, QuietPending, Slot, Split
+from kvgate.lane.split import LENGTHS, Cut, cut
 from kvgate.lane.upstream import State, Upstream
 from kvgate.metrics.ledger import Account
-from kvgate.policy.compiled import LOOK, NO_COLON, NOTHING, Route, Toll
+from kvgate.policy.compiled import LOOK, MERGE, MORE, NO_COLON, NOTHING, Route, Toll, in_pieces
 from kvgate.wire.measure import Measurer, measure
 from kvgate.wire.request import RequestScanner, encode_request, split_request
 
 log = logging.getLogger("kvgate.lane")
-
-LENGTHS: Final = {b"%d" % n: n for n in range(4096)}
-"""Lengths as Redis takes them, so that one lookup reads and checks: ``$04`` is not among them."""
 
 BUFFERED_REPLY = 1024 * 1024
 """Bytes up to which a reply is held until it is whole; a longer one is passed on as it comes."""
@@ -169,6 +167,8 @@ class Lane:
 
         A client with a prefix (kvgate.commands.home) has one route. Its runs are no slices: `lead`, all that stands before the
         rest of a key with that prefix, takes the place of a request's beginning, and a run is joined of such pieces.
+
+        A request with several keys becomes a part of a run where one store has them all, else it is cut.
         """
         pos, size = 0, len(data)
         find, startswith, lengths = data.find, data.startswith, LENGTHS
@@ -210,7 +210,8 @@ class Lane:
                     if route is not None and key_length <= route.max_key:
                         head = data[pos:name_end]
                         plan = route.plans.get(head)
-                        skip, quick, local = key_start - pos, route.quick, route.local
+                        skip, quick = key_start - pos, route.quick
+                        local = route.local or (in_pieces if prefix else None)
                         if local is None:
                             table = route.tables[line]
                         else:
@@ -230,8 +231,12 @@ class Lane:
                             if colon >= 0:  # a key without it says nothing of the next one
                                 begin = data[pos : colon + 1]
             if plan is not None and route is not None:
-                more = plan >> 2
+                more = plan >> MORE
                 end = key_end = pos + skip + key_length
+                parts: Cut | None = None
+                if plan & MERGE:
+                    parts = cut(client, route, table, plan, data, pos, pos + skip)
+                    more, end = 0, size if parts is None else parts.end - 2
                 while more:
                     if startswith(value_begin, end):
                         end += value_step
@@ -256,9 +261,29 @@ class Lane:
                     and data[end - 2 : end] == b"\r\n"
                     and not (plan & LOOK and find(FOUR_LETTERS, key_end, end) >= 0 and IFEQ.search(data, key_end, end))
                 ):
-                    if local is not None:
+                    if parts is not None and len(parts.ups) > 1:
+                        if run_up is not None:
+                            frames = b"".join(pieces) if prefix else data[run_start:pos]
+                            self.forward(client, run_up, frames, now, run_account, run_count, run_toll)
+                            run_up = None
+                            if toll is not None and (toll.commands <= 0 or toll.bytes <= 0):
+                                begin = NOTHING
+                                continue
+                        if self.unsampled > 0:  # else the gate is shown it
+                            self.split(client, parts, plan, now, account, toll)
+                            if toll is not None and (toll.commands <= 0 or toll.bytes <= 0):
+                                begin = NOTHING
+                            pos = end
+                            above += 1
+                            if above == MOST_ABOVE:
+                                size = self._set_aside(client, data, pos)
+                            continue
+                    elif local is not None:
                         if spec is None:  # passed on in pieces
-                            if len(table) == 1:
+                            piece: tuple[bytes, ...] = (lead, data[pos + skip : end])
+                            if parts is not None:
+                                up, piece = parts.ups[0], (parts.request(0),)
+                            elif len(table) == 1:
                                 up = table[0]
                             else:
                                 key = prefix + data[pos + skip : key_end]
@@ -266,7 +291,7 @@ class Lane:
                                 up = table[crc32(key) % len(table) if plain else route.slot_of(key)]
                             if up is run_up and account is run_account and (toll is None or run_count < toll.commands):
                                 run_count += 1
-                                pieces += (lead, data[pos + skip : end])
+                                pieces += piece
                             else:
                                 if run_up is not None:
                                     self.forward(client, run_up, b"".join(pieces), now, run_account, run_count, run_toll)
@@ -274,7 +299,7 @@ class Lane:
                                         begin, run_up = NOTHING, None
                                         continue
                                 run_up, run_count, run_account, run_toll = up, 1, account, toll
-                                pieces = [lead, data[pos + skip : end]]
+                                pieces = [*piece]
                             pos = end
                             continue
                         if run_up is not None:
@@ -287,29 +312,33 @@ class Lane:
                             toll.bytes -= len(frame)
                             if toll.commands <= 0 or toll.bytes <= 0:
                                 begin = NOTHING
-                        args = split_request(frame) if plan >> 2 else [name, prefix + data[pos + skip : key_end]]
+                        args = split_request(frame) if plan >> MORE else [name, prefix + data[pos + skip : key_end]]
                         local(client, spec, args, frame, now, account)
                         pos = end
                         above += 1
                         if above == MOST_ABOVE or client.stalled:
                             size = self._set_aside(client, data, pos)
                         continue
-                    if len(table) == 1:
-                        up = table[0]
                     else:
-                        key = data[pos + skip : key_end]
-                        up = table[route.slot_of(key) if b"{" in key or not route.is_crc32 else crc32(key) % len(table)]
-                    if up is run_up and account is run_account and (toll is None or run_count < toll.commands):
-                        run_count += 1
-                    else:
-                        if run_up is not None:
-                            self.forward(client, run_up, data[run_start:pos], now, run_account, run_count, run_toll)
-                            if toll is not None and (toll.commands <= 0 or toll.bytes <= 0):
-                                begin, run_up = NOTHING, None
-                                continue
-                        run_up, run_start, run_count, run_account, run_toll = up, pos, 1, account, toll
-                    pos = end
-                    continue
+                        if parts is not None:
+                            up = parts.ups[0]
+                        elif len(table) == 1:
+                            up = table[0]
+                        else:
+                            key = data[pos + skip : key_end]
+                            plain = route.is_crc32 and b"{" not in key
+                            up = table[crc32(key) % len(table) if plain else route.slot_of(key)]
+                        if up is run_up and account is run_account and (toll is None or run_count < toll.commands):
+                            run_count += 1
+                        else:
+                            if run_up is not None:
+                                self.forward(client, run_up, data[run_start:pos], now, run_account, run_count, run_toll)
+                                if toll is not None and (toll.commands <= 0 or toll.bytes <= 0):
+                                    begin, run_up = NOTHING, None
+                                    continue
+                            run_up, run_start, run_count, run_account, run_toll = up, pos, 1, account, toll
+                        pos = end
+                        continue
             if run_up is not None:
                 frames = b"".join(pieces) if prefix else data[run_start:pos]
                 self.forward(client, run_up, frames, now, run_account, run_count, run_toll)
@@ -526,8 +555,23 @@ class Lane:
             self.forward(client, up, frames[begin:], now, account, want - first, quiet=quiet)
         self.unsampled = at - want
 
-    def ask(self, up: Upstream, call: Call) -> None:
-        """Send a request that is no client's; its `answer` gets the raw reply, or the gate's own error."""
+    def split(self, client: Client, parts: Cut, plan: int, now: float, account: Account, toll: Toll | None = None) -> None:
+        """Send a command to several stores, each its part; paid for from `toll` as one. Every part is counted in `account`."""
+        size, number = parts.size, len(parts.ups)
+        if toll is not None:
+            toll.commands -= 1
+            toll.bytes -= size
+        whole = Split(client, now, size, plan & MERGE, bytes(parts.order), number)
+        client.queue.append(whole)
+        client.inflight += 1
+        client.inflight_bytes += size
+        self.commands += 1
+        self.unsampled -= 1
+        for place, up in enumerate(parts.ups):
+            self.ask(up, Part(parts.request(place), whole, place, client, account))
+
+    def ask(self, up: Upstream, call: Asked) -> None:
+        """Send a request that is no client's; it is told the raw reply, or the gate's own error."""
         if up.state is State.DOWN:
             self._give_up(call, up.refusal)
             return
@@ -808,10 +852,12 @@ class Lane:
         connection."""
         try:
             slot.receive(piece, replies)
+            if isinstance(slot, Part) and not slot.whole.want and slot.whole.client is not None:
+                self.settle(slot.whole.client)
         except Exception:
             self.failures += 1
             log.exception("reply_failed", extra={"do": "report this"})
-            owner = slot.owner if isinstance(slot, Call) else slot.client
+            owner = slot.owner if isinstance(slot, Asked) else slot.client
             if owner is not None and not owner.closed:
                 self.abort(owner)
 
@@ -850,7 +896,7 @@ class Lane:
         refused: list[tuple[Slot, bytes]] = []
         for slot in reversed(up.fifo):
             client = slot.client
-            if client is None and not isinstance(slot, Call):
+            if client is None and not isinstance(slot, Asked):
                 continue
             owner = _owner(slot)
             if not up.is_sent(slot):
@@ -1056,14 +1102,14 @@ def _is_last(slot: Slot) -> bool:
     another store counts as one that has: to look through everything would take too long when thousands are refused.)"""
     if slot.want != 1:
         return False
-    if isinstance(slot, Call):
+    if isinstance(slot, Asked):
         return slot.single and (slot.owner is None or len(slot.owner.queue) <= 1)
     return slot.client is not None and slot.client.queue[-1] is slot
 
 
 def _awaited(slot: Slot) -> bool:
     """Whether anybody waits for its replies."""
-    return slot.client is not None or isinstance(slot, Call)
+    return slot.client is not None or isinstance(slot, Asked)
 
 
 def _streams(slot: Slot) -> bool:
@@ -1080,7 +1126,7 @@ def _runs_script(slot: Slot) -> bool:
 
 def _owner(slot: Slot) -> int:
     """Tells whose order a slot belongs to."""
-    return id(slot.owner or slot) if isinstance(slot, Call) else id(slot.client)
+    return id(slot.owner or slot) if isinstance(slot, Asked) else id(slot.client)
 
 
 def _keep_unanswered(slot: Slot) -> None:

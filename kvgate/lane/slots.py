@@ -1,13 +1,16 @@
 """Reply slots: what stands in a client's queue, in the order of its commands, and in an upstream's FIFO, in the order sent.
 
 A plain `Slot` is a run of commands of one client that went to one upstream: it stands in both queues. The others are
-`special`: a `Call` whose replies go to a function (a part of a split command, a block for EXEC, a task's question), a
+`special`: a `Call` whose replies go to a function (a block for EXEC, a task's question), a `Part` of a command that was cut, a
 `Converted` command whose reply the client gets in another form, and a `Quiet` run whose replies the client does not want. A
-`Pending` reply, which a task, a merge or the gate fills, is in the client's queue alone, an `Expired` one in a FIFO alone.
+`Pending` reply, which a task, a merge or the gate fills, is in the client's queue alone (a `Split` is one, made of its parts'
+replies), an `Expired` one in a FIFO alone.
 """
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
+
+from kvgate.lane.split import merged
 
 if TYPE_CHECKING:
     from kvgate.lane.client import Client
@@ -118,6 +121,31 @@ class Pending(Slot):
             self.client.held += len(raw)
 
 
+class Split(Pending):
+    """The reply of a command that was cut: it is made of those of its parts when all are there."""
+
+    __slots__ = ("left", "merge", "order", "raws")
+
+    def __init__(self, client: "Client", started: float, weight: int, merge: int, order: bytes, parts: int) -> None:
+        """`merge` and `order` as of kvgate.lane.split.merged."""
+        super().__init__(client, started, weight)
+        self.merge = merge
+        self.order = order
+        self.left = parts
+        self.raws: list[bytes | None] = [None] * parts
+
+    def take(self, number: int, raw: bytes) -> None:
+        """Take the raw reply of one part; the last one fills it.
+
+        Raises:
+            ProtocolError: no reply can be made of these.
+        """
+        self.raws[number] = raw
+        self.left -= 1
+        if not self.left and self.client is not None:
+            self.fill(merged(self.merge, [each for each in self.raws if each is not None], self.order))
+
+
 class QuietPending(Pending):
     """A reply that is not written (CLIENT REPLY OFF and SKIP)."""
 
@@ -136,14 +164,53 @@ class Expired(Slot):
         self.offset = slot.offset
 
 
-class Call(Slot):
-    """One request whose raw reply goes to `answer`: a part of a split command, a task's question, a block for EXEC.
+class Asked(Slot):
+    """A request of the gate's own: who waits for its replies is not the client in whose order it stands, the `owner`."""
+
+    __slots__ = ("owner",)
+    special = True
+    single = True
+    """Whether it wanted one reply from the beginning."""
+
+    def __init__(
+        self,
+        want: int,
+        frames: bytes,
+        started: float,
+        readonly: int,
+        account: "Account | None",
+        owner: "Client | None",
+    ) -> None:
+        """As of `Slot`; without an `owner` it stands in no order."""
+        super().__init__(None, want, frames, started, readonly=readonly, account=account)
+        self.owner = owner
+
+
+class Part(Asked):
+    """A part of a command that was cut."""
+
+    __slots__ = ("number", "whole")
+
+    def __init__(self, frames: bytes, whole: Split, number: int, owner: "Client", account: "Account") -> None:
+        """The part `number` of `whole`."""
+        super().__init__(1, frames, whole.started, account.readonly, account, owner)
+        self.whole = whole
+        self.number = number
+
+    def receive(self, piece: bytes, replies: int) -> None:
+        """Hand the reply on."""
+        self.want -= replies
+        self.whole.take(self.number, piece)
+
+
+class Call(Asked):
+    """One request whose raw reply goes to `answer`: a task's question, a block for EXEC, a part of a split command that needs
+    more thought than a `Part`.
 
     `want` may be above 1 (MULTI … EXEC): `answer` gets every reply, in order.
     """
 
-    __slots__ = ("answer", "excess", "most", "owner", "patience", "single")
-    special = True
+    __slots__ = ("answer", "excess", "most", "patience", "single")
 
     def __init__(
         self,
@@ -160,9 +227,8 @@ class Call(Slot):
     ) -> None:
         """`answer` is called once for each reply, with its bytes; it must not raise. `owner` is whose order it belongs to;
         `patience` is below 0 for a task that has less time than a client's command. `cap` as of `Converted`."""
-        super().__init__(None, want, frames, started, readonly=readonly, account=account)
+        super().__init__(want, frames, started, readonly, account, owner)
         self.answer = answer
-        self.owner = owner
         self.single = want == 1
         self.patience = patience
         self.most, self.excess = cap or (Slot.most, b"")

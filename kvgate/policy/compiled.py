@@ -4,7 +4,10 @@ It is made off the lane when a command is seen for the first time, and thrown aw
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
+
+from kvgate.commands.spec import Merge
 
 NO_COLON = b":"
 """Stands for the text before the first ":" of keys that have none; no such text can be equal to it."""
@@ -15,6 +18,14 @@ MOST_ARGUMENTS = 998
 first five bytes behind ``*n\\r\\n``: where the lane looks for its end."""
 LOOK = 2
 """In a plan: a request that has the word IFEQ does not take the short way."""
+IN_ORDER, SUM, ALL_OK = 4, 8, 12
+"""In a plan: every argument is a key, in `ALL_OK` every other one; the command is cut by the stores of its keys, and the
+replies are merged so (kvgate.commands.spec.Merge)."""
+MERGE = 12
+"""The bits of these."""
+MORE = 4
+"""The number of arguments after the first key stands in a plan above so many bits."""
+MERGES: Final = MappingProxyType({Merge.NONE: 0, Merge.IN_ORDER: IN_ORDER, Merge.SUM: SUM, Merge.ALL_OK: ALL_OK})
 HEADS_LIMIT = 4096
 """Spellings kept per user and backend: 240 commands in a few cases and lengths; beyond that the memory starts anew."""
 
@@ -40,9 +51,9 @@ def in_pieces(client: Any, spec: Any, args: list[bytes], frame: bytes, now: floa
 class Route:
     """What a user's commands on keys of one namespace meet: limits, commands, and the way from a key to its shard.
 
-    `plans` maps the beginning of a request up to its name (``*3\\r\\n$3\\r\\nSET``) to ``arguments after the key << 1 |
-    readonly``. Only commands stand in it that were seen, allowed, of right arity, and whose one key is their first
-    argument; so that one lookup answers every question about them.
+    `plans` maps the beginning of a request up to its name (``*3\\r\\n$3\\r\\nSET``) to ``arguments after the first key <<
+    MORE | merge | look | readonly``. Only commands stand in it that were seen, allowed, of right arity, and whose one key is
+    their first argument, or whose keys are all or every other one; so that one lookup answers every question about them.
     """
 
     __slots__ = (
@@ -90,18 +101,28 @@ class Route:
         """What writes and reads are paid from; None: nothing limits them."""
         self.specs: dict[bytes, Any] = {}  # of `local`: how a request begins → its command; another namespace has its own
 
-    def learn(self, head: bytes, more: int, *, readonly: bool, spec: Any = None, look: bool = False) -> None:
-        """Let the lane take requests that begin with `head` and have `more` arguments after their key. With a `spec` they are
-        the route's `local`'s; `look`: not those with the word IFEQ.
+    def learn(
+        self,
+        head: bytes,
+        more: int,
+        *,
+        readonly: bool,
+        spec: Any = None,
+        look: bool = False,
+        merge: Merge = Merge.NONE,
+    ) -> None:
+        """Let the lane take requests that begin with `head` and have `more` arguments after their first key. With a `spec`
+        they are the route's `local`'s; `look`: not those with the word IFEQ; `merge`: they have several keys, all of them of
+        this route.
 
         A `head` without the name (``*1000``, what stands before the first ``\\r\\n$`` behind byte 5) would let every
         command of that many arguments pass: it is not learned.
         """
-        if not 0 <= more < MOST_ARGUMENTS:
-            return
+        if not 0 <= more < MOST_ARGUMENTS or (merge is Merge.ALL_OK and more % 2 == 0):
+            return  # a value is missing: the store will say so
         if len(self.plans) >= HEADS_LIMIT:
             self.plans.clear()
-        self.plans[head] = more << 2 | (LOOK if look else 0) | readonly
+        self.plans[head] = more << MORE | MERGES[merge] | (LOOK if look else 0) | readonly
         if spec is not None:
             self.specs[head] = spec
         else:

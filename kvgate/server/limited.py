@@ -12,12 +12,12 @@ from kvgate.commands.spec import CommandSpec
 from kvgate.commands.table import TABLE
 from kvgate.errors import GateError, reply_over_limit
 from kvgate.lane.client import Client
+from kvgate.lane.split import elements
 from kvgate.metrics.ledger import Account
 from kvgate.model.lasting import HOW, NEVER, Lasting, lasting
 from kvgate.policy.users import User
 from kvgate.routing.namespaces import Namespace
 from kvgate.server.places import Place
-from kvgate.server.split import elements
 from kvgate.wire.request import encode_request
 
 if TYPE_CHECKING:

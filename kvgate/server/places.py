@@ -1,6 +1,6 @@
 """Where keys lie: namespace, backend and shard of a key, and the compiled routes that the lane gets for each user."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 from weakref import WeakKeyDictionary
 
@@ -10,7 +10,7 @@ from kvgate.backend import INTERNAL_PREFIX, Backend, InPlace, Located, PassThrou
 from kvgate.commands.home import Home
 from kvgate.commands.keys import key_indices, listed
 from kvgate.commands.resp3 import in_resp3
-from kvgate.commands.spec import CommandSpec
+from kvgate.commands.spec import CommandSpec, Merge
 from kvgate.errors import forbidden_command, no_namespace, no_perm_key
 from kvgate.lane.client import Client
 from kvgate.lane.upstream import Shard, Trips, Upstream
@@ -214,10 +214,12 @@ class Places:
         look: bool = False,
         alone: bool = False,
         owner: Owner | None = None,
+        others: Sequence[bytes] = (),
     ) -> None:
         """Let the lane take such requests of this user by itself from now on; `most` is the largest value in bytes. `local`
         serves them where their bytes are not passed on; `look`: not those with the word IFEQ. `alone`: what the user may do
-        in the namespace holds for no other one of the backend. `owner`: the one client that may.
+        in the namespace holds for no other one of the backend. `owner`: the one client that may. `others`: the command's
+        other keys, all of the same namespace.
 
         Where the user may only read, no command is learned that may write with other arguments (BITFIELD), and what is
         learned is not shared with namespaces that it may write to."""
@@ -255,11 +257,13 @@ class Places:
             route.local = local
         elif user.databases and route.local is None:
             route.local = in_pieces
-        route.learn(head, more, readonly=spec.readonly, spec=None if local is None else spec, look=look)
-        colon = key.find(b":")
+        merge = spec.merge if others else Merge.NONE
+        route.learn(head, more, readonly=spec.readonly, spec=None if local is None else spec, look=look, merge=merge)
         if len(compiled.routes) >= MOST_ROUTES:
             compiled.routes.clear()
-        compiled.routes[key[:colon] if colon >= 0 else NO_COLON] = route
+        for each in (key, *others):
+            colon = each.find(b":")
+            compiled.routes[each[:colon] if colon >= 0 else NO_COLON] = route
 
     def _tables_of(self, name: str) -> list[list[Upstream]]:
         """For each line of clients the upstream of each slot; shared by all routes to the backend."""

@@ -14,7 +14,7 @@ import attrs
 from kvgate.commands.keys import fixed_keys, key_indices
 from kvgate.commands.table import lookup
 from kvgate.lane.client import Client
-from kvgate.lane.slots import Call, Slot
+from kvgate.lane.slots import Asked, Slot
 from kvgate.lane.upstream import Upstream
 from kvgate.wire.request import RequestScanner
 
@@ -157,7 +157,7 @@ class SlowLog:
             return
         began = max(up.since, up.read_before)
         queued = min(max(0.0, began - slot.started), now - slot.started)
-        client = slot.owner if isinstance(slot, Call) else slot.client
+        client = slot.owner if isinstance(slot, Asked) else slot.client
         words, name = _first_unanswered(slot), account.command.encode().upper().split(b"|")
         spec = lookup(words.args)
         if spec is None:  # the store knows it by another name
@@ -265,7 +265,7 @@ class SlowLog:
 def _first_unanswered(slot: Slot) -> _Words:
     """The first command of the slot that is unanswered, as far as it is found quickly, else only its name."""
     frames, want = slot.frames, slot.want
-    if want == 1 and isinstance(slot, Call):
+    if want == 1 and isinstance(slot, Asked):
         return _words_at(frames, 0)
     starts, pos, size = [0], 0, len(frames)
     if frames.count(b"*") != want:  # some are answered, or an argument has a star

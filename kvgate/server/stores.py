@@ -1,7 +1,7 @@
 """The way of plain commands to the stores of their keys: the client's own bytes, a part for each store, or an adapter."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -12,13 +12,14 @@ from kvgate.commands.spec import Action, CommandSpec
 from kvgate.errors import cross_slot, refused
 from kvgate.lane.client import Client
 from kvgate.lane.slots import Call
+from kvgate.lane.split import merged, part
 from kvgate.metrics.ledger import Account
+from kvgate.policy.compiled import MERGES
 from kvgate.policy.users import User
 from kvgate.server import limited, rewriting, scripts, watch
 from kvgate.server.locate import largest_of, located
 from kvgate.server.places import Place
 from kvgate.server.session import Answer, Emulated, Session
-from kvgate.server.split import merge, part
 from kvgate.wire.request import encode_request
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ def to_stores(
     if session.watch is not None and watch.takes(gate, client, spec, args, frame, found):
         return
     first = found[0][1]
+    if spec.action is Action.SPLIT and len(found) > 1:
+        _learn_split(gate, client, user, spec, args, frame, found)
     if len(found) == 1 or all(place.joins(first) for _, place in found):
         if first.shard is not None:
             if not rewriting.forward(gate, client, user, spec, args, frame, found, now):
@@ -95,6 +98,42 @@ def _forward(
     gate.lane.forward(client, up, sent, now, gate.places.account(place, spec), quiet=session.quiet, convert=convert)
 
 
+def _learn_split(
+    gate: "Dispatcher",
+    client: Client,
+    user: User,
+    spec: CommandSpec,
+    args: list[bytes],
+    frame: bytes,
+    found: list[tuple[int, Place]],
+) -> None:
+    """Let the lane take requests with so many keys, where all of them belong to one namespace, and cut them if need be: where
+    the parts, and the whole if one shard has all keys, are the client's own words."""
+    session: Session = client.session
+    place, places = found[0][1], gate.places
+    if session.quiet or place.shard is None or not place.speaks(session.proto):
+        return
+    if any(other.namespace.name != place.namespace.name for _, other in found):
+        return
+    if len(args) != 1 + len(found) * spec.keys[0].step:
+        return  # the store will refuse it
+    if places.renamed(place, spec, args, frame) is not frame or rewriting.looks(places, user, place, spec, args):
+        return
+    places.learn(
+        user,
+        session.proto,
+        place,
+        args[1],
+        frame[: frame.find(b"\r\n$", 5)],
+        len(args) - 2,
+        spec=spec,
+        most=largest_of(places, place.namespace),
+        alone=limited.is_limited(user, place.namespace),
+        owner=session.owner,
+        others=[args[index] for index, _ in found[1:]],
+    )
+
+
 def _forward_converted(
     gate: "Dispatcher", client: Client, place: Place, spec: CommandSpec, args: list[bytes], frame: bytes, now: float
 ) -> None:
@@ -132,20 +171,23 @@ def _split(
         places[at] = place
     step = spec.keys[0].step
     slot = gate.lane.pending(client, now, len(frame), quiet=client.session.quiet)
-    parts: list[tuple[Sequence[int], bytes]] = []
+    raws: dict[int, bytes] = {}
+    numbers = {index: number for number, indices in enumerate(groups.values()) for index in indices}
+    order = [numbers[index] for index, _ in found]
     cap, by_index = limited.cap(user, found), dict(found)
 
-    def answer(indices: Sequence[int], raw: bytes) -> None:
-        parts.append((indices, raw))
-        if len(parts) == len(groups):
-            slot.fill(limited.capped(merge(spec, parts, [index for index, _ in found]), cap))
+    def answer(number: int, raw: bytes) -> None:
+        raws[number] = raw
+        if len(raws) == len(groups):
+            reply = merged(MERGES[spec.merge], [raws[number] for number in range(len(raws))], order)
+            slot.fill(limited.capped(reply, cap))
             gate.lane.settle(client)
 
-    for at, indices in groups.items():
-        place, chosen = places[at], part(args, indices, step)
-        take: Callable[[bytes], None] = partial(answer, indices)
+    for number, (where, indices) in enumerate(groups.items()):
+        place, chosen = places[where], part(args, indices, step)
+        take: Callable[[bytes], None] = partial(answer, number)
         account = gate.places.account(place, spec)
-        here = [(1 + number * step, by_index[index]) for number, index in enumerate(indices)]
+        here = [(1 + at * step, by_index[index]) for at, index in enumerate(indices)]
         if place.shard is None:
             keys = tuple(range(1, len(chosen), step))
             command = limited.command(spec, chosen, keys, encode_request(chosen), here)

@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from kvgate.commands.keys import channels, is_plain, key_indices, written_keys
-from kvgate.commands.spec import CommandSpec
+from kvgate.commands.spec import Action, CommandSpec
 from kvgate.errors import throttled
 from kvgate.lane.client import Client
 from kvgate.metrics.ledger import NO_NAMESPACE
@@ -180,8 +180,10 @@ class Throttle:
         if session.multi is not None and spec.name != "EXEC":
             return True  # what Redis runs inside MULTI is an error, or goes with the block
         prepaid: Prepaid | None = None
-        if is_plain(spec, args):
-            namespace = self._reached(user, spec, args)[0] if self._by_namespace else None
+        alike = is_plain(spec, args) or spec.action is Action.SPLIT
+        reached = self._reached(user, spec, args) if alike and self._by_namespace else [None]
+        if alike and len({None if each is None else each.rule for each in reached}) == 1:
+            namespace = reached[0]  # the lane takes such requests by itself, and pays for each as one
             prepaid = self._pair(user, namespace)[spec.readonly]
             charges: Charges = []
             if prepaid is not None:

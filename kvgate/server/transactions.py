@@ -15,12 +15,12 @@ from kvgate.commands.spec import Action, CommandSpec
 from kvgate.errors import GateError, cross_slot, no_perm_command, not_supported, refused
 from kvgate.lane.client import Client
 from kvgate.lane.slots import Call
+from kvgate.lane.split import elements
 from kvgate.metrics.ledger import NO_NAMESPACE
 from kvgate.policy.users import User
 from kvgate.server import answering, limited, rewriting, scripts
 from kvgate.server.locate import located
 from kvgate.server.session import Multi, Queued, Session
-from kvgate.server.split import elements
 from kvgate.wire.reply import NULL_ARRAY, OK, Raw, Reply, Simple, encode
 from kvgate.wire.request import encode_request
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kvgate.errors import ProtocolError
-from kvgate.lane import driver, machine, native
+from kvgate.lane import driver, machine, native, split
 from kvgate.lane.client import Client
 from kvgate.metrics import ledger
 from kvgate.policy import compiled
@@ -138,9 +138,11 @@ def test_lengths_beyond_a_machines_integers(reply: bytes) -> None:
 
 def test_limits_that_are_written_twice_agree() -> None:
     there = {
-        "LONGEST_HEAD": machine.LONGEST_HEAD, "MOST_ABOVE": machine.MOST_ABOVE, "KEY_LENGTHS": len(machine.LENGTHS),
+        "LONGEST_HEAD": machine.LONGEST_HEAD, "MOST_ABOVE": machine.MOST_ABOVE, "KEY_LENGTHS": len(split.LENGTHS),
         "BUFFERED_REPLY": machine.BUFFERED_REPLY, "RECEIVE": driver.RECEIVE, "PAUSE_LOOK": driver.PAUSE_LOOK,
         "PAUSE_LOOK_COMMANDS": driver.PAUSE_LOOK_COMMANDS, "BUCKETS": ledger.BUCKETS, "LOOK": compiled.LOOK,
+        "SUM": compiled.SUM, "ALL_OK": compiled.ALL_OK, "MERGE": compiled.MERGE, "MORE": compiled.MORE,
+        "MOST_PARTS": split.MOST_PARTS,
     }  # fmt: skip
     assert there == native.paths.LIMITS
 

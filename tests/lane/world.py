@@ -49,6 +49,11 @@ class Store:
             return b":%d\r\n" % len(data[args[1]])
         if name == b"DEL":
             return b":%d\r\n" % sum(data.pop(key, None) is not None for key in args[1:])
+        if name == b"EXISTS":
+            return b":%d\r\n" % sum(key in data for key in args[1:])
+        if name == b"MSET":
+            data.update(zip(args[1::2], args[2::2], strict=True))
+            return b"+OK\r\n"
         if name == b"MGET":
             return b"*%d\r\n%b" % (len(args) - 1, b"".join(bulk(data.get(key)) for key in args[1:]))
         return b"-ERR unknown command\r\n"

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.server.settings import Setting, keys_on, namespaces, redis, serving, sharded, stores
+from tests.server.settings import Setting, keys_on, namespaces, redis, serving, sharded, stores, user
 from tests.support.servers import NO_REDIS, RedisServer, redis_binary
 
 pytestmark = pytest.mark.skipif(redis_binary is None, reason=NO_REDIS)
@@ -134,3 +134,105 @@ def test_renamed_commands() -> None:
             assert client.cmd("XINFO", "GROUPS", "Ads.P:s") == []
             client.pipeline([("MULTI",), ("MGET", "Ads.P:1"), ("XINFO", "GROUPS", "Ads.P:s")])
             assert client.cmd("EXEC") == [[b"1"], []]
+
+
+ONE_SPACE = namespaces(Ads_P="a", Ads_Q="a", default="a")
+
+
+@pytest.mark.parametrize("proto", [2, 3])
+def test_the_lane_takes_what_it_has_seen(proto: int) -> None:
+    """From the second request with as many keys on: the same replies, whatever lies where."""
+    with stores(2) as (one, two), serving(sharded("a", one, two) + ONE_SPACE, one, two) as setting:
+        keys = [*keys_on(0, 2, 3), *keys_on(1, 2, 3)]
+        null = b"_\r\n" if proto == 3 else b"$-1\r\n"
+        with setting.gate.client(proto=proto) as client:
+            for turn in range(3):
+                pairs = [word for key in keys for word in (key, f"{turn}{key}")]
+                assert client.raw_reply("MSET", *pairs) == b"+OK\r\n"
+                values = b"".join(b"$%d\r\n%d%s\r\n" % (len(key) + 1, turn, key.encode()) for key in keys)
+                assert client.raw_reply("MGET", *keys) == b"*6\r\n" + values
+                assert client.cmd("EXISTS", *keys) == 6
+                assert client.cmd("TOUCH", *keys[1:5], keys[1], "Ads.P:none") == 5
+                assert client.cmd("UNLINK", *keys[2:4]) == 2
+                assert client.raw_reply("MGET", *keys[2:4]) == b"*2\r\n" + 2 * null
+                assert client.cmd("DEL", *keys) == 4
+                assert client.raw_reply("MSET", *pairs[:-1]) == b"-ERR wrong number of arguments for 'mset' command\r\n"
+            calls = {name: (one.calls(name), two.calls(name)) for name in ("mset", "mget", "del", "exists")}
+        assert calls == {"mset": (3, 3), "mget": (6, 6), "del": (3, 3), "exists": (3, 3)}
+
+
+def test_other_namespaces_are_not_taken_for_a_learned_one() -> None:
+    """A user that may use one of two namespaces of a backend gets into the other one by no mixture of keys."""
+    config = ONE_SPACE + user("some", "Ads.P") + user("all", "*", more='commands = ["+@all"]')
+    with (
+        stores(2) as (one, two),
+        serving(sharded("a", one, two) + config, one, two) as setting,
+        setting.gate.client(user="some", password="some-secret") as client,
+    ):
+        mine = [*keys_on(0, 2, 2), *keys_on(1, 2, 2)]
+        theirs = [*keys_on(0, 2, 1, "Ads.Q:"), *keys_on(1, 2, 1, "Ads.Q:")]
+        for _ in range(3):
+            assert client.cmd("MGET", *mine) == [None] * 4
+            for at in range(4):
+                for other in (*theirs, "nocolon", "Ads.P", "Ads.Px:1", "\0kvgate:1"):
+                    keys = [*mine[:at], other, *mine[at + 1 :]]
+                    assert client.raw_reply("MGET", *keys).startswith(b"-NOPERM"), keys
+
+
+LIMITS = ("max_elements = 4", 'max_reply = "1kb"', 'key_pattern = "Ads.P:.*"', 'ttl_default = "1h"')
+
+
+@pytest.mark.parametrize("limits", LIMITS)
+def test_limits_hold_for_what_is_learned(limits: str) -> None:
+    """Each request answers as the first of its kind did."""
+    space = f'[namespaces."Ads.P"]\nbackend = "a"\nrate = {{ operations = 100000, bytes = "1gb" }}\n{limits}\n'
+    with (
+        stores(2) as (one, two),
+        serving(sharded("a", one, two) + space, one, two) as setting,
+        setting.gate.client() as client,
+    ):
+        keys = [*keys_on(0, 2, 3), *keys_on(1, 2, 3)]
+        for count in (4, 6):
+            some = keys[:count]
+            found = []
+            for _ in range(3):
+                client.cmd("DEL", *keys[:3])
+                client.cmd("DEL", *keys[3:])
+                replies = [client.raw_reply("MSET", *[word for key in some for word in (key, "v" * 300)])]
+                replies += [client.raw_reply("MGET", *some), client.raw_reply("EXISTS", *some)]
+                replies += [b"%d" % (client.cmd("TTL", key) > 0) for key in some]
+                found.append(replies)
+            assert found[0] == found[1] == found[2]
+
+
+def test_a_rate_holds_for_what_the_lane_cuts() -> None:
+    """Each command costs one operation, learned or not, as many stores as it goes to."""
+    space = '[rates]\nmax_wait = "0s"\n[namespaces."Ads.P"]\nbackend = "a"\nrate = { operations = 50 }\n'
+    with (
+        stores(2) as (one, two),
+        serving(sharded("a", one, two) + space, one, two) as setting,
+        setting.gate.client() as client,
+    ):
+        keys = [*keys_on(0, 2, 2), *keys_on(1, 2, 2)]
+        replies = client.pipeline([("MGET", *keys)] * 500)
+        taken = sum(isinstance(reply, list) for reply in replies)
+        assert 0 < taken < 250, taken
+        assert all(isinstance(reply, list) or str(reply).startswith("THROTTLED") for reply in replies)
+        assert one.calls("mget") == taken
+
+
+def test_a_home_namespace_cuts_by_whole_keys() -> None:
+    more = 'databases = { 0 = "Ads.P" }'
+    config = namespaces(Ads_P="a", default="a") + user("home", "Ads.P", more=more)
+    with (
+        stores(2) as (one, two),
+        serving(sharded("a", one, two) + config, one, two) as setting,
+        setting.gate.client(user="home", password="home-secret") as client,
+    ):
+        keys = [key.removeprefix("Ads.P:") for key in (*keys_on(0, 2, 3), *keys_on(1, 2, 3))]
+        for turn in range(3):
+            assert client.cmd("MSET", *[word for key in keys for word in (key, f"{turn}{key}")]) == b"OK"
+            assert client.cmd("MGET", *keys) == [f"{turn}{key}".encode() for key in keys]
+            assert client.cmd("DEL", *keys, *keys) == 6
+        client.cmd("MSET", *[word for key in keys for word in (key, "v")])
+        assert sorted(one.cmd("KEYS", "*")) == sorted(key.encode() for key in keys_on(0, 2, 3))
