@@ -41,7 +41,7 @@ def cut_streams(draw: st.DrawFn) -> bytes:
     return b"".join(items)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=100)
 @given(stream=cut_streams(), cuts=st.lists(st.integers(0, 400), max_size=4), prefix=st.sampled_from([b"", b"Ab.c:", b"A{b:"]),
        left=st.none() | st.tuples(st.integers(-1, 6), st.integers(-1, 300)), sampling=st.sampled_from([None, 1, 3]),
        down=st.booleans())  # fmt: skip
@@ -100,7 +100,7 @@ PART_REPLIES = {
 
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=100)
 @given(data=st.data(), cuts=st.lists(st.integers(0, 6000), max_size=3), leaves=st.booleans())
 def test_any_replies_to_parts(data: st.DataObject, cuts: list[int], leaves: bool) -> None:
     """Those of the right kind, mostly."""
