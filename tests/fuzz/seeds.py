@@ -11,7 +11,7 @@ from kvgate.wire.request import encode_request
 from tests.fuzz.program import EVENTS
 from tests.lane.replies import REPLY
 from tests.lane.test_machine import streams
-from tests.wire.feeding import at_cuts
+from tests.wire.feeding import at_cuts, bytewise
 
 TRAFFIC: Final = Path(__file__).with_name("traffic")
 """``NAME.requests`` and ``NAME.replies``, as they went over one connection (tests/fuzz/record.py)."""
@@ -46,10 +46,18 @@ def dictionary() -> str:
 def programs(side: str, examples: int = 200) -> Iterator[bytes]:
     """Made, recorded and kept ones, the same in each run: `examples` of hypothesis."""
     yield from (upstream_programs if side == "upstream" else client_programs)(examples)
-    if side != "upstream":
-        yield from _written()
+    yield from _replies_in_pieces() if side == "upstream" else _written()
     yield from traffic(side)
     yield from kept(side)
+
+
+def _replies_in_pieces() -> Iterator[bytes]:
+    """The usual replies, cut at every byte."""
+    replies = b"$5\r\nab\r\nc\r\n+OK\r\n$-1\r\n:1\r\n$0\r\n\r\n-ERR no\r\n_\r\n*2\r\n$1\r\na\r\n:2\r\n"
+    for commands in (b"\xffq\4" * 2, b"\xffq\0\xffq\x18\xffq\x21" * 4):
+        yield b"\0\0\0\0" + commands + CUT.join(bytewise(replies))
+        for cut in range(1, len(replies)):
+            yield b"\0\0\0\0" + commands + replies[:cut] + CUT + replies[cut:]
 
 
 def _written() -> Iterator[bytes]:
@@ -66,6 +74,12 @@ def _written() -> Iterator[bytes]:
         for word in (b"IFEQ", b"ifeq", b"IFXX"):
             ask = encode_request([b"SET", key, b"v", word, b"x"])
             yield b"\1\x20\0\0" + ask * 3 + encode_request([b"SET", key, word]) * 2
+    run = encode_request([b"SET", b"A.b:1", b"v"]) * 2 + encode_request([b"GET", b"Ex.h:1"])
+    yield b"\1\0\0\0" + CUT.join(bytewise(run))
+    for size in range(2, 5):  # keys, of which three bytes are allowed
+        yield b"\x11\0\0\0" + b"".join(encode_request([name, b"k" * size]) * 2 for name in (b"STRLEN", b"GET"))
+    for size in range(38, 41):  # requests, of which those up to 70 bytes take the short way
+        yield b"\x41\0\0\0" + encode_request([b"SET", b"A.b:1", b"x" * size]) * 3
 
 
 def kept(side: str) -> Iterator[bytes]:
