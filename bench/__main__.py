@@ -24,7 +24,7 @@ from bench import (
     versioned,
     workers,
 )
-from bench.peers import NAMES, default_gate
+from bench.peers import NAMES, default_gate, lane
 from bench.process import BenchError, raise_file_limit
 from bench.progress import ahead, clock
 from bench.report import ORDER, Section, Settings, provenance, write_plots, written
@@ -82,8 +82,9 @@ def as_json(sections: Sequence[Section]) -> str:
 def write(document: Path, section: Section, settings: Settings) -> None:
     """Put a section into the document as soon as it is measured, so that what comes later cannot lose it."""
     old = document.read_text(encoding="utf-8") if document.exists() else ""
-    pieces = {section.name: section.markdown(provenance(settings, once=section.once))}
-    document.write_text(written(old, pieces, settings.gate), encoding="utf-8")
+    ran = lane(settings.gate)
+    pieces = {section.name: section.markdown(provenance(settings, ran, once=section.once))}
+    document.write_text(written(old, pieces, ran), encoding="utf-8")
     write_plots(document.parent / "plots", [section])
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import attrs
 
 from bench.figures import Table, markdown, plain
-from bench.peers import NAMES, ROOT, default_gate, lane
+from bench.peers import NAMES, ROOT, default_gate
 from bench.plots import Plot, svg
 
 
@@ -75,8 +75,8 @@ def _from_file(path: str, pattern: str) -> str:
     return found.group(1) if found else "unknown"
 
 
-def machine(gate: Sequence[str]) -> list[tuple[str, str]]:
-    """What the figures depend on: processor, kernel, versions of everything measured, and which lane the gate ran."""
+def machine(lane: str) -> list[tuple[str, str]]:
+    """What the figures depend on: processor, kernel, versions of everything measured; `lane` as `bench.peers.lane` has it."""
     memory = int(_from_file("/proc/meminfo", r"^MemTotal:\s+(\d+) kB")) / 1024 / 1024
     processor = _from_file("/proc/cpuinfo", r"^model name\s*:\s*(.+)$")
     return [
@@ -88,13 +88,13 @@ def machine(gate: Sequence[str]) -> list[tuple[str, str]]:
         ("redis-benchmark", first_line(["redis-benchmark", "--version"])),
         ("Twemproxy", first_line(["nutcracker", "--version"])),
         ("HAProxy", first_line(["haproxy", "-v"])),
-        ("load generator", first_line([os.environ.get("CC", "gcc"), "--version"]) + ", for bench/pace.c"),
-        ("kvgate", f"{first_line([default_gate()[0], '--version'])}, its lane: {lane(gate)}"),
+        ("C compiler", first_line([os.environ.get("CC", "gcc"), "--version"]) + " (bench/pace.c)"),
+        ("kvgate", f"{first_line([default_gate()[0], '--version'])}, its lane: {lane}"),
     ]
 
 
-def provenance(settings: Settings, *, once: bool) -> str:
-    """When, from which commit, how, and how busy the machine was at the end of the run."""
+def provenance(settings: Settings, lane: str, *, once: bool) -> str:
+    """When, from which commit with which lane, how, and how busy the machine was at the end of the run."""
     now = dt.datetime.now(dt.UTC)
     commit = first_line(["git", "describe", "--always", "--dirty"])
     kind = "short form, " if settings.short else ""
@@ -102,7 +102,7 @@ def provenance(settings: Settings, *, once: bool) -> str:
     how = "measured once, one peer after the other" if once else f"{rounds}, peers alternating"
     load = os.getloadavg()[0]
     return (
-        f"Measured {now:%Y-%m-%d %H:%M} UTC at commit {commit}: {kind}{how}; load average {load:.1f} at the end,"
+        f"Measured {now:%Y-%m-%d %H:%M} UTC at commit {commit}, lane {lane}: {kind}{how}; load average {load:.1f} at the end,"
         " the run's own load included."
     )
 
@@ -111,10 +111,10 @@ HEAD = """# Benchmarks
 
 Written by `make bench` (`python -m bench all --write docs/benchmarks.md`); a section is replaced when it is measured
 again, and the table of versions with it. `make bench-short` is the short form for every day, and `python -m bench SECTION`
-measures one section. Every ratio within a section comes from one run on one machine, with the peers
-taking turns; compare ratios, not absolute figures of different days. Processor time is utime + stime of all processes of
-a proxy, children included, divided by the requests done (the kernel counts it in ticks of 10 ms); it is steadier than
-throughput, for which the load generator, the proxy and the stores compete."""
+measures one section. Every ratio within a section comes from one run on one machine, with the peers taking turns; compare
+ratios, not absolute figures of different days. Processor time is utime + stime of all processes of a proxy, children
+included, divided by the requests done (the kernel counts it in ticks of 10 ms); it is steadier than throughput, for which
+the load generator, the proxy and the stores compete."""
 
 _SECTION = "<!-- bench:{} -->"
 ORDER = (
@@ -142,13 +142,13 @@ def write_plots(folder: Path, sections: Sequence[Section]) -> None:
         (folder / f"{plot.name}.svg").write_text(svg(plot), encoding="utf-8")
 
 
-def written(old: str, sections: Mapping[str, str], gate: Sequence[str]) -> str:
+def written(old: str, sections: Mapping[str, str], lane: str) -> str:
     """The document with `sections` (name → Markdown) put in or replaced, the others of `old` kept, in the fixed order.
 
-    `gate` is the command whose version and lane the table of versions tells.
+    `lane` stands in the table of versions.
     """
     kept = dict(re.findall(r"<!-- bench:(\w+) -->\n(.*?)\n<!-- /bench -->", old, re.DOTALL))
     kept.update(sections)
     parts = [f"{_SECTION.format(name)}\n{kept[name]}\n<!-- /bench -->" for name in ORDER if name in kept]
-    versions = "\n".join(f"| {name} | {value} |" for name, value in machine(gate))
+    versions = "\n".join(f"| {name} | {value} |" for name, value in machine(lane))
     return "\n\n".join([HEAD, f"| machine and versions | |\n|---|---|\n{versions}", *parts]) + "\n"

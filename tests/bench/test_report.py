@@ -16,14 +16,13 @@ from bench.report import Section, Settings, machine, provenance, write_plots, wr
 from kvgate.cli.main import main as main_of_the_gate
 from kvgate.lane import native
 
-NO_GATE = ["false"]
 FIGURES = Table("T", ("a", "b"), (("1", "2"),))
 SECTION = Section("core", "Core", "About.", (FIGURES,), ("redis-benchmark …",), ("Not measured: x",))
 
 
 def test_sections_are_replaced_and_the_others_kept() -> None:
-    first = written("", {"lrange": "## Lists\n\nold lists", "core": "## Core\n\nold core"}, NO_GATE)
-    second = written(first, {"core": SECTION.markdown("Measured now.")}, NO_GATE)
+    first = written("", {"lrange": "## Lists\n\nold lists", "core": "## Core\n\nold core"}, "native")
+    second = written(first, {"core": SECTION.markdown("Measured now.")}, "native")
     assert "old core" not in second
     assert "| 1 | 2 |" in second
     assert "*Measured now.*" in second
@@ -33,8 +32,8 @@ def test_sections_are_replaced_and_the_others_kept() -> None:
 
 
 def test_a_run_that_measured_nothing_keeps_every_section() -> None:
-    first = written("", {"core": "## Core\n\nfigures"}, NO_GATE)
-    assert written(first, {}, NO_GATE) == first
+    first = written("", {"core": "## Core\n\nfigures"}, "native")
+    assert written(first, {}, "native") == first
 
 
 def test_plots_are_beside_the_document_and_named_in_it(tmp_path: Path) -> None:
@@ -54,16 +53,18 @@ def test_without_plots_there_is_no_folder(tmp_path: Path) -> None:
 def test_the_versions_tell_which_lane_ran(monkeypatch: pytest.MonkeyPatch) -> None:
     assert lane(default_gate()) == ("native" if native.WANTED else "python")
     monkeypatch.setenv("KVGATE_NATIVE", "0")
-    assert dict(machine(default_gate()))["kvgate"].endswith(", its lane: python")
+    assert lane(default_gate()) == "python"
+    assert dict(machine("python"))["kvgate"].endswith(", its lane: python")
+    assert ", lane python: medians" in provenance(Settings(), "python", once=False)
 
 
 def test_a_gate_that_does_not_start_has_no_lane() -> None:
-    assert lane(NO_GATE).startswith("unknown: lane ended with status 1")
+    assert lane(["false"]).startswith("unknown: lane ended with status 1")
 
 
 def test_one_round_has_no_median() -> None:
-    assert "short form, one round, peers alternating" in provenance(Settings(short=True, rounds=1), once=False)
-    assert ": medians of 3 rounds, peers alternating" in provenance(Settings(), once=False)
+    assert "short form, one round, peers alternating" in provenance(Settings(short=True, rounds=1), "native", once=False)
+    assert ": medians of 3 rounds, peers alternating" in provenance(Settings(), "native", once=False)
 
 
 def test_a_missing_peer_is_named() -> None:
