@@ -14,6 +14,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <time.h>
@@ -24,7 +25,9 @@
 #define LENGTH_DIGITS 9
 #define RECEIVE (64 * 1024)
 #define PIECES 64           /* joined by the kernel in one send */
-#define EPOLL_IN 1
+#define EVENTS 512          /* sockets that one look at the epoll set names */
+#define TOGETHER 0.0001     /* seconds that what is to be sent may wait for more while other sockets are served */
+#define MUCH (32 * 1024)    /* bytes for one store that wait for nothing */
 #define BUFFERED_REPLY (1024 * 1024)
 #define PAUSE_LOOK (1024 * 1024)
 #define PAUSE_LOOK_COMMANDS 1000
@@ -54,6 +57,7 @@
 #define ROUTE(X) X(accounts) X(is_crc32) X(local) X(max_key) X(plans) X(quick) X(slot_of) X(specs) X(tables) X(tolls)
 #define TOLL(X) X(bytes) X(commands)
 #define SCANNER(X) X(_left) X(_line) X(size)
+#define MEASURER(X) X(_left) X(_line) X(_skip)
 #define TRANSPORT(X) X(behind) X(carries) X(fd) X(owner) X(paused) X(tls) X(want_out)
 
 #define OFFSET(name) Py_ssize_t name;
@@ -66,15 +70,16 @@ static struct { PyTypeObject *type; ACCOUNT(OFFSET) } account_at;
 static struct { PyTypeObject *type; ROUTE(OFFSET) } route_at;
 static struct { PyTypeObject *type; TOLL(OFFSET) } toll_at;
 static struct { PyTypeObject *type; SCANNER(OFFSET) } scanner_at;
+static struct { PyTypeObject *type; MEASURER(OFFSET) } measurer_at;
 static struct { PyTypeObject *type; TRANSPORT(OFFSET) } transport_at;
 static PyTypeObject *expired_type;
 static PyObject *state_up, *protocol_error, *deque_append, *deque_popleft, *measure, *no_colon, *no_text, *zero, *one;
 
 #define STRINGS(X) X(_accept_some) X(_broken) X(_drop_held) X(_failed) X(_flush_client) X(_flush_upstream) X(_go_on) \
-    X(_later) X(_left_over) X(_maybe_pause) X(_out_of_step) X(_ran_empty) X(_serve_one) X(_set_aside) X(_slow) \
+    X(_later) X(_left_over) X(_maybe_pause) X(_out_of_step) X(_paused) X(_ran_empty) X(_serve_one) X(_set_aside) X(_slow) \
     X(_special) X(_take_in) X(_take_time) X(_time_taken) X(_unasked) X(_unusual) X(_watch) X(ask) X(close_client) X(commands) \
-    X(feed) X(forward) X(gate) X(join) X(lane) X(limits) X(note) X(note_code) X(out_pause) X(readonly) X(refuse) X(run_batch) \
-    X(settle) X(slow) X(slow_after) X(touched_clients) X(touched_upstreams) X(unsampled)
+    X(feed) X(forward) X(gate) X(join) X(lane) X(limits) X(note) X(note_code) X(out_pause) X(readonly) X(refuse) X(resumable) \
+    X(run_batch) X(settle) X(slow) X(slow_after) X(to_connect) X(to_drop) X(touched_clients) X(touched_upstreams) X(unsampled)
 #define STRING(name) static PyObject *str_##name;
 STRINGS(STRING)
 
@@ -84,6 +89,7 @@ STRINGS(STRING)
 #define S(field) AT(slot, slot_at.field)
 #define A(field) AT(account, account_at.field)
 #define R(field) AT(route, route_at.field)
+#define M(field) AT(measurer, measurer_at.field)
 #define T(field) AT(transport, transport_at.field)
 
 /* Put an owned reference into a slot. */
@@ -246,11 +252,14 @@ is_scanner_idle(PyObject *scanner)
     return left == zero && PyBytes_Check(line) && PyBytes_GET_SIZE(line) == 0;
 }
 
+static Py_ssize_t calls_up; /* into Python methods that may wake a task: `rounds` ends so that it can have its turn */
+
 static PyObject *
 call(PyObject *object, PyObject *method, PyObject *one, PyObject *two, PyObject *three)
 {
     PyObject *args[4] = {object, one, two, three};
     Py_ssize_t count = 1 + (one != NULL) + (two != NULL) + (three != NULL);
+    calls_up++;
     return PyObject_VectorcallMethod(method, args, count, NULL);
 }
 
@@ -493,6 +502,7 @@ forward(Walk *walk, Py_ssize_t end)
         goto end;
     if (U(state) != state_up || walk->unsampled < count || Py_TYPE(account) != account_at.type) {
         PyObject *args[8] = {walk->lane, client, up, frames, walk->now, account, want, toll ? toll : Py_None};
+        calls_up++;
         PyObject *none = give_back(walk) < 0 ? NULL : PyObject_VectorcallMethod(str_forward, args, 8, NULL);
         Py_XDECREF(none);
         bad = none == NULL ? -1 : 0;
@@ -543,6 +553,7 @@ slow(Walk *walk, Py_ssize_t *pos)
     int bad = -1;
     if (give_back(walk) == 0 && (at = PyLong_FromSsize_t(*pos)) != NULL) {
         args[3] = at;
+        calls_up++;
         bad = ask_position(PyObject_VectorcallMethod(str__slow, args, 5, NULL), pos);
         Py_DECREF(at);
     }
@@ -1067,6 +1078,7 @@ scan(PyObject *lane, PyObject *client, PyObject *data, PyObject *now)
                         goto end;
                     }
                     PyObject *given[6] = {client, walk.spec, args, frame, now, walk.account};
+                    calls_up++;
                     done = PyObject_Vectorcall(walk.local, given, 6, NULL);
                     Py_DECREF(args);
                     Py_DECREF(frame);
@@ -1167,6 +1179,178 @@ end:
     return bad;
 }
 
+/* ------------------------------------------------------------------ where a reply ends: kvgate.wire.measure */
+
+#define UNFINISHED -1
+#define ODD -2 /* spelled as no store does: Python says what it is */
+#define LONGEST_HEADER 32
+
+/* The number in a header of `size` bytes whose last is its line's end: canonical or -1; 0 when it is spelled in another way. */
+static inline int
+header_number(const char *header, Py_ssize_t size, Py_ssize_t *value)
+{
+    if (read_length(header, 1, size, value) == size)
+        return 1;
+    *value = -1;
+    return size == 5 && memcmp(header + 1, "-1\r\n", 4) == 0;
+}
+
+/* What the header of a value of `kind` means: `length` is a string's, -1 for what has no more bytes; `left` grows by the
+ * values that an aggregate still asks for. */
+static inline int
+read_header(const char *header, Py_ssize_t size, Py_ssize_t *left, Py_ssize_t *length)
+{
+    Py_ssize_t many = 0;
+    *length = -1;
+    switch (header[0]) {
+    case '+': case '-': case ':': case '_': case '#': case ',': case '(':
+        return 1;
+    case '$': case '=': case '!':
+        return header_number(header, size, length);
+    case '*': case '~': case '>':
+        if (!header_number(header, size, &many))
+            return 0;
+        *left += many > 0 ? many : 0;
+        return 1;
+    case '%':
+        if (!header_number(header, size, &many))
+            return 0;
+        *left += many > 0 ? 2 * many : 0;
+        return 1;
+    case '|': /* it stands before the value that it belongs to */
+        if (!header_number(header, size, &many))
+            return 0;
+        *left += 2 * many + 1;
+        return 1;
+    }
+    return 0;
+}
+
+/* Bulk strings with the same header as the one before, whose length is known: lists of ids, counters and candles are such. */
+static inline Py_ssize_t
+skip_equal(const char *text, Py_ssize_t pos, Py_ssize_t size, const char *header, Py_ssize_t header_size, Py_ssize_t length,
+           Py_ssize_t *left)
+{
+    Py_ssize_t step = header_size + length + 2;
+    if (header_size == 4) { /* up to nine bytes, the most frequent: one comparison of a word */
+        unsigned int wanted, found;
+        memcpy(&wanted, header, 4);
+        while (*left && step <= size - pos && (memcpy(&found, text + pos, 4), found == wanted)) {
+            pos += step;
+            (*left)--;
+        }
+    }
+    else
+        while (*left && step <= size - pos && memcmp(text + pos, header, header_size) == 0) {
+            pos += step;
+            (*left)--;
+        }
+    return pos;
+}
+
+/* Walk over `left` values from `pos`: the position behind the last one, or UNFINISHED: then `left` are still to come, after
+ * `skip` more bytes of a string, and the header that begins at `cut` has no end yet; or ODD. */
+static Py_ssize_t
+walk_values(const char *text, Py_ssize_t pos, Py_ssize_t size, Py_ssize_t *left, Py_ssize_t *skip, Py_ssize_t *cut)
+{
+    *skip = 0;
+    while (*left) {
+        const char *line_end = pos < size ? memchr(text + pos, '\n', size - pos) : NULL;
+        Py_ssize_t start = pos, length;
+        if (line_end == NULL) {
+            *cut = pos;
+            if (pos < size && (text[pos] == 0 || strchr("+-:_#,($=!*~>%|", text[pos]) == NULL))
+                return ODD;
+            return UNFINISHED;
+        }
+        pos = line_end + 1 - text;
+        --*left;
+        if (!read_header(text + start, pos - start, left, &length))
+            return ODD;
+        if (length >= 0) {
+            if (length > size - pos - 2) {
+                *cut = size;
+                *skip = pos + length + 2 - size;
+                return UNFINISHED;
+            }
+            if (*left)
+                pos = skip_equal(text, pos + length + 2, size, text + start, pos - start, length, left);
+            else
+                pos += length + 2;
+        }
+    }
+    return pos;
+}
+
+/* Measurer.feed: the position behind the reply, -1 when more is to come, -3 with an exception. */
+static Py_ssize_t
+follow(PyObject *measurer, PyObject *data, Py_ssize_t pos)
+{
+    const char *text = PyBytes_AS_STRING(data);
+    Py_ssize_t size = PyBytes_GET_SIZE(data), left, skip, cut = size, end = UNFINISHED, header_size = 0, from = pos;
+    PyObject *line;
+    if (!is_a(measurer, measurer_at.type) || number(M(_left), &left) < 0 || number(M(_skip), &skip) < 0 ||
+        !is_a(line = M(_line), &PyBytes_Type))
+        return -3;
+    if (left > PY_SSIZE_T_MAX / 4 || skip > PY_SSIZE_T_MAX / 4) /* what no store sends */
+        goto python;
+    if ((header_size = PyBytes_GET_SIZE(line))) { /* a header that was cut: join it */
+        const char *line_end = pos < size ? memchr(text + pos, '\n', size - pos) : NULL;
+        Py_ssize_t more = line_end == NULL ? 0 : line_end + 1 - text - pos, length;
+        char header[LONGEST_HEADER];
+        if (line_end == NULL || skip || !left || header_size + more > LONGEST_HEADER)
+            goto python;
+        memcpy(header, PyBytes_AS_STRING(line), header_size);
+        memcpy(header + header_size, text + pos, more);
+        left--;
+        if (!read_header(header, header_size + more, &left, &length))
+            goto python;
+        pos += more;
+        skip = length < 0 ? 0 : length + 2;
+    }
+    if (skip > size - pos)
+        skip -= size - pos;
+    else {
+        Py_ssize_t behind = pos + skip;
+        if ((end = walk_values(text, behind, size, &left, &skip, &cut)) == ODD)
+            goto python;
+    }
+    {
+        PyObject *boxed_left = PyLong_FromSsize_t(left), *boxed_skip = PyLong_FromSsize_t(skip);
+        PyObject *rest = end >= 0 ? PyBytes_FromStringAndSize(NULL, 0) : PyBytes_FromStringAndSize(text + cut, size - cut);
+        if (boxed_left == NULL || boxed_skip == NULL || rest == NULL) {
+            Py_XDECREF(boxed_left);
+            Py_XDECREF(boxed_skip);
+            Py_XDECREF(rest);
+            return -3;
+        }
+        put(&M(_left), boxed_left);
+        put(&M(_skip), boxed_skip);
+        put(&M(_line), rest);
+        return end;
+    }
+python: {
+        PyObject *at = PyLong_FromSsize_t(from), *found = at == NULL ? NULL : call(measurer, str_feed, data, at, NULL);
+        Py_XDECREF(at);
+        return ask_position(found, &end) < 0 ? -3 : end;
+    }
+}
+
+/* measure(): the position behind the reply at `pos`, -1 when it does not lie there whole, -3 with an exception. */
+static Py_ssize_t
+measured(PyObject *data, Py_ssize_t pos)
+{
+    Py_ssize_t left = 1, skip, cut;
+    Py_ssize_t end = walk_values(PyBytes_AS_STRING(data), pos, PyBytes_GET_SIZE(data), &left, &skip, &cut);
+    if (end == ODD) {
+        PyObject *place = PyLong_FromSsize_t(pos), *args[2] = {data, place};
+        PyObject *found = place == NULL ? NULL : PyObject_Vectorcall(measure, args, 2, NULL);
+        Py_XDECREF(place);
+        return ask_position(found, &end) < 0 ? -3 : end;
+    }
+    return end;
+}
+
 /* ------------------------------------------------------------------ replies */
 
 /* What is counted for one account while the replies of commands that began together are walked over. */
@@ -1211,6 +1395,7 @@ count_end(Count *count)
             bad = bad ? -1 : 0;
         }
         else {
+            calls_up++;
             PyObject *note = PyObject_GetAttr(account, str_note);
             PyObject *none = note == NULL ? NULL : PyObject_CallFunction(note, "ndnnnn", count->calls, count->seconds,
                                                                          count->errors, count->misses, count->taken, count->given);
@@ -1293,12 +1478,58 @@ one_reply(PyObject *data, const char *text, Py_ssize_t pos, Py_ssize_t size, Cou
         count->misses++;
         return line_end - text + 1;
     }
-    {
-        PyObject *place = PyLong_FromSsize_t(pos), *args[2] = {data, place};
-        PyObject *found = place == NULL ? NULL : PyObject_Vectorcall(measure, args, 2, NULL);
-        Py_XDECREF(place);
-        return ask_position(found, &at) < 0 ? -3 : at;
+    return measured(data, pos);
+}
+
+/* Lane.settle, where plain slots stand at the head of the queue; at another kind Python goes on. */
+static int
+settle(PyObject *lane, PyObject *client)
+{
+    PyObject *queue = C(queue);
+    Py_ssize_t left;
+    while ((left = PyObject_Size(queue)) > 0) {
+        PyObject *slot = first(queue), *parts;
+        int bad = -1, open;
+        if (slot == NULL)
+            return -1;
+        if (Py_TYPE(slot) != slot_at.type) {
+            Py_DECREF(slot);
+            return tell(lane, str_settle, client, NULL, NULL);
+        }
+        parts = S(parts);
+        if (!is_list(parts) || (open = PyObject_IsTrue(S(want))) < 0)
+            goto end;
+        if (PyList_GET_SIZE(parts)) {
+            PyObject *out = C(out);
+            Py_ssize_t size = 0;
+            if (!is_list(out))
+                goto end;
+            for (Py_ssize_t at = 0; at < PyList_GET_SIZE(parts); at++) {
+                PyObject *part = PyList_GET_ITEM(parts, at);
+                size += PyBytes_Check(part) ? PyBytes_GET_SIZE(part) : 0;
+                if (PyList_Append(out, part) < 0)
+                    goto end;
+            }
+            if (add(&C(held), -size) < 0 || PyList_SetSlice(parts, 0, PyList_GET_SIZE(parts), NULL) < 0)
+                goto end;
+        }
+        else if (open) {
+            Py_DECREF(slot);
+            break;
+        }
+        bad = open ? 0 : pop(queue);
+end:
+        Py_DECREF(slot);
+        if (bad < 0)
+            return -1;
+        if (open)
+            break;
     }
+    if (left < 0 || touch_client(lane, client) < 0)
+        return -1;
+    if (left == 0 && (C(waiting) != Py_None || C(eof) == Py_True || PyObject_Size(C(backlog)) > 0))
+        return tell(lane, str__ran_empty, client, NULL, NULL);
+    return 0;
 }
 
 /* A part's reply: what stands in `raws`, or the one that has just come. */
@@ -1435,7 +1666,7 @@ take_part(PyObject *lane, PyObject *up, PyObject *slot, PyObject *raw)
             goto bad;
         if (!ready && PyObject_Size(C(queue)) == 0)
             ready = C(waiting) != Py_None || C(eof) == Py_True || PyObject_Size(C(backlog)) != 0;
-        if (ready && tell(lane, str_settle, client, NULL, NULL) < 0)
+        if (ready && settle(lane, client) < 0)
             goto bad;
     }
     Py_DECREF(whole);
@@ -1544,6 +1775,7 @@ fed_by(PyObject *lane, PyObject *up, PyObject *data, PyObject *now)
             if (is_slow) {
                 PyObject *gate = PyObject_GetAttr(lane, str_gate), *many = PyLong_FromSsize_t(replies);
                 PyObject *args[5] = {gate, up, slot, many, now};
+                calls_up++;
                 PyObject *none = gate == NULL || many == NULL ? NULL : PyObject_VectorcallMethod(str_slow, args, 5, NULL);
                 Py_XDECREF(gate);
                 Py_XDECREF(many);
@@ -1558,6 +1790,7 @@ fed_by(PyObject *lane, PyObject *up, PyObject *data, PyObject *now)
                 if (taken == 0 && Py_TYPE(slot) == part_at.type)
                     taken = take_part(lane, up, slot, bytes);
                 if (taken == 0) {
+                    calls_up++;
                     PyObject *many = PyLong_FromSsize_t(replies), *args[5] = {lane, up, slot, bytes, many};
                     PyObject *none = many == NULL ? NULL : PyObject_VectorcallMethod(str__special, args, 5, NULL);
                     Py_XDECREF(many);
@@ -1606,7 +1839,7 @@ fed_by(PyObject *lane, PyObject *up, PyObject *data, PyObject *now)
                                             (open != NULL && PyLong_Check(open) && !PyObject_IsTrue(open));
                                 }
                                 Py_XDECREF(after);
-                                if (ready < 0 || (ready && tell(lane, str_settle, client, NULL, NULL) < 0))
+                                if (ready < 0 || (ready && settle(lane, client) < 0))
                                     goto end;
                             }
                         }
@@ -1626,6 +1859,7 @@ fed_by(PyObject *lane, PyObject *up, PyObject *data, PyObject *now)
         }
         if (want && pos < size && want > most) {
             PyObject *at = PyLong_FromSsize_t(pos), *args[5] = {lane, up, data, at, now};
+            calls_up++;
             PyObject *found = at == NULL ? NULL : PyObject_VectorcallMethod(str__unusual, args, 5, NULL);
             Py_XDECREF(at);
             if (ask_position(found, &pos) < 0)
@@ -1960,10 +2194,69 @@ py_scan(PyObject *module, PyObject *const *args, Py_ssize_t count)
     return step("scan", client_at.type, scan, args, count);
 }
 
+/* Measurer.feed, for lanes that run in C. */
+static PyObject *
+py_follow(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    Py_ssize_t pos, end;
+    if (!takes("follow", count, 3) || !is_a(args[1], &PyBytes_Type) || number(args[2], &pos) < 0)
+        return NULL;
+    if (pos < 0 || pos > PyBytes_GET_SIZE(args[1])) {
+        PyErr_SetString(PyExc_IndexError, "a position outside of the bytes");
+        return NULL;
+    }
+    end = follow(args[0], args[1], pos);
+    return end == -3 ? NULL : PyLong_FromSsize_t(end);
+}
+
+/* measure, for tests that compare it with Python's. */
+static PyObject *
+py_measure(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    Py_ssize_t pos, end;
+    if (!takes("measure", count, 2) || !is_a(args[0], &PyBytes_Type) || number(args[1], &pos) < 0)
+        return NULL;
+    if (pos < 0 || pos > PyBytes_GET_SIZE(args[0])) {
+        PyErr_SetString(PyExc_IndexError, "a position outside of the bytes");
+        return NULL;
+    }
+    end = measured(args[0], pos);
+    return end == -3 ? NULL : PyLong_FromSsize_t(end);
+}
+
 static PyObject *
 py_fed_by(PyObject *module, PyObject *const *args, Py_ssize_t count)
 {
     return step("fed_by", upstream_at.type, fed_by, args, count);
+}
+
+/* Driver._serve for one socket. */
+static int
+serve_event(PyObject *driver, PyObject *lane, PyObject *transports, PyObject *fd, PyObject *mask)
+{
+    PyObject *transport = PyDict_GetItemWithError(transports, fd), *owner;
+    int bad;
+    if (transport == NULL)
+        return PyErr_Occurred() ? -1 : tell(driver, str__accept_some, fd, NULL, NULL);
+    Py_INCREF(transport);
+    if (Py_TYPE(transport) == transport_at.type && PyLong_Check(mask) && PyLong_AsLong(mask) == EPOLLIN &&
+        T(carries) == Py_True && T(tls) == Py_None && T(paused) == Py_False) {
+        owner = T(owner);
+        Py_INCREF(owner);
+        if (PyObject_TypeCheck(owner, client_at.type))
+            bad = read_client(driver, lane, transport, owner);
+        else if (PyObject_TypeCheck(owner, upstream_at.type))
+            bad = read_upstream(driver, lane, transport, owner);
+        else
+            bad = tell(driver, str__serve_one, transport, mask, NULL);
+        Py_DECREF(owner);
+        if (bad < 0)
+            bad = socket_failed(driver, transport);
+    }
+    else
+        bad = tell(driver, str__serve_one, transport, mask, NULL);
+    Py_DECREF(transport);
+    return bad;
 }
 
 /* Driver._serve. */
@@ -1983,7 +2276,7 @@ py_serve(PyObject *module, PyObject *const *args, Py_ssize_t count)
     if (PyErr_Occurred() || (lane = PyObject_GetAttr(driver, str_lane)) == NULL)
         return NULL;
     while (bad == 0 && (left = PyObject_Size(events)) > 0) {
-        PyObject *event = PyObject_Vectorcall(deque_popleft, &events, 1, NULL), *transport;
+        PyObject *event = PyObject_Vectorcall(deque_popleft, &events, 1, NULL);
         any = 1;
         if (event == NULL || !PyTuple_Check(event) || PyTuple_GET_SIZE(event) != 2) {
             if (event != NULL)
@@ -1992,31 +2285,7 @@ py_serve(PyObject *module, PyObject *const *args, Py_ssize_t count)
             bad = -1;
             break;
         }
-        transport = PyDict_GetItemWithError(transports, PyTuple_GET_ITEM(event, 0));
-        if (transport == NULL)
-            bad = PyErr_Occurred() ? -1 : tell(driver, str__accept_some, PyTuple_GET_ITEM(event, 0), NULL, NULL);
-        else {
-            PyObject *mask = PyTuple_GET_ITEM(event, 1), *owner;
-            int plain = Py_TYPE(transport) == transport_at.type && PyLong_Check(mask) && PyLong_AsLong(mask) == EPOLL_IN;
-            Py_INCREF(transport);
-            plain = plain && T(carries) == Py_True && T(tls) == Py_None && T(paused) == Py_False;
-            if (plain) {
-                owner = T(owner);
-                Py_INCREF(owner);
-                if (PyObject_TypeCheck(owner, client_at.type))
-                    bad = read_client(driver, lane, transport, owner);
-                else if (PyObject_TypeCheck(owner, upstream_at.type))
-                    bad = read_upstream(driver, lane, transport, owner);
-                else
-                    bad = tell(driver, str__serve_one, transport, mask, NULL);
-                Py_DECREF(owner);
-                if (bad < 0)
-                    bad = socket_failed(driver, transport);
-            }
-            else
-                bad = tell(driver, str__serve_one, transport, mask, NULL);
-            Py_DECREF(transport);
-        }
+        bad = serve_event(driver, lane, transports, PyTuple_GET_ITEM(event, 0), PyTuple_GET_ITEM(event, 1));
         Py_DECREF(event);
         if (monotonic() > until)
             break;
@@ -2025,52 +2294,227 @@ py_serve(PyObject *module, PyObject *const *args, Py_ssize_t count)
     return bad < 0 || left < 0 ? NULL : PyBool_FromLong(any);
 }
 
-/* The part of Driver._settle that sends. */
-static PyObject *
-py_flush(PyObject *module, PyObject *const *args, Py_ssize_t count)
+/* Send to all stores that are touched. */
+static int
+flush_upstreams(PyObject *driver, PyObject *upstreams)
 {
-    PyObject *driver, *lane, *upstreams = NULL, *clients = NULL, *limits = NULL;
-    Py_ssize_t out_pause;
-    int bad = -1;
-    if (!takes("flush", count, 2))
-        return NULL;
-    driver = args[0];
-    lane = args[1];
-    if ((upstreams = PyObject_GetAttr(lane, str_touched_upstreams)) == NULL ||
-        (clients = PyObject_GetAttr(lane, str_touched_clients)) == NULL || !is_list(upstreams) || !is_list(clients) ||
-        (limits = PyObject_GetAttr(driver, str_limits)) == NULL || attribute_number(limits, str_out_pause, &out_pause) < 0)
-        goto end;
     for (Py_ssize_t at = 0; at < PyList_GET_SIZE(upstreams); at++) { /* sees what is added while it runs */
         PyObject *up = PyList_GET_ITEM(upstreams, at);
         if (!is_a(up, upstream_at.type))
-            goto end;
+            return -1;
         Py_INCREF(up);
         put_borrowed(&U(touched), Py_False);
         int failed = flush_upstream(driver, up) < 0 && socket_failed(driver, U(transport)) < 0;
         Py_DECREF(up);
         if (failed)
-            goto end;
+            return -1;
     }
-    if (PyList_SetSlice(upstreams, 0, PyList_GET_SIZE(upstreams), NULL) < 0)
-        goto end;
+    return PyList_SetSlice(upstreams, 0, PyList_GET_SIZE(upstreams), NULL);
+}
+
+/* Send to the clients that are touched: to all, or to those that await no further reply; the others stay on the list. */
+static int
+flush_clients(PyObject *driver, PyObject *clients, Py_ssize_t out_pause, int all)
+{
+    Py_ssize_t kept = 0;
     for (Py_ssize_t at = 0; at < PyList_GET_SIZE(clients); at++) {
         PyObject *client = PyList_GET_ITEM(clients, at);
-        if (!is_a(client, client_at.type))
-            goto end;
+        Py_ssize_t awaited = 0;
+        if (!is_a(client, client_at.type) || (!all && (awaited = PyObject_Size(C(queue))) < 0))
+            return -1;
+        if (awaited) {
+            PyObject **items = ((PyListObject *)clients)->ob_item; /* those before `kept` stay, the others are served */
+            items[at] = items[kept];
+            items[kept++] = client;
+            continue;
+        }
         Py_INCREF(client);
         put_borrowed(&C(touched), Py_False);
         int failed = C(closed) != Py_True && flush_client(driver, client, out_pause) < 0 &&
                      socket_failed(driver, C(transport)) < 0;
         Py_DECREF(client);
         if (failed)
-            goto end;
+            return -1;
     }
-    bad = PyList_SetSlice(clients, 0, PyList_GET_SIZE(clients), NULL);
-end:
-    Py_XDECREF(upstreams);
-    Py_XDECREF(clients);
-    Py_XDECREF(limits);
+    return PyList_SetSlice(clients, kept, PyList_GET_SIZE(clients), NULL);
+}
+
+/* The part of Driver._settle that sends. */
+static int
+flush(PyObject *driver, PyObject *upstreams, PyObject *clients, Py_ssize_t out_pause)
+{
+    return flush_upstreams(driver, upstreams) < 0 ? -1 : flush_clients(driver, clients, out_pause, 1);
+}
+
+/* Whether any store's unsent bytes are worth a send of their own. */
+static int
+is_much(PyObject *upstreams)
+{
+    for (Py_ssize_t at = 0; at < PyList_GET_SIZE(upstreams); at++) {
+        PyObject *up = PyList_GET_ITEM(upstreams, at);
+        Py_ssize_t queued, sent;
+        if (!is_a(up, upstream_at.type) || number(U(queued), &queued) < 0 || number(U(sent), &sent) < 0)
+            return -1;
+        if (queued - sent > MUCH)
+            return 1;
+    }
+    return 0;
+}
+
+/* What a round looks at, besides the sockets: containers that live as long as the lane. All owned. */
+typedef struct {
+    PyObject *upstreams, *clients, *resumable, *to_drop, *to_connect, *paused;
+    Py_ssize_t out_pause;
+} Around;
+
+static void
+around_end(Around *around)
+{
+    Py_XDECREF(around->upstreams);
+    Py_XDECREF(around->clients);
+    Py_XDECREF(around->resumable);
+    Py_XDECREF(around->to_drop);
+    Py_XDECREF(around->to_connect);
+    Py_XDECREF(around->paused);
+}
+
+static int
+look_around(PyObject *driver, PyObject *lane, Around *around)
+{
+    PyObject *limits;
+    int bad;
+    if ((around->upstreams = PyObject_GetAttr(lane, str_touched_upstreams)) == NULL ||
+        (around->clients = PyObject_GetAttr(lane, str_touched_clients)) == NULL || !is_list(around->upstreams) ||
+        !is_list(around->clients) || (around->resumable = PyObject_GetAttr(lane, str_resumable)) == NULL ||
+        (around->to_drop = PyObject_GetAttr(lane, str_to_drop)) == NULL ||
+        (around->to_connect = PyObject_GetAttr(lane, str_to_connect)) == NULL ||
+        (around->paused = PyObject_GetAttr(driver, str__paused)) == NULL ||
+        (limits = PyObject_GetAttr(driver, str_limits)) == NULL)
+        return -1;
+    bad = attribute_number(limits, str_out_pause, &around->out_pause);
+    Py_DECREF(limits);
+    return bad;
+}
+
+/* Whether there is something to do that Driver._settle does: 1, 0, or -1 with an exception. */
+static int
+is_to_settle(Around *around)
+{
+    PyObject *all[] = {around->resumable, around->to_drop, around->to_connect, around->paused};
+    for (int at = 0; at < 4; at++) {
+        Py_ssize_t size = PyObject_Size(all[at]);
+        if (size)
+            return size < 0 ? -1 : 1;
+    }
+    return 0;
+}
+
+static PyObject *
+py_flush(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    Around around = {0};
+    int bad;
+    if (!takes("flush", count, 2))
+        return NULL;
+    bad = look_around(args[0], args[1], &around);
+    if (bad == 0)
+        bad = flush(args[0], around.upstreams, around.clients, around.out_pause);
+    around_end(&around);
     return done(bad);
+}
+
+/* Serve what one look named; what there is no time for goes to the events of the next turn. */
+static int
+serve_named(PyObject *driver, PyObject *lane, PyObject *transports, PyObject *later, const struct epoll_event *named, int count,
+            double until)
+{
+    int late = 0;
+    for (int at = 0; at < count; at++) {
+        PyObject *fd = PyLong_FromLong(named[at].data.fd), *mask = PyLong_FromUnsignedLong(named[at].events);
+        int bad = -1;
+        if (fd != NULL && mask != NULL && late) {
+            PyObject *event = PyTuple_Pack(2, fd, mask);
+            bad = event == NULL ? -1 : push(later, event);
+            Py_XDECREF(event);
+        }
+        else if (fd != NULL && mask != NULL)
+            bad = serve_event(driver, lane, transports, fd, mask);
+        Py_XDECREF(fd);
+        Py_XDECREF(mask);
+        if (bad < 0)
+            return -1;
+        late = late || monotonic() > until;
+    }
+    return 0;
+}
+
+/* Driver._rounds: rounds as long as nothing happens that Python has to look at.
+ *
+ * What is to be sent to a store, and to a client that awaits further replies, waits while other sockets are ready, TOGETHER at
+ * most: a send costs more than all else that is done for a request, and so it is one for the requests of several clients.
+ * Nothing waits once no socket is ready. */
+static PyObject *
+py_rounds(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    PyObject *driver, *lane, *transports, *later;
+    struct epoll_event named[EVENTS];
+    Around around = {0};
+    Py_ssize_t epoll, most, calls = calls_up;
+    double until, since = 0, now;
+    int more = -1;
+    if (!takes("rounds", count, 7) || !is_a(args[2], &PyDict_Type) || number(args[4], &epoll) < 0 || number(args[6], &most) < 0)
+        return NULL;
+    driver = args[0];
+    lane = args[1];
+    transports = args[2];
+    later = args[3];
+    until = PyFloat_AsDouble(args[5]);
+    if (PyErr_Occurred() || look_around(driver, lane, &around) < 0)
+        goto end;
+    for (;;) {
+        int found, unsettled;
+        Py_BEGIN_ALLOW_THREADS
+        found = epoll_wait((int)epoll, named, EVENTS, 0);
+        Py_END_ALLOW_THREADS
+        if (found < 0 && errno != EINTR) {
+            PyErr_SetFromErrno(PyExc_OSError);
+            break;
+        }
+        if (found <= 0) { /* what waited for company goes now */
+            if (flush(driver, around.upstreams, around.clients, around.out_pause) == 0)
+                more = is_to_settle(&around);
+            break;
+        }
+        if (serve_named(driver, lane, transports, later, named, found, until) < 0)
+            break;
+        if ((unsettled = is_to_settle(&around)) < 0)
+            break;
+        if (unsettled) {
+            more = 1;
+            break;
+        }
+        now = monotonic();
+        if (since == 0)
+            since = now;
+        if (most < 2 || now - since > TOGETHER || now >= until) {
+            since = 0;
+            unsettled = flush(driver, around.upstreams, around.clients, around.out_pause);
+        }
+        else {
+            int much = is_much(around.upstreams);
+            unsettled = much < 0 || (much && flush_upstreams(driver, around.upstreams) < 0) ||
+                        flush_clients(driver, around.clients, around.out_pause, 0) < 0 ? -1 : 0;
+        }
+        if (unsettled < 0 || (unsettled = is_to_settle(&around)) < 0)
+            break;
+        if (unsettled || calls != calls_up || --most <= 0 || now >= until) {
+            more = 1;
+            break;
+        }
+    }
+end:
+    around_end(&around);
+    return more < 0 ? NULL : PyBool_FromLong(more);
 }
 
 typedef struct {
@@ -2120,13 +2564,14 @@ look_at_class(PyObject *cls, PyTypeObject **type, const Field *fields)
 #define ROUTE_FIELD(n) {#n, &route_at.n},
 #define TOLL_FIELD(n) {#n, &toll_at.n},
 #define SCANNER_FIELD(n) {#n, &scanner_at.n},
+#define MEASURER_FIELD(n) {#n, &measurer_at.n},
 #define TRANSPORT_FIELD(n) {#n, &transport_at.n},
 
 static PyObject *
 py_bind(PyObject *module, PyObject *const *args, Py_ssize_t count)
 {
     PyObject *collections, *deque;
-    if (!takes("bind", count, 14))
+    if (!takes("bind", count, 15))
         return NULL;
     LOOK_AT(args[0], client_at, CLIENT, CLIENT_FIELD);
     LOOK_AT(args[1], upstream_at, UPSTREAM, UPSTREAM_FIELD);
@@ -2137,6 +2582,7 @@ py_bind(PyObject *module, PyObject *const *args, Py_ssize_t count)
     LOOK_AT(args[7], scanner_at, SCANNER, SCANNER_FIELD);
     LOOK_AT(args[12], part_at, PART, PART_FIELD);
     LOOK_AT(args[13], split_at, SPLIT, SPLIT_FIELD);
+    LOOK_AT(args[14], measurer_at, MEASURER, MEASURER_FIELD);
     if (!PyType_Check(args[3]) || !PyExceptionClass_Check(args[9])) {
         PyErr_SetString(PyExc_TypeError, "bind() takes classes");
         return NULL;
@@ -2169,12 +2615,16 @@ py_bind_transport(PyObject *module, PyObject *cls)
 static PyMethodDef methods[] = {
     {"scan", (PyCFunction)(void (*)(void))py_scan, METH_FASTCALL, "scan(lane, client, data, now): see Lane._scan."},
     {"fed_by", (PyCFunction)(void (*)(void))py_fed_by, METH_FASTCALL, "fed_by(lane, up, data, now): see Lane._fed_by."},
+    {"follow", (PyCFunction)(void (*)(void))py_follow, METH_FASTCALL, "follow(measurer, data, pos): see Measurer.feed."},
+    {"measure", (PyCFunction)(void (*)(void))py_measure, METH_FASTCALL, "measure(data, pos): see kvgate.wire.measure."},
     {"serve", (PyCFunction)(void (*)(void))py_serve, METH_FASTCALL,
      "serve(driver, transports, events, until): see Driver._serve."},
+    {"rounds", (PyCFunction)(void (*)(void))py_rounds, METH_FASTCALL,
+     "rounds(driver, lane, transports, later, epoll, until, most): see Driver._rounds."},
     {"flush", (PyCFunction)(void (*)(void))py_flush, METH_FASTCALL, "flush(driver, lane): see Driver._flush."},
     {"bind", (PyCFunction)(void (*)(void))py_bind, METH_FASTCALL,
      "bind(Client, Upstream, Slot, Expired, Account, Route, Toll, RequestScanner, State.UP, ProtocolError, measure, NO_COLON,"
-     " Part, Split)"},
+     " Part, Split, Measurer)"},
     {"bind_transport", py_bind_transport, METH_O, "bind_transport(Transport)"},
     {NULL, NULL, 0, NULL},
 };

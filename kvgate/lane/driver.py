@@ -38,6 +38,8 @@ TURN = 0.0005
 HANDED = struct.Struct("!IQ")
 """What comes with a connection from the parent: the number of its listener, and the client's id."""
 RECEIVE = 64 * 1024
+MOST_ROUNDS = 1000
+"""Rounds in a row that end by their time long before."""
 AHEAD = 8
 """Sockets of operators that are served at the beginning of a round."""
 MOST_ADMINS = 64
@@ -191,6 +193,7 @@ class Driver:
         self._greeted: dict[Transport, float] = {}  # since when a PROXY header is awaited
         self._resting: list[int] = []  # listeners that are not looked at: there are no descriptors left
         self._epoll = select.epoll()
+        self._epoll_fd = self._epoll.fileno()
         self._ahead = select.epoll()  # of operators' sockets; it stands in the other one, which wakes the lane
         self._epoll.register(self._ahead.fileno(), _IN)
         self._has_ahead = False  # whether it was ever needed
@@ -230,9 +233,11 @@ class Driver:
         begun = time.monotonic()
         until = begun + TURN
         self._go_on_shaking()
-        while self._round(until) and time.monotonic() < until:
+        going = self._round(until)
+        while going and time.monotonic() < until:
             if self.slow_tasks > 0 or trio.lowlevel.current_statistics().tasks_runnable:
                 break
+            going = self._rounds(until)
         self.turns += 1
         took = time.monotonic() - begun
         if took > self.limits.long_turn:
@@ -257,6 +262,8 @@ class Driver:
         events = self._ready
         if self._has_ahead and self._serve(deque(self._ahead.poll(0, AHEAD)), math.inf):
             self._settle(until)
+        if not events and self.lane.in_c:
+            return self._rounds_in_c(until, 1)
         if not events:
             events.extend(self._epoll.poll(0, 512))
             if not events and not self.lane.resumable:
@@ -264,6 +271,19 @@ class Driver:
         self._serve(events, until)
         self._settle(until)
         return True
+
+    def _rounds(self, until: float) -> bool:
+        """Rounds until there is nothing or no time, or something was called that may have woken a task; whether to look
+        again. Who has to look between two rounds calls it for one after the other."""
+        if self._has_ahead or self._ready or not self.lane.in_c:
+            return self._round(until)
+        return self._rounds_in_c(until, MOST_ROUNDS)
+
+    def _rounds_in_c(self, until: float, most: int) -> bool:
+        again = native.paths.rounds(self, self.lane, self._transports, self._ready, self._epoll_fd, until, most)
+        if again:
+            self._settle(until)
+        return again
 
     def _serve(self, events: deque[tuple[int, int]], until: float) -> bool:
         """Serve sockets that are ready, at least one, as many as there is time for; whether there were any."""

@@ -92,6 +92,7 @@ class Lane:
         """`budget`: seconds a forwarded command may take; `silence`: seconds after which a mute upstream is closed."""
         self.gate = gate
         self.in_c = native.WANTED  # whether kvgate.lane.native's hot paths run, or those here
+        self._follow = native.paths.follow if self.in_c else Measurer.feed
         self.budget = budget
         self.silence = silence
         self.slow_after = math.inf  # seconds from a command's arrival to its reply's beyond which the gate is told
@@ -733,7 +734,7 @@ class Lane:
         up.measurer = Measurer()
         up.aside = data[pos] in (_PUSH, _MINUS)
         up.unasked = not up.fifo
-        if up.measurer.feed(data, pos) >= 0:
+        if self._follow(up.measurer, data, pos) >= 0:
             raise ProtocolError("Protocol error: a reply ends where it should not")
         self._hold(up, data[pos:])
         return len(data)
@@ -747,7 +748,7 @@ class Lane:
 
     def _go_on(self, up: Upstream, measurer: Measurer, data: bytes) -> int:
         """Follow the reply that was unfinished; the position after it, or -1."""
-        end = measurer.feed(data, 0)
+        end = self._follow(measurer, data, 0)
         if end < 0:
             self._hold(up, data)
             return -1

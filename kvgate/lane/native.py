@@ -12,7 +12,7 @@ from kvgate.lane.slots import Expired, Part, Slot, Split
 from kvgate.lane.upstream import State, Upstream
 from kvgate.metrics.ledger import Account
 from kvgate.policy.compiled import NO_COLON, Route, Toll
-from kvgate.wire.measure import measure
+from kvgate.wire.measure import Measurer, measure
 from kvgate.wire.request import RequestScanner
 
 try:
@@ -28,5 +28,5 @@ WANTED = BUILT and os.environ.get("KVGATE_NATIVE", "1") != "0"
 if BUILT:
     paths.bind(
         Client, Upstream, Slot, Expired, Account, Route, Toll, RequestScanner, State.UP, ProtocolError, measure, NO_COLON,
-        Part, Split
+        Part, Split, Measurer
     )  # fmt: skip

@@ -68,6 +68,15 @@ async def test_bytes_one_by_one() -> None:
         assert await read(stream, 12) == b"+OK\r\n$1\r\nv\r\n"
 
 
+async def test_a_reply_does_not_wait_for_the_next_one() -> None:
+    """What is held back for company goes as soon as nothing else is ready, whether or not its client awaits more."""
+    async with open_room() as room:
+        room.data.says[b"GET"] = b""  # it never comes
+        stream = await room.connect()
+        await stream.send_all(put(b"A.b:1", b"v") + put(b"A.b:2", b"v") + get(b"A.b:1"))
+        assert await read(stream, 10, within=1.0) == b"+OK\r\n" * 2
+
+
 async def test_who_does_not_read_is_not_read_and_then_closed_and_the_others_are_served(caplog: Any) -> None:
     caplog.set_level(logging.CRITICAL, "kvgate.lane")
     async with open_room(out_pause=MEGABYTE, out_hard=24 * MEGABYTE) as room:

@@ -1,6 +1,7 @@
 """The hot paths in C and those in Python do the same: bytes, order, counters, errors, on what anybody may send."""
 
 import random
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given, settings
@@ -12,12 +13,14 @@ from kvgate.lane.client import Client
 from kvgate.metrics import ledger
 from kvgate.policy import compiled
 from kvgate.policy.compiled import NO_COLON, Toll
+from kvgate.wire.measure import Measurer, measure
 from kvgate.wire.request import encode_request
 from tests.lane.replies import REPLY
 from tests.lane.test_machine import commands_of, play, streams
 from tests.lane.twins import NO_NATIVE, both
 from tests.lane.world import World
-from tests.wire.feeding import at_cuts
+from tests.wire.feeding import at_cuts, bytewise
+from tests.wire.replies import raw_replies
 
 pytestmark = pytest.mark.skipif(not native.BUILT, reason=NO_NATIVE)
 
@@ -136,6 +139,52 @@ def test_lengths_beyond_a_machines_integers(reply: bytes) -> None:
     both(run)
 
 
+ODD = [
+    b"$+3\r\nabc\r\n", b"$03\r\nabc\r\n", b"$3\nabc\r\n", b"$ 3\r\nabc\r\n", b"$-2\r\n", b"$-1\r\n", b"$x\r\n", b"$\r\n",
+    b"*-1\r\n", b"*-2\r\n", b"*x\r\n", b"|0\r\n:1\r\n", b"|-1\r\n:1\r\n", b"%-1\r\n", b"!-1\r\n", b"=3\r\nabc\r\n", b"x\r\n",
+    b"\x00\r\n", b"\r\n", b"", b"*2\r\n$3\r\nabc\r\nx", b"*2\r\n$3\r\nabc\r\n$04\r\nabcd\r\n", b"$1000000000\r\n",
+    b"*%b\r\n" % (b"9" * 40), b"*20\r\n" + b"$3\r\nabc\r\n" * 19 + b"$4\r\nabcd\r\n", b"*20\r\n" + b"$12\r\n0123456789ab\r\n" * 20,
+]  # fmt: skip
+
+
+def state(measurer: Measurer) -> list[object]:
+    return [getattr(measurer, name) for name in Measurer.__slots__]
+
+
+def outcome(measuring: Callable[[], object]) -> object:
+    try:
+        return measuring()
+    except ProtocolError as problem:
+        return problem.text
+
+
+def check_measuring(raw: bytes, cuts: list[int]) -> None:
+    """Where a reply ends, C and Python say alike: in one piece, cut off, and followed over portions."""
+    for end in {*cuts, len(raw) - 1, len(raw)}:
+        part = raw[: max(0, end)]
+        for begin in (0, len(part) // 2):
+            assert outcome(lambda: native.paths.measure(part, begin)) == outcome(lambda: measure(part, begin)), (part, begin)  # noqa: B023 - called at once
+    for portions in (at_cuts(raw, cuts), bytewise(raw)):
+        ours, theirs = Measurer(), Measurer()
+        for portion in portions:
+            said = outcome(lambda: native.paths.follow(ours, portion, 0))  # noqa: B023 - called at once
+            assert said == outcome(lambda: theirs.feed(portion, 0)), portions  # noqa: B023 - called at once
+            if said != -1:
+                break
+            assert state(ours) == state(theirs), portions
+
+
+@settings(deadline=None, max_examples=100)
+@given(raw_replies, st.lists(st.integers(0, 400), max_size=6))
+def test_where_replies_end(raw: bytes, cuts: list[int]) -> None:
+    check_measuring(raw[:400], cuts)
+
+
+@pytest.mark.parametrize("raw", ODD)
+def test_where_odd_replies_end(raw: bytes) -> None:
+    check_measuring(raw + b"+behind\r\n", [*range(len(raw))])
+
+
 def test_limits_that_are_written_twice_agree() -> None:
     there = {
         "LONGEST_HEAD": machine.LONGEST_HEAD, "MOST_ABOVE": machine.MOST_ABOVE, "KEY_LENGTHS": len(split.LENGTHS),
@@ -156,6 +205,10 @@ def test_what_is_no_part_of_a_lane_is_refused() -> None:
         lambda: native.paths.scan(world.lane, client, b"x", 1),
         lambda: native.paths.fed_by(world.lane, client, b"", 1.0),  # type: ignore[arg-type]  # wrong on purpose
         lambda: native.paths.serve(world.lane, [], [], 1.0),  # type: ignore[arg-type]  # wrong on purpose
+        lambda: native.paths.rounds(world.lane, world.lane, {}, [], 0, 1.0, 1),  # type: ignore[arg-type]  # wrong on purpose
+        lambda: native.paths.follow(world.lane, b"x", 0),  # type: ignore[arg-type]  # wrong on purpose
+        lambda: native.paths.follow(Measurer(), "x", 0),  # type: ignore[arg-type]  # wrong on purpose
+        lambda: native.paths.measure(b"x", "0"),  # type: ignore[arg-type]  # wrong on purpose
         lambda: native.paths.bind(int),
         lambda: native.paths.bind_transport(int),  # type: ignore[arg-type]  # wrong on purpose
     ):
