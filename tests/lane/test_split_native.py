@@ -136,3 +136,37 @@ def test_any_replies_to_parts(data: st.DataObject, cuts: list[int], leaves: bool
         return world
 
     both(run)
+
+
+ELEMENT = st.sampled_from([
+    *(b"$-1\r\n", b"$0\r\n\r\n", b"$3\r\na\r\n\r\n", b"$12\r\n*2\r\n$1\r\na\r\n\r\n\r\n", b":1\r\n", b"+a\r\n", b"-b\r\n"),
+    *(b"_\r\n", b"#t\r\n", b",1.5\r\n", b"$03\r\nabc\r\n", b"$-2\r\n", b"*-1\r\n", b"*0\r\n", b"*00\r\n"),
+    *(b"%1\r\n:1\r\n:2\r\n", b"?\r\n"),
+])  # fmt: skip
+ARRAY = st.recursive(
+    ELEMENT,
+    lambda inner: st.lists(inner, max_size=5).map(lambda items: b"*%d\r\n" % len(items) + b"".join(items)),
+    max_leaves=12,
+)
+
+
+@settings(deadline=None, max_examples=100)
+@given(replies=st.lists(ARRAY, max_size=4), cuts=st.lists(st.integers(0, 200), max_size=3), short=st.integers(0, 3))
+def test_arrays_end_where_they_end(replies: list[bytes], cuts: list[int], short: int) -> None:
+    def run() -> World:
+        world = World(1)
+        client = world.client()
+        world.feed(client, encode_request([b"GET", b"A.b:1"]) * 4)
+        up = world.shards[0].lines[client.line]
+        world.links[up].take(up)
+        said = b"".join(replies)
+        try:
+            for piece in at_cuts(said[: len(said) - short], cuts):
+                if up.state.value == "up" and piece:
+                    world.lane.fed_by(up, piece, world.now)
+                    world.settle()
+        except (ProtocolError, ValueError) as problem:
+            world.said[99].raw = type(problem).__name__.encode()
+        return world
+
+    both(run)
