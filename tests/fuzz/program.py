@@ -284,6 +284,10 @@ _USUAL: Final = [
     encode_request([b"GET", b"A.b:1"]) + encode_request([b"SET", b"A.b:1", b"v"]) + encode_request([b"GET", b"N.o:1"]),
     b"ECHO x\r\n",
     encode_request([b"GET", b"Ex.h:1"]) + encode_request([b"SET", b"Ex.h:1", b"v"]),
+    encode_request([b"MGET", b"A.b:1", b"A.b:2", b"A.b:3"]),
+    encode_request([b"DEL", b"A.b:1", b"A.b:2", b"A.b:3"]),
+    encode_request([b"MSET", b"A.b:1", b"v", b"A.b:2", b"w"]) * 2,
+    encode_request([b"EXISTS", b"A.b:1", b"A.b:2"]),
 ]
 """What `Play.enqueue` chooses from."""
 

@@ -7,24 +7,29 @@ tells it is written down, so that two runs can be compared step by step.
 
 from collections import deque
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, Final
 from zlib import crc32
 
 import attrs
 
+from kvgate.commands.spec import Merge
 from kvgate.lane.client import NO_ROUTES, Client
 from kvgate.lane.slots import Call, Pending, Slot
+from kvgate.lane.split import merged, part
 from kvgate.lane.upstream import Upstream
 from kvgate.metrics.ledger import Account, Accounts
-from kvgate.policy.compiled import NO_COLON, Route, Toll, in_pieces
+from kvgate.policy.compiled import MERGES, NO_COLON, Route, Toll, in_pieces
 from kvgate.wire.request import encode_request
+from tests.lane.cutting import KINDS
+from tests.lane.cutting import READS as CUT_READS
 from tests.lane.twins import Seen, seen, slots
 from tests.lane.world import Link, Store, World, bulk
 
 KEYED: Final = {b"GET": (0, 0), b"SET": (1, 4), b"APPEND": (1, 1), b"STRLEN": (0, 0), b"HSET": (2, 4), b"HGET": (1, 1)}
 """Commands whose one key is their first argument → fewest and most arguments behind it."""
-_NEEDED: Final = {b"GET": 2, b"SET": 3, b"APPEND": 3}
-"""Commands that the model store executes → how many arguments it looks at, the name among them."""
+_NEEDED: Final = {b"GET": 2, b"SET": 3, b"APPEND": 3, b"SLOW": 2, b"TASK": 2}
+"""Commands of the model world → how many arguments are looked at, the name among them."""
 READS: Final = frozenset({b"GET", b"STRLEN", b"HGET"})
 MOST_CHECKED: Final = 100
 """Slots in queues up to which every one is looked at after every step."""
@@ -37,7 +42,8 @@ class OrdinaryStore(Store):
 
     def execute(self, args: list[bytes]) -> bytes:
         """The raw reply; an error where arguments are missing."""
-        if len(args) < _NEEDED.get(args[0].upper(), 0):
+        name = args[0].upper()
+        if len(args) < _NEEDED.get(name, 0) or (name == b"MSET" and len(args) % 2 == 0):
             self.executed.append(args)
             return b"-ERR wrong number of arguments\r\n"
         return super().execute(args)
@@ -186,8 +192,12 @@ class Scene(World):
             lane.reply(client, b"+QUEUED\r\n")
         elif name in KEYED and KEYED[name][0] <= len(args) - 2 <= KEYED[name][1]:
             self._keyed(client, name, args, frame, now)
+        elif name in KINDS and len(args) > 1 and (len(args) - 1) % (2 if name == b"MSET" else 1) == 0:
+            self._many(client, name, args, frame, now)
         elif name in _VERBS:
             _VERBS[name](self, client, args, now)
+        elif len(args) < _NEEDED.get(name, 0):
+            lane.reply(client, b"-ERR wrong number of arguments\r\n")
         else:
             super().request(client, args, frame, now)
 
@@ -219,6 +229,53 @@ class Scene(World):
             return
         up = route.tables[client.line][route.slot_of(args[1]) if len(route.tables[client.line]) > 1 else 0]
         lane.forward(client, up, frame, now, account, toll=toll, quiet=quiet)
+
+    def _many(self, client: Client, name: bytes, args: list[bytes], frame: bytes, now: float) -> None:
+        """A command whose keys may lie in several stores; in several namespaces they do not here."""
+        lane, quiet, readonly, merge = self.lane, client.id in self.quiet, name in CUT_READS, KINDS[name]
+        head, step, routes = frame[: frame.find(b"\r\n$", 5)], 2 if name == b"MSET" else 1, list[Route]()
+        keys = range(1, len(args), step)
+        if client.prefix:
+            args = [client.prefix + arg if at in keys else arg for at, arg in enumerate(args)]
+            frame = encode_request(args)
+        spaces = [args[at].partition(b":")[0] if b":" in args[at] else NO_COLON for at in keys]
+        for space in spaces:
+            found = self.homes[client.prefix].get(space) if client.prefix else self.spaces.get(space, self.spaces[NO_COLON])
+            if found is not None:
+                routes.append(found)
+        route = routes[0] if routes else self.route
+        if len(routes) < len(keys) or any(other is not route for other in routes) or not route.tables:
+            lane.reply(client, b"-CROSSSLOT\r\n")
+            return
+        if max(len(args[at]) - len(client.prefix) for at in keys) > route.max_key:
+            lane.reply(client, b"-ERR key too long\r\n")
+            return
+        toll = route.tolls[readonly] if route.tolls is not None else None
+        if toll is not None and (toll.commands <= 0 or toll.bytes <= 0):
+            toll.commands, toll.bytes = 2, 150
+        if client.routes is not NO_ROUTES and not quiet:
+            route.learn(head, len(args) - 2, readonly=readonly, merge=Merge.NONE if len(keys) == 1 else merge)
+            if not client.prefix:
+                self.routes.update(dict.fromkeys(spaces, route))
+        account, table = route.accounts[head], route.tables[client.line]
+        groups: dict[Upstream, list[int]] = {}
+        for at in keys:
+            groups.setdefault(table[route.slot_of(args[at]) if len(table) > 1 else 0], []).append(at)
+        if len(groups) == 1:
+            lane.forward(client, next(iter(groups)), frame, now, account, toll=toll, quiet=quiet)
+            return
+        slot, raws = lane.pending(client, now, len(frame), quiet=quiet), dict[int, bytes]()
+        numbers = {at: number for number, some in enumerate(groups.values()) for at in some}
+
+        def answer(number: int, raw: bytes) -> None:
+            raws[number] = raw
+            if len(raws) == len(groups):
+                made = merged(MERGES[merge], [raws[at] for at in range(len(raws))], [numbers[at] for at in keys])
+                self._fill(client, slot, made)
+
+        for number, (up, some) in enumerate(groups.items()):
+            request = encode_request(part(args, some, step))
+            lane.ask(up, Call(request, now, partial(answer, number), readonly=readonly, owner=client, account=account))
 
     def serve_here(self, client: Client, spec: Any, args: list[bytes], frame: bytes, now: float, account: Account) -> None:
         """Execute: reads at once, some writes together at the end of the portion, some later, some while nothing else runs."""

@@ -68,9 +68,14 @@ def _written() -> Iterator[bytes]:
             for name, more in ((b"SET", [b"v"]), (b"GET", []), (b"APPEND", [b"w"]), (b"HSET", [b"f", b"v"]), (b"STRLEN", []))
             for _ in range(3)
         )
+        several = [key + b"%d" % number for number in range(7)]
+        for some in (several[:2], several[:3], several):
+            run += b"".join(encode_request([name, *some]) * 2 for name in (b"MGET", b"DEL", b"EXISTS"))
+            run += encode_request([b"MSET", *(word for each in some for word in (each, b"v"))]) * 2
         yield b"\1\0\0\0" + run + CUT + run
         yield b"\1\x40\0\0" + run + b"\xffk\0" + run
         yield b"\1\0\x03\0" + run.replace(key, b"x" * len(key)) + run
+        yield b"\1\2\x01\0" + run + b"\xffd\5\xffD\0\xffC\1" + run + b"\xffD\4" + run
         for word in (b"IFEQ", b"ifeq", b"IFXX"):
             ask = encode_request([b"SET", key, b"v", word, b"x"])
             yield b"\1\x20\0\0" + ask * 3 + encode_request([b"SET", key, word]) * 2
@@ -123,7 +128,7 @@ def upstream_programs(examples: int) -> list[bytes]:
     @settings(_GENERATED, max_examples=examples)
     @given(
         setup=st.binary(min_size=4, max_size=4),
-        commands=st.lists(st.integers(0, 63), max_size=8),
+        commands=st.lists(st.integers(0, 79), max_size=8),
         replies=st.lists(REPLY, max_size=12),
         cuts=st.lists(st.integers(0, 6000), max_size=5),
     )

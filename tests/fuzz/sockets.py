@@ -188,7 +188,7 @@ class SocketScene(Scene):
                 )
                 for c in self.clients
             ],
-            [(up.state.value, up.queued, up.sent, len(up.fifo), up.held, up.untimed) for up in self.links],
+            [(up.state.value, up.queued, up.sent, len(up.fifo), up.held) for up in self.links],
             [_timeless(entry) for entry in self.journal],
             [store.executed for store in self.stores],
         ]
@@ -209,7 +209,7 @@ class SocketPlay(Play):
         """Play it to its end."""
         for portion, event, argument in program(data):
             self.add(portion)
-            _ON_SOCKETS.get(event, EVENTS_HERE.get(event, Play.cut))(self, argument)
+            _ON_SOCKETS.get(event, EVENTS_HERE.get(event, SocketPlay.cut))(self, argument)
             self.mark = len(self.said)
         self.cut(0)
         self.scene.run_to_the_end()

@@ -6,7 +6,7 @@ from typing import Any
 import attrs
 
 from kvgate.lane import native
-from kvgate.lane.slots import Slot
+from kvgate.lane.slots import Part, Slot, Split
 from tests.lane.world import World
 
 NO_NATIVE = "kvgate.lane._native is not built (no C compiler?)"
@@ -73,4 +73,6 @@ def _slot(slot: Slot) -> tuple[Any, ...]:
     return (
         type(slot).__name__, slot.want, slot.frames, slot.offset, list(slot.parts), slot.readonly, slot.retried, slot.started,
         None if account is None else (account.namespace, account.command), None if client is None else client.id,
+        (slot.left, slot.merge, slot.order, list(slot.raws)) if isinstance(slot, Split) else None,
+        (slot.number, slot.whole.left, slot.owner is not None) if isinstance(slot, Part) else None,
     )  # fmt: skip
