@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from kvgate.wire.request import encode_request
 from tests.fuzz.program import EVENTS
-from tests.lane.replies import REPLY
+from tests.lane.replies import PART_REPLIES, REPLY
 from tests.lane.test_machine import streams
 from tests.wire.feeding import at_cuts, bytewise
 
@@ -81,6 +81,9 @@ def _written() -> Iterator[bytes]:
             yield b"\1\x20\0\0" + ask * 3 + encode_request([b"SET", key, word]) * 2
     run = encode_request([b"SET", b"A.b:1", b"v"]) * 2 + encode_request([b"GET", b"Ex.h:1"])
     yield b"\1\0\0\0" + CUT.join(bytewise(run))
+    mixed = encode_request([b"MGET", b"plain", b"foo:1", b"bar:2", b"x{y}:3"]) * 3
+    yield b"\1\0\0\0" + mixed + encode_request([b"MGET", b"plain", b"A.b:1"]) * 2
+    yield b"\1\0\0\0" + mixed + b"\xffd\xff\xffD\0" + mixed + b"\xffC\1" + mixed + b"\xffD\4\xffD\0" + mixed
     for size in range(2, 5):  # keys, of which three bytes are allowed
         yield b"\x11\0\0\0" + b"".join(encode_request([name, b"k" * size]) * 2 for name in (b"STRLEN", b"GET"))
     for size in range(38, 41):  # requests, of which those up to 70 bytes take the short way
@@ -136,6 +139,14 @@ def upstream_programs(examples: int) -> list[bytes]:
         queued = b"".join(b"\xffq%c" % command for command in commands)
         found.append(setup + queued + CUT.join(at_cuts(b"".join(replies), cuts)))
 
+    @settings(_GENERATED, max_examples=examples // 2)
+    @given(data=st.data(), commands=st.lists(st.sampled_from(sorted(PART_REPLIES)), min_size=1, max_size=4))
+    def make_parts(data: st.DataObject, commands: list[bytes]) -> None:
+        queued = b"".join(b"\xffq%c" % (4 * (16 + list(PART_REPLIES).index(command))) for command in commands)
+        halves = [b"".join(data.draw(PART_REPLIES[command] | REPLY) for command in commands) for _ in range(2)]
+        found.append(b"\1\0\0\0" + 2 * queued + b"\xffu\0%b\xffu\1%b" % (halves[0], halves[1]))
+
     make()
+    make_parts()
     return found
 

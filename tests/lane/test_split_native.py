@@ -11,7 +11,7 @@ from kvgate.lane import native
 from kvgate.policy.compiled import Toll
 from kvgate.wire.request import encode_request
 from tests.lane.cutting import Cutting, cut_commands
-from tests.lane.replies import REPLY
+from tests.lane.replies import PART_REPLIES, REPLY
 from tests.lane.test_machine import play
 from tests.lane.twins import NO_NATIVE, both
 from tests.lane.world import World
@@ -87,17 +87,6 @@ def test_many_clients_with_many_keys(seed: int, longest: int, sampling: int | No
         return world
 
     both(run)
-
-
-PART_REPLIES = {
-    b"MGET": st.sampled_from([
-        *(b"*2\r\n$1\r\na\r\n$-1\r\n", b"*2\r\n_\r\n$0\r\n\r\n", b"*1\r\n$3\r\nabc\r\n", b"*3\r\n$-1\r\n$-1\r\n$-1\r\n"),
-        *(b"*2\r\n:1\r\n*1\r\n$-1\r\n", b"*2\r\n$1\r\na\r\n", b"*0\r\n", b"-ERR no\r\n"),
-    ]),
-    b"DEL": st.sampled_from([b":0\r\n", b":1\r\n", b":007\r\n", b":-3\r\n", b":99999999999\r\n", b"-ERR no\r\n"]),
-    b"MSET": st.sampled_from([b"+OK\r\n", b"-ERR no\r\n", b"-OOM used\r\n"]),
-}  # fmt: skip
-
 
 
 @settings(deadline=None, max_examples=100)
