@@ -16,7 +16,6 @@ from kvgate.commands.table import lookup
 from kvgate.lane.client import Client
 from kvgate.lane.slots import Asked, Slot
 from kvgate.lane.upstream import Upstream
-from kvgate.wire.request import RequestScanner
 
 if TYPE_CHECKING:
     from kvgate.metrics.ledger import Account
@@ -269,9 +268,13 @@ def _first_unanswered(slot: Slot) -> _Words:
         return _words_at(frames, 0)
     starts, pos, size = [0], 0, len(frames)
     if frames.count(b"*") != want:  # some are answered, or an argument has a star
-        scanner = RequestScanner()
-        while pos < size and len(starts) <= PASSED_OVER:
-            pos = scanner.feed(frames, pos)
+        find = frames.find
+        while pos < size and len(starts) <= PASSED_OVER:  # what is passed on is spelled in one way: lengths tell all
+            end = find(b"\n", pos)
+            arguments, pos = int(frames[pos + 1 : end]), end + 1
+            for _ in range(arguments):
+                end = find(b"\n", pos)
+                pos = end + 3 + int(frames[pos + 1 : end])
             starts.append(pos)
         if pos < size:
             first = _words_at(frames, 0)
