@@ -1,4 +1,4 @@
-"""Builds the lane's hot paths in C; where no compiler is, the gate is installed without them and runs the Python ones."""
+"""Builds the hot paths in C; where no compiler is, the gate is installed without them and runs the Python ones."""
 
 from setuptools import Extension, setup
 
@@ -9,6 +9,12 @@ setup(
             ["kvgate/lane/_native.c"],
             extra_compile_args=["-O2", "-std=gnu11"],
             optional=True,
-        )
+        ),
+        Extension(
+            "kvgate.model._short",
+            ["kvgate/model/_short.c"],
+            extra_compile_args=["-O2", "-std=gnu11"],
+            optional=True,
+        ),
     ]
 )

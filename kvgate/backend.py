@@ -3,7 +3,8 @@
 An adapter is a package with an entry point in the group ``kvgate.backends``; the entry point names an `Adapter`. Every
 adapter can `execute` commands. It may also offer more, each in a Protocol of its own that the gate looks for:
 `PassThrough` (clients' bytes may be forwarded by the lane), `Rewriting` (other requests for commands that stores lack),
-`InPlace` (reads that never wait), `Listing` (SCAN and its kin), `Weighing` (how much there is of what).
+`InPlace` (reads that never wait), `Runs` (several simple commands at once), `Listing` (SCAN and its kin), `Weighing` (how
+much there is of what).
 An adapter whose stores are files may have `StoreTools` for them.
 """
 
@@ -248,6 +249,32 @@ class Queueing(Protocol):
         """Run the commands of one client in order, behind all that were taken before; False when they have to go through
         `execute`. `done` gets a reply each, once, in trio's thread; after several of them `flush` is called once. At the
         call's deadline they are answered ``TRYAGAIN`` or ``INDOUBT``."""
+
+
+@runtime_checkable
+class Runs(Protocol):
+    """A backend that takes several simple commands of one kind and one client at once, at less cost than one by one. What a
+    run is not fit for goes the other ways: `InPlace`, `Queueing`, `Backend.execute`."""
+
+    runs: Mapping[str, int]
+    """Command → the arguments behind its name that each request of a run has. A client's `words` are those of all requests,
+    one after the other, without the names."""
+
+    def read_run(self, name: str, words: list[bytes], start: int, null: bytes) -> tuple[bytes, int, int]:
+        """Answer reads at once, from the index `start` of `words` on, as many as can be: their raw replies, joined; how many
+        they are; and how many of them are `null`, which says that there is nothing. Takes microseconds for each."""
+
+    def enqueue_run(
+        self,
+        spec: CommandSpec,
+        words: list[bytes],
+        count: int,
+        deadline: float,
+        done: Callable[[Sequence[Raw | Reply]], None],
+        flush: Callable[[], None],
+    ) -> None:
+        """As `Queueing.enqueue`, of a backend that is `in_order`, for `count` writes. `done` gets a reply each, or one `Raw`
+        with those of all, none of which is an error or a null."""
 
 
 @runtime_checkable

@@ -14,13 +14,13 @@ from kvgate.errors import Conflict
 from kvgate.model import keyspace
 from kvgate.model.kv import TooLong
 from kvgate.model.meta import decode_counter
+from kvgate.model.short import UNIT
 from kvgate_lmdb.engine import Group, GroupTxn, Pages
-from kvgate_lmdb.jobs import Job, Write
+from kvgate_lmdb.jobs import Job, Run, Write
 
 MOST_UNITS: Final = 768
 """What one client's commands may read and write here, about a millisecond of Python: a unit for each record, and one for each
 `UNIT` bytes of it. What needs more is run on the thread."""
-UNIT: Final = 512
 RANGE_UNITS: Final = 32
 """What it costs to look for a range, even where there is nothing."""
 MOST_LAYERED: Final = 256
@@ -137,18 +137,46 @@ class Ahead:
 
     # Jobs
 
+    def run(self, run: Run) -> bytes | None:
+        """Run simple commands at once, all or none: their raw replies, joined. None: they have to be run one by one."""
+        generations = self._one.generations
+        while True:
+            found = run.take(self._get, self.writes, self._below, generations, self.revision, run.words)
+            if found is None:
+                return None
+            if isinstance(found, bytes):  # a group that is not known yet
+                own = self._look(keyspace.group_key(found))
+                if own is None:
+                    return None
+                generations[found] = max(decode_counter(own), decode_counter(self._look(keyspace.STORE_GENERATION)))
+                continue
+            replies, units, self.revision = found
+            self.units += units
+            return replies
+
+    def _look(self, key: bytes) -> bytes | None:
+        for written in (self.writes, self._below):
+            if key in written:
+                return written[key]
+        return self._get(key)
+
     def begin(self, job: Job) -> None:
         """From here on, what is taken is this job's."""
         alone = len(job.writes) == 1 and isinstance(job.writes[0], Write)  # it takes once, at its end
         self._undo = None if alone else {}
         self._left = MOST_UNITS
 
-    def add(self, job: Job) -> None:
-        """The job that has run is part of the group."""
+    def add(self, job: Job, units: int = 0) -> None:
+        """The job that has run is part of the group, which has read and written so many `units` for it."""
         self.jobs.append(job)
         self.words += job.words
         self.size += job.size
-        self.units += MOST_UNITS - self._left
+        self.units += units
+
+    @property
+    def spent(self) -> int:
+        """Units that the present job has read and written."""
+        return MOST_UNITS - self._left
 
     def undo(self) -> None:
         """Forget what was taken since `begin`."""

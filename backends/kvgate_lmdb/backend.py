@@ -14,12 +14,12 @@ import lmdb
 import trio
 
 from kvgate.backend import BackendStatistics, CallContext, Command, Scale, View
+from kvgate.commands.spec import CommandSpec
 from kvgate.errors import ConfigurationError, GateError, not_supported
-from kvgate.model import keyspace, listing
+from kvgate.model import keyspace, listing, short
 from kvgate.model.handlers import HANDLERS
 from kvgate.model.kv import KvTxn, TooLong, run_now, transact
 from kvgate.model.lasting import handler_with
-from kvgate.model.short import Way
 from kvgate.model.sweeper import Sweeper
 from kvgate.model.transaction import Transaction
 from kvgate.policy.options import Options
@@ -27,14 +27,13 @@ from kvgate.wire.reply import OK, Error, Raw, Reply
 from kvgate_lmdb import tools
 from kvgate_lmdb.engine import LmdbEngine
 from kvgate_lmdb.groups import MOST_WORDS, WriteGroups, error_reply, revisions
-from kvgate_lmdb.jobs import Block, Write
+from kvgate_lmdb.jobs import Block, Run, Write
 from kvgate_lmdb.measures import measures
 from kvgate_lmdb.reads import Reads
 from kvgate_lmdb.weighing import weigh
 
 log = logging.getLogger("kvgate.lmdb")
 
-GET: Final = HANDLERS["GET"]
 MOST_IN_PLACE: Final = 128
 """Records that one read may fetch in the lane (about 0.2 ms); longer ones go to a thread."""
 SWEEP_PAUSE: Final = 0.5
@@ -43,14 +42,19 @@ SWEEP_PAUSE: Final = 0.5
 MAX_VALUE: Final = 16 << 20
 """Bytes; a client's copying cost, and what one commit may weigh."""
 
+READS: Final = {"GET": 1, "HGET": 2}
+WRITES: Final = {"SET": 2, "HSET": 3}
+"""What is taken in runs, with the arguments behind its name."""
+
 CAPABILITIES: Final = frozenset({*HANDLERS, "exstring", "exhash", "conditional", "listing", "transaction"})
 
 
 class LmdbBackend:
-    """`kvgate.backend.Backend`, `InPlace`, `Listing` and `Weighing`."""
+    """`kvgate.backend.Backend`, `InPlace`, `Runs`, `Listing` and `Weighing`."""
 
     type = "lmdb"
     capabilities = CAPABILITIES
+    runs: Mapping[str, int] = {**READS, **WRITES}
     sources = 1
     max_value = MAX_VALUE
     in_order = True
@@ -111,8 +115,10 @@ class LmdbBackend:
         if handler is None or not spec.readonly:
             return None
         try:
-            if handler is GET and (found := self.engine.read_short(command.args[1])) is not Way.LONG:
-                return _null(call) if found is None else found
+            if spec.name in READS:
+                raw, taken, _ = self.read_run(spec.name, command.args, 1, _null(call))
+                if taken:
+                    return Raw(raw)
             txn = self.engine.read(MOST_IN_PLACE)
             try:
                 work = handler(Transaction(txn, self.engine.now_ms(), MOST_IN_PLACE), command.args)
@@ -142,6 +148,28 @@ class LmdbBackend:
             return False
         self._groups.enqueue([_write(command) for command in commands], call.deadline, done, flush)
         return True
+
+    def read_run(self, name: str, words: list[bytes], start: int, null: bytes) -> tuple[bytes, int, int]:
+        """As `Runs.read_run`."""
+        try:
+            return self.engine.read_run(short.gets if name == "GET" else short.hgets, words, start, READS[name], null)
+        except (lmdb.Error, GateError):  # a handler meets it too, and tells
+            return short.NOTHING
+
+    def enqueue_run(
+        self,
+        spec: CommandSpec,
+        words: list[bytes],
+        count: int,
+        deadline: float,
+        done: Callable[[Sequence[Raw | Reply]], None],
+        flush: Callable[[], None],
+    ) -> None:
+        """As `Runs.enqueue_run`."""
+        name = spec.name
+        take = short.sets if name == "SET" else short.hsets
+        run = Run(take, HANDLERS[name], name.encode(), words, count, grows="denyoom" in spec.flags)
+        self._groups.enqueue_run(run, deadline, done, flush)
 
     async def execute(self, commands: Sequence[Command], call: CallContext) -> Sequence[Raw | Reply]:
         """As `Backend.execute`: reads alone in one snapshot each, on threads; anything with writes in a group of writes."""

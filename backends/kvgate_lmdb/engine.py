@@ -9,17 +9,17 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, Literal, TypeVar
+from typing import Final, TypeVar
 
 import lmdb
 import trio
 
 from kvgate.errors import ConfigurationError, Conflict, GateError, in_doubt, try_again
-from kvgate.model import keyspace, short
+from kvgate.model import keyspace
 from kvgate.model.kv import KvTxn, TooLong
 from kvgate.model.meta import decode_counter, encode_counter
 from kvgate.model.overlay import Overlay
-from kvgate.model.short import Way
+from kvgate.model.short import NOTHING, Replies
 from kvgate_lmdb.environment import open_environment
 
 T = TypeVar("T")
@@ -294,14 +294,30 @@ class LmdbEngine:
             self._generations_of, self._generations = seen, {}  # a new one: older snapshots keep theirs
         return ReadTxn(txn, self._generations, most)
 
-    def read_short(self, key: bytes) -> bytes | Literal[Way.LONG] | None:
-        """As `short.get`, on the present state. Raises lmdb.Error."""
+    def read_run(
+        self, reads: Callable[..., Replies], words: list[bytes], start: int, width: int, null: bytes
+    ) -> Replies:
+        """As `short.gets` and its kin, of which `reads` is one that takes `width` words for each read, on the present state.
+        Raises lmdb.Error."""
         env = self._env
         if env is None:
-            return Way.LONG
+            return NOTHING
         txn = env.begin()
         try:
-            return short.get(txn.get, self._generations, key) if txn.id() == self._generations_of else Way.LONG
+            seen, get, now = txn.id(), txn.get, self.now_ms()
+            if seen != self._generations_of or len(self._generations) > _GENERATIONS_LIMIT:
+                self._generations_of, self._generations = seen, {}
+            generations = self._generations
+            found = reads(get, generations, now, null, words, start)
+            at = start + found[1] * width
+            while at < len(words) and (group := keyspace.group_of(words[at])) not in generations:
+                generations[group] = max(
+                    decode_counter(get(keyspace.STORE_GENERATION)), decode_counter(get(keyspace.group_key(group)))
+                )
+                raw, taken, misses = reads(get, generations, now, null, words, at)
+                found = found[0] + raw, found[1] + taken, found[2] + misses
+                at += taken * width
+            return found
         finally:
             txn.abort()
 

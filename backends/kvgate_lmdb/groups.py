@@ -20,12 +20,13 @@ import trio
 from kvgate.errors import Conflict, GateError, in_doubt, try_again
 from kvgate.metrics.times import Times
 from kvgate.model.kv import KvTxn, TooLong, run_now
+from kvgate.model.short import UNIT
 from kvgate.model.transaction import Handler, Transaction
-from kvgate.wire.reply import NULL_ARRAY, Error, Reply
-from kvgate_lmdb.ahead import UNIT, Ahead
+from kvgate.wire.reply import NULL_ARRAY, Error, Raw, Reply
+from kvgate_lmdb.ahead import Ahead
 from kvgate_lmdb.engine import BrokenStoreError, Group, LmdbEngine
 from kvgate_lmdb.environment import nearly_full
-from kvgate_lmdb.jobs import Block, Job, Write
+from kvgate_lmdb.jobs import Block, Job, Run, Write
 
 log = logging.getLogger("kvgate.lmdb")
 
@@ -138,6 +139,15 @@ class WriteGroups:
             return
         self._add(Job(writes, done, flush, deadline))
 
+    def enqueue_run(
+        self, run: Run, deadline: float, done: Callable[[Sequence[Raw | Reply]], None], flush: Callable[[], None]
+    ) -> None:
+        """As `enqueue`, for simple writes of one kind; `done` may get one `Raw` with all replies."""
+        if self._closed:
+            done([error_reply(try_again("the store is being closed"))] * run.count)
+            return
+        self._add(Job(run, done, flush, deadline))
+
     def _add(self, job: Job) -> None:
         if self._queue or not self._run_ahead(job):
             self._queue.append(job)
@@ -156,6 +166,15 @@ class WriteGroups:
             return False
         if ahead.units > MOST_BYTES // UNIT:
             return False
+        if job.run is not None and not ahead.short:
+            try:
+                replies = ahead.run(job.run)
+            except lmdb.Error:  # the commands meet it again, one by one
+                replies = None
+            if replies is not None:
+                job.replies = [Raw(replies)]
+                ahead.add(job)
+                return True
         ahead.begin(job)
         try:
             now = self._engine.now_ms()
@@ -167,7 +186,7 @@ class WriteGroups:
             if not isinstance(error, TooLong | lmdb.Error):
                 log.warning("a command is run again on the thread: %r", error)
             return False
-        ahead.add(job)
+        ahead.add(job, ahead.spent)
         return True
 
     def _begin_ahead(self) -> Ahead | None:
@@ -227,7 +246,7 @@ class WriteGroups:
             self._fall_back()
             refusal = error_reply(try_again("the store is being closed"))
             for job in self._queue:
-                job.answer([refusal] * len(job.writes))
+                job.answer([refusal] * job.count)
             self._queue.clear()
 
     async def _watch(self) -> None:
@@ -243,7 +262,7 @@ class WriteGroups:
                 error = in_doubt("the store did not commit in time")
                 if not job.taken:
                     error = try_again("the store did not come to it in time")
-                self._tell(job, [error_reply(error)] * len(job.writes))
+                self._tell(job, [error_reply(error)] * job.count)
             if late:
                 _flush(late)
                 self._queue = deque(job for job in self._queue if not job.given_up)
@@ -329,7 +348,7 @@ class WriteGroups:
             log.exception("the next group of writes could not begin")
             self._wake.set()
         for job in jobs:
-            self._tell(job, job.replies if job.answered else [reply] * len(job.writes))  # else not committed for certain
+            self._tell(job, job.replies if job.answered else [reply] * job.count)  # else not committed for certain
         _flush(jobs)
         idle.set()
 
@@ -364,7 +383,7 @@ class WriteGroups:
             return False
         for job in taken:
             job.answered = True
-        self._count(sum(len(job.writes) for job in taken))
+        self._count(sum(job.count for job in taken))
         return True
 
     def _count(self, commands: int) -> None:

@@ -51,34 +51,72 @@ class Block:
         return sum(write.size for write in self.writes)
 
 
+Take = Callable[
+    [
+        Callable[[bytes], bytes | None],
+        dict[bytes, bytes | None],
+        Mapping[bytes, bytes | None],
+        Mapping[bytes, int],
+        int,
+        list[bytes],
+    ],
+    tuple[bytes, int, int] | bytes | None,
+]
+"""`kvgate.model.short.sets` and its kin."""
+
+
+@attrs.define(slots=True)
+class Run:
+    """Simple commands of one kind: what `take` does with all of them at once, or `handler` with each."""
+
+    take: Take
+    handler: Handler
+    name: bytes
+    words: list[bytes]
+    """The arguments of all of them behind their names."""
+    count: int
+    grows: bool
+
+    def writes(self) -> list[Write]:
+        """The commands one by one."""
+        width, words = len(self.words) // self.count, self.words
+        return [
+            Write(self.handler, [self.name, *words[at : at + width]], self.grows) for at in range(0, len(words), width)
+        ]
+
+
 class Job:
     """Commands of one client, in order."""
 
     __slots__ = (
         "_tell",
         "_told",
+        "_writes",
         "answered",
+        "count",
         "deadline",
         "flush",
         "given_up",
         "replies",
+        "run",
         "size",
         "taken",
         "too_long",
         "words",
-        "writes",
     )
 
     def __init__(
         self,
-        writes: Sequence[Write | Block],
+        writes: Sequence[Write | Block] | Run,
         tell: Callable[[list[Reply]], Any],
         flush: Callable[[], None] | None = None,
         deadline: float = math.inf,
     ) -> None:
         """`tell` gets the replies, once; `flush` is called after that, once for all jobs of a group that have the same.
         `deadline` is on trio's clock; `WriteGroups` itself answers the job then."""
-        self.writes = writes
+        self.run = writes if isinstance(writes, Run) else None
+        """The commands, where they are of one kind."""
+        self._writes = None if isinstance(writes, Run) else writes
         self._tell = tell
         self._told = False
         self.flush = flush
@@ -89,9 +127,22 @@ class Job:
         self.given_up = False
         self.too_long = False  # to be run ahead
         self.words = self.size = 0
-        for write in writes:
-            self.words += write.words
-            self.size += write.size
+        if isinstance(writes, Run):
+            self.count = writes.count
+            self.words = len(writes.words) + writes.count
+            self.size = sum(map(len, writes.words)) + writes.count * len(writes.name)
+        else:
+            self.count = len(writes)
+            for write in writes:
+                self.words += write.words
+                self.size += write.size
+
+    @property
+    def writes(self) -> Sequence[Write | Block]:
+        """The commands one by one."""
+        if self._writes is None:
+            self._writes = [] if self.run is None else self.run.writes()
+        return self._writes
 
     def answer(self, replies: list[Reply]) -> None:
         """Tell the client, unless that was done before. In trio's thread."""

@@ -54,7 +54,8 @@
 #define PART(X) X(number) X(owner) X(whole)
 #define SPLIT(X) X(left) X(merge) X(order) X(raws) X(weight)
 #define ACCOUNT(X) X(buckets) X(bytes_in) X(bytes_out) X(calls) X(errors) X(misses) X(readonly) X(seconds)
-#define ROUTE(X) X(accounts) X(is_crc32) X(local) X(max_key) X(plans) X(quick) X(slot_of) X(specs) X(tables) X(tolls)
+#define ROUTE(X) X(accounts) X(is_crc32) X(local) X(max_key) X(plans) X(quick) X(runs) X(slot_of) X(specs) X(tables) \
+    X(tolls)
 #define TOLL(X) X(bytes) X(commands)
 #define SCANNER(X) X(_left) X(_line) X(size)
 #define MEASURER(X) X(_left) X(_line) X(_skip)
@@ -397,12 +398,14 @@ has_ifeq(const char *text, Py_ssize_t from, Py_ssize_t to)
 typedef struct {
     PyObject *lane, *client, *data, *now; /* these four are borrowed from the caller */
     const char *text;
-    PyObject *route, *table, *account, *toll, *local, *spec, *name; /* of the request that is looked at */
+    PyObject *route, *table, *account, *toll, *local, *spec, *run, *name; /* of the request that is looked at */
     PyObject *prefix, *lead; /* lead: what stands before the rest of a key with that prefix (Lane._scan) */
     PyObject *run_up, *run_account, *run_toll;
     Py_ssize_t run_start, run_count;
     char *joined; /* with a prefix: the run's bytes */
     Py_ssize_t joined_size, joined_room;
+    PyObject *words, *words_run, *words_spec, *words_account; /* of requests that wait to be taken by one call */
+    Py_ssize_t words_count, words_size;
     Py_ssize_t commands, unsampled; /* the lane's, while `counts` is set */
     int counts;
 } Walk;
@@ -416,6 +419,7 @@ walk_end(Walk *walk)
     Py_CLEAR(walk->toll);
     Py_CLEAR(walk->local);
     Py_CLEAR(walk->spec);
+    Py_CLEAR(walk->run);
     Py_CLEAR(walk->name);
     Py_CLEAR(walk->prefix);
     Py_CLEAR(walk->lead);
@@ -423,6 +427,10 @@ walk_end(Walk *walk)
     Py_CLEAR(walk->run_account);
     Py_CLEAR(walk->run_toll);
     PyMem_Free(walk->joined);
+    Py_CLEAR(walk->words);
+    Py_CLEAR(walk->words_run);
+    Py_CLEAR(walk->words_spec);
+    Py_CLEAR(walk->words_account);
 }
 
 static inline Py_ssize_t
@@ -560,36 +568,89 @@ slow(Walk *walk, Py_ssize_t *pos)
     return bad;
 }
 
+/* Put the request's arguments behind its name, whose key stands at `key` and gets its prefix, into `args`: from `index` on, or
+ * behind what is in it. */
+static int
+take_arguments(Walk *walk, PyObject *args, Py_ssize_t index, Py_ssize_t key, Py_ssize_t key_length, Py_ssize_t more,
+               Py_ssize_t end, int appends)
+{
+    Py_ssize_t start = key, length = key_length, before = prefix_size(walk);
+    for (Py_ssize_t left = more;; left--) {
+        PyObject *arg = PyBytes_FromStringAndSize(NULL, before + length);
+        if (arg == NULL)
+            return -1;
+        write_text(write_text(PyBytes_AS_STRING(arg), PyBytes_AS_STRING(walk->prefix), before), walk->text + start, length);
+        before = 0;
+        if (appends) {
+            int bad = PyList_Append(args, arg);
+            Py_DECREF(arg);
+            if (bad < 0)
+                return -1;
+        }
+        else
+            PyList_SET_ITEM(args, index++, arg);
+        if (!left)
+            return 0;
+        start = read_length(walk->text, start + length + 3, end, &length);
+        if (start < 0 || start + length > end) {
+            PyErr_SetString(PyExc_SystemError, "a request that was measured has another length");
+            return -1;
+        }
+    }
+}
+
 /* The arguments of a request whose key stands at `key`; the key with its prefix. */
 static PyObject *
 arguments(Walk *walk, Py_ssize_t key, Py_ssize_t key_length, Py_ssize_t more, Py_ssize_t end)
 {
-    PyObject *args = PyList_New(2 + more), *arg;
-    Py_ssize_t at = key + key_length, length = 0;
+    PyObject *args = PyList_New(2 + more);
     if (args == NULL)
         return NULL;
     Py_INCREF(walk->name);
     PyList_SET_ITEM(args, 0, walk->name);
-    if ((arg = PyBytes_FromStringAndSize(NULL, prefix_size(walk) + key_length)) == NULL)
-        goto bad;
-    write_text(write_text(PyBytes_AS_STRING(arg), PyBytes_AS_STRING(walk->prefix), prefix_size(walk)), walk->text + key,
-               key_length);
-    PyList_SET_ITEM(args, 1, arg);
-    for (Py_ssize_t index = 2; index < 2 + more; index++) {
-        Py_ssize_t start = read_length(walk->text, at + 3, end, &length);
-        if (start < 0 || start + length > end) {
-            PyErr_SetString(PyExc_SystemError, "a request that was measured has another length");
-            goto bad;
-        }
-        if ((arg = PyBytes_FromStringAndSize(walk->text + start, length)) == NULL)
-            goto bad;
-        PyList_SET_ITEM(args, index, arg);
-        at = start + length;
-    }
+    if (take_arguments(walk, args, 1, key, key_length, more, end, 0) < 0)
+        Py_CLEAR(args);
     return args;
-bad:
-    Py_DECREF(args);
-    return NULL;
+}
+
+/* Let the requests that wait be taken. */
+static int
+take_words(Walk *walk)
+{
+    PyObject *count, *size = NULL, *done = NULL, *run = walk->words_run;
+    walk->words_run = NULL;
+    if ((count = PyLong_FromSsize_t(walk->words_count)) != NULL && (size = PyLong_FromSsize_t(walk->words_size)) != NULL &&
+        give_back(walk) == 0) {
+        PyObject *args[7] = {walk->client, walk->words_spec, walk->words, count, size, walk->now, walk->words_account};
+        calls_up++;
+        done = PyObject_Vectorcall(run, args, 7, NULL);
+    }
+    Py_DECREF(run);
+    Py_XDECREF(count);
+    Py_XDECREF(size);
+    Py_XDECREF(done);
+    Py_CLEAR(walk->words);
+    return done == NULL ? -1 : 0;
+}
+
+/* Add the request to those that wait to be taken by one call. */
+static int
+add_words(Walk *walk, Py_ssize_t key, Py_ssize_t key_length, Py_ssize_t more, Py_ssize_t end, Py_ssize_t size)
+{
+    if (walk->words_run == NULL) {
+        if ((walk->words = PyList_New(0)) == NULL)
+            return -1;
+        Py_INCREF(walk->run);
+        walk->words_run = walk->run;
+        Py_INCREF(walk->spec);
+        Py_XSETREF(walk->words_spec, walk->spec);
+        Py_INCREF(walk->account);
+        Py_XSETREF(walk->words_account, walk->account);
+        walk->words_count = walk->words_size = 0;
+    }
+    walk->words_count++;
+    walk->words_size += size;
+    return take_arguments(walk, walk->words, 0, key, key_length, more, end, 1);
 }
 
 /* What a request that begins as this one does may do: 1 and all of `walk` filled in, 0 when it is not known, -1. */
@@ -606,6 +667,7 @@ look_up(Walk *walk, Py_ssize_t pos, Py_ssize_t size, Py_ssize_t *plan, Py_ssize_
     Py_CLEAR(walk->toll);
     Py_CLEAR(walk->local);
     Py_CLEAR(walk->spec);
+    Py_CLEAR(walk->run);
     *begin_length = 0;
     if (name_end < 0 || (start = read_length(walk->text, name_end + 3, size, key_length)) < 0 || *key_length >= KEY_LENGTHS)
         return 0;
@@ -641,7 +703,7 @@ look_up(Walk *walk, Py_ssize_t pos, Py_ssize_t size, Py_ssize_t *plan, Py_ssize_
         return 0;
     if ((head = PyBytes_FromStringAndSize(walk->text + pos, name_end - pos)) == NULL)
         return -1;
-    if (!PyDict_Check(R(plans)) || !PyDict_Check(R(specs)))
+    if (!PyDict_Check(R(plans)) || !PyDict_Check(R(specs)) || !PyDict_Check(R(runs)))
         goto end;
     found = PyDict_GetItemWithError(R(plans), head);
     if (found == NULL) {
@@ -671,6 +733,10 @@ look_up(Walk *walk, Py_ssize_t pos, Py_ssize_t size, Py_ssize_t *plan, Py_ssize_
                 goto end;
             walk->local = R(local);
             Py_INCREF(walk->local);
+            walk->run = PyDict_GetItemWithError(R(runs), head);
+            Py_XINCREF(walk->run);
+            if (walk->run == NULL && PyErr_Occurred())
+                goto end;
         }
     }
     if (walk->local == NULL) {
@@ -1027,6 +1093,15 @@ scan(PyObject *lane, PyObject *client, PyObject *data, PyObject *now)
             if (!more && end <= size && end - pos <= quick && text[end - 2] == '\r' && text[end - 1] == '\n' &&
                 !((plan & LOOK) && has_ifeq(text, key_end, end))) {
                 int spent = 0;
+                if (walk.words_run != NULL && (walk.words_run != walk.run || walk.words_account != walk.account)) {
+                    if (take_words(&walk) < 0)
+                        goto end;
+                    if (is_stalled(client)) {
+                        if (set_aside(&walk, pos, &size) < 0)
+                            goto end;
+                        continue;
+                    }
+                }
                 if (plan & MERGE && parts.parts > 1) {
                     if (walk.run_up != NULL) {
                         if (forward(&walk, pos) < 0 || (walk.toll != NULL && is_spent(walk.toll, &spent) < 0))
@@ -1050,46 +1125,52 @@ scan(PyObject *lane, PyObject *client, PyObject *data, PyObject *now)
                     continue;
                 }
                 if (walk.local != NULL) {
-                    PyObject *frame, *args, *done;
-                    Py_ssize_t taken = end - pos;
+                    PyObject *frame = NULL, *args, *done;
+                    Py_ssize_t taken = prefix_size(&walk) ? PyBytes_GET_SIZE(walk.lead) + end - key : end - pos;
                     if (walk.run_up != NULL && forward(&walk, pos) < 0)
-                        goto end;
-                    if (prefix_size(&walk)) {
-                        taken = PyBytes_GET_SIZE(walk.lead) + end - key;
-                        frame = PyBytes_FromStringAndSize(NULL, taken);
-                        if (frame != NULL)
-                            write_text(write_text(PyBytes_AS_STRING(frame), PyBytes_AS_STRING(walk.lead),
-                                                  PyBytes_GET_SIZE(walk.lead)), text + key, end - key);
-                    }
-                    else
-                        frame = piece(data, pos, end);
-                    if (frame == NULL)
                         goto end;
                     if (walk.toll != NULL) {
                         if (add(&AT(walk.toll, toll_at.commands), -1) < 0 ||
-                            add(&AT(walk.toll, toll_at.bytes), -taken) < 0 || is_spent(walk.toll, &spent) < 0) {
+                            add(&AT(walk.toll, toll_at.bytes), -taken) < 0 || is_spent(walk.toll, &spent) < 0)
+                            goto end;
+                    }
+                    above++;
+                    if (walk.run != NULL) {
+                        if (add_words(&walk, key, key_length, plan >> MORE, end, taken) < 0)
+                            goto end;
+                        if (above == MOST_ABOVE && take_words(&walk) < 0)
+                            goto end;
+                    }
+                    else {
+                        if (prefix_size(&walk)) {
+                            frame = PyBytes_FromStringAndSize(NULL, taken);
+                            if (frame != NULL)
+                                write_text(write_text(PyBytes_AS_STRING(frame), PyBytes_AS_STRING(walk.lead),
+                                                      PyBytes_GET_SIZE(walk.lead)), text + key, end - key);
+                        }
+                        else
+                            frame = piece(data, pos, end);
+                        if (frame == NULL)
+                            goto end;
+                        if ((args = arguments(&walk, key, key_length, plan >> MORE, end)) == NULL || give_back(&walk) < 0) {
+                            Py_XDECREF(args);
                             Py_DECREF(frame);
                             goto end;
                         }
-                    }
-                    if ((args = arguments(&walk, key, key_length, plan >> MORE, end)) == NULL || give_back(&walk) < 0) {
-                        Py_XDECREF(args);
+                        PyObject *given[6] = {client, walk.spec, args, frame, now, walk.account};
+                        calls_up++;
+                        done = PyObject_Vectorcall(walk.local, given, 6, NULL);
+                        Py_DECREF(args);
                         Py_DECREF(frame);
-                        goto end;
+                        Py_XDECREF(done);
+                        if (done == NULL)
+                            goto end;
                     }
-                    PyObject *given[6] = {client, walk.spec, args, frame, now, walk.account};
-                    calls_up++;
-                    done = PyObject_Vectorcall(walk.local, given, 6, NULL);
-                    Py_DECREF(args);
-                    Py_DECREF(frame);
-                    Py_XDECREF(done);
-                    if (done == NULL)
-                        goto end;
                     if (spent)
                         begin_length = 0;
                     pos = end;
-                    above++;
-                    if ((above == MOST_ABOVE || is_stalled(client)) && set_aside(&walk, pos, &size) < 0)
+                    if ((above == MOST_ABOVE || (walk.words_run == NULL && is_stalled(client))) &&
+                        set_aside(&walk, pos, &size) < 0)
                         goto end;
                     continue;
                 }
@@ -1150,6 +1231,15 @@ scan(PyObject *lane, PyObject *client, PyObject *data, PyObject *now)
 above:
         if (walk.run_up != NULL && forward(&walk, pos) < 0)
             goto end;
+        if (walk.words_run != NULL) {
+            if (take_words(&walk) < 0)
+                goto end;
+            if (is_stalled(client)) {
+                if (set_aside(&walk, pos, &size) < 0)
+                    goto end;
+                continue;
+            }
+        }
         if (slow(&walk, &pos) < 0)
             goto end;
         above++;
@@ -1164,6 +1254,8 @@ above:
         }
     }
     bad = walk.run_up != NULL ? forward(&walk, pos) : 0;
+    if (bad == 0 && walk.words_run != NULL)
+        bad = take_words(&walk);
     if (bad == 0)
         bad = give_back(&walk);
 end:

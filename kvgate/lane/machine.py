@@ -20,11 +20,11 @@ from zlib import crc32
 from kvgate.errors import GateError, ProtocolError, in_doubt, try_again, upstream_refused
 from kvgate.lane import native
 from kvgate.lane.client import Client
-from kvgate.lane.slots import Asked, Converted, Expired, Part, Pending, Quiet, QuietPending, Slot, Split
+from kvgate.lane.slots import Asked, Converted, Expired, Part, Pending, PendingRun, Quiet, QuietPending, Slot, Split
 from kvgate.lane.split import LENGTHS, Cut, cut
 from kvgate.lane.upstream import State, Upstream
 from kvgate.metrics.ledger import Account
-from kvgate.policy.compiled import LOOK, MERGE, MORE, NO_COLON, NOTHING, Route, Toll, in_pieces
+from kvgate.policy.compiled import LOOK, MERGE, MORE, NO_COLON, NOTHING, Route, RunOf, Toll, in_pieces
 from kvgate.wire.measure import Measurer, measure
 from kvgate.wire.request import RequestScanner, encode_request, split_request
 
@@ -196,9 +196,15 @@ class Lane:
         local: Callable[[Client, Any, list[bytes], bytes, float, Any], None] | None = None
         spec: Any = None
         name = b""
+        run: RunOf | None = None  # takes requests like this one, many at once
+        words: list[bytes] = []  # of those that wait for it
+        words_run: RunOf | None = None
+        words_spec: Any = None
+        words_account: Any = None
+        words_count = words_size = 0
         while pos < size:
             if not startswith(begin, pos):
-                begin, route, plan, toll = NOTHING, None, None, None
+                begin, route, plan, toll, run = NOTHING, None, None, None, None
                 name_end = find(b"\r\n$", pos + 5, pos + LONGEST_HEAD)
                 key_start = find(b"\r\n", name_end + 3) + 2
                 key_length = lengths.get(data[name_end + 3 : key_start - 2], -1)
@@ -217,6 +223,7 @@ class Lane:
                             table = route.tables[line]
                         else:
                             spec, name = route.specs.get(head), data[find(b"\n", pos + 4) + 1 : name_end]
+                            run = route.runs.get(head)
                             if prefix:
                                 lead = b"%b\r\n$%d\r\n%b" % (head, key_length + len(prefix), prefix)
                             if spec is None and route.tables:  # one of those that are passed on
@@ -262,6 +269,12 @@ class Lane:
                     and data[end - 2 : end] == b"\r\n"
                     and not (plan & LOOK and find(FOUR_LETTERS, key_end, end) >= 0 and IFEQ.search(data, key_end, end))
                 ):
+                    if words_run is not None and (words_run is not run or words_account is not account):
+                        words_run(client, words_spec, words, words_count, words_size, now, words_account)
+                        words_run = None
+                        if client.stalled:
+                            size = self._set_aside(client, data, pos)
+                            continue
                     if parts is not None and len(parts.ups) > 1:
                         if run_up is not None:
                             frames = b"".join(pieces) if prefix else data[run_start:pos]
@@ -314,9 +327,21 @@ class Lane:
                             if toll.commands <= 0 or toll.bytes <= 0:
                                 begin = NOTHING
                         args = split_request(frame) if plan >> MORE else [name, prefix + data[pos + skip : key_end]]
-                        local(client, spec, args, frame, now, account)
                         pos = end
                         above += 1
+                        if run is not None:
+                            if words_run is None:
+                                words, words_run, words_spec, words_account = [], run, spec, account
+                                words_count = words_size = 0
+                            words += args[1:]
+                            words_count += 1
+                            words_size += len(frame)
+                            if above < MOST_ABOVE:
+                                continue
+                            run(client, spec, words, words_count, words_size, now, account)
+                            words_run = None
+                        else:
+                            local(client, spec, args, frame, now, account)
                         if above == MOST_ABOVE or client.stalled:
                             size = self._set_aside(client, data, pos)
                         continue
@@ -344,6 +369,12 @@ class Lane:
                 frames = b"".join(pieces) if prefix else data[run_start:pos]
                 self.forward(client, run_up, frames, now, run_account, run_count, run_toll)
                 run_up = None
+            if words_run is not None:
+                words_run(client, words_spec, words, words_count, words_size, now, words_account)
+                words_run = None
+                if client.stalled:
+                    size = self._set_aside(client, data, pos)
+                    continue
             pos = self._slow(client, data, pos, now)
             above += 1
             if above == MOST_ABOVE or client.stalled or client.inflight >= client.depth > 0:  # inline: no line told of it
@@ -353,6 +384,8 @@ class Lane:
         if run_up is not None:
             frames = b"".join(pieces) if prefix else data[run_start:pos]
             self.forward(client, run_up, frames, now, run_account, run_count, run_toll)
+        if words_run is not None:
+            words_run(client, words_spec, words, words_count, words_size, now, words_account)
 
     @staticmethod
     def _set_aside(client: Client, data: bytes, pos: int) -> int:
@@ -398,6 +431,14 @@ class Lane:
         client.inflight_bytes += weight
         return slot
 
+    def pending_run(self, client: Client, now: float, weight: int, count: int) -> Pending:
+        """As `pending`, for `count` commands that are answered together."""
+        slot = PendingRun(client, now, weight, count)
+        client.queue.append(slot)
+        client.inflight += count
+        client.inflight_bytes += weight
+        return slot
+
     def settle(self, client: Client) -> None:
         """Write out what is answered at the head of the client's queue."""
         queue = client.queue
@@ -412,7 +453,7 @@ class Lane:
                 break
             queue.popleft()
             if isinstance(slot, Pending):
-                client.inflight -= 1
+                client.inflight -= slot.count
                 client.inflight_bytes -= slot.weight
         if not client.touched:
             client.touched = True

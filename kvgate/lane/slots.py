@@ -107,6 +107,8 @@ class Pending(Slot):
     """A reply that a task, a merge or the gate gives; it stands in a client's queue only. Done when `want` is 0."""
 
     __slots__ = ("weight",)
+    count = 1
+    """Of commands that it stands for."""
 
     def __init__(self, client: "Client", started: float, weight: int = 0) -> None:
         """Wait for one reply; `weight` is what the command and its reply hold in memory, in bytes."""
@@ -114,11 +116,22 @@ class Pending(Slot):
         self.weight = weight
 
     def fill(self, raw: bytes) -> None:
-        """Give the reply. Filling a slot of a client that has left does nothing."""
+        """Give the reply, or the replies joined. Filling a slot of a client that has left does nothing."""
         if self.want and self.client is not None:
             self.want = 0
             self.parts.append(raw)
             self.client.held += len(raw)
+
+
+class PendingRun(Pending):
+    """The replies of commands that one call takes (kvgate.policy.compiled.RunOf); filled with all of them, joined."""
+
+    __slots__ = ("count",)
+
+    def __init__(self, client: "Client", started: float, weight: int, count: int) -> None:
+        """Of `count` commands; `weight` as of `Pending`, of all."""
+        super().__init__(client, started, weight)
+        self.count = count
 
 
 class Split(Pending):

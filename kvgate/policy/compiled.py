@@ -30,6 +30,11 @@ HEADS_LIMIT = 4096
 """Spellings kept per user and backend: 240 commands in a few cases and lengths; beyond that the memory starts anew."""
 
 
+RunOf = Callable[[Any, Any, list[bytes], int, int, float, Any], None]
+"""``run(client, spec, words, count, size, now, account)``: `count` requests of one kind that a client sent one after the
+other, `size` bytes in all; `words` are their arguments without the names, all in one list, which is the function's to keep."""
+
+
 class Toll:
     """Commands and bytes that a user's commands of one class in one namespace may take before the gate is asked again. The
     lane takes from it, run by run, also a little more than there is; what is missing is owed."""
@@ -64,6 +69,7 @@ class Route:
         "namespace",
         "plans",
         "quick",
+        "runs",
         "slot_of",
         "specs",
         "tables",
@@ -100,6 +106,8 @@ class Route:
         self.tolls: tuple[Toll | None, Toll | None] | None = None
         """What writes and reads are paid from; None: nothing limits them."""
         self.specs: dict[bytes, Any] = {}  # of `local`: how a request begins → its command; another namespace has its own
+        self.runs: dict[bytes, RunOf] = {}
+        """Of `specs`: those of which one call takes many that follow one another."""
 
     def learn(
         self,
@@ -110,10 +118,11 @@ class Route:
         spec: Any = None,
         look: bool = False,
         merge: Merge = Merge.NONE,
+        run: RunOf | None = None,
     ) -> None:
         """Let the lane take requests that begin with `head` and have `more` arguments after their first key. With a `spec`
         they are the route's `local`'s; `look`: not those with the word IFEQ; `merge`: they have several keys, all of them of
-        this route.
+        this route. `run` takes several at once, in `local`'s place.
 
         A `head` without the name (``*1000``, what stands before the first ``\\r\\n$`` behind byte 5) would let every
         command of that many arguments pass: it is not learned.
@@ -127,3 +136,7 @@ class Route:
             self.specs[head] = spec
         else:
             self.specs.pop(head, None)
+        if spec is not None and run is not None:
+            self.runs[head] = run
+        else:
+            self.runs.pop(head, None)

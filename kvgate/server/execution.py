@@ -23,6 +23,7 @@ from kvgate.policy.users import User
 from kvgate.server import limited
 from kvgate.server.locate import largest_of
 from kvgate.server.places import Place
+from kvgate.server.runs import FIRST, Several, expanded, only_runs, taker
 from kvgate.server.session import Answer, Emulated, Owner, Session
 from kvgate.wire.reply import Raw, Reply, encode
 
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("kvgate.gate")
 
-FIRST: Final = (1,)
-"""Where the key is of the commands that the lane hands to a backend by itself."""
 _AT_ONCE: Final = {proto: CallContext(proto=proto, user="", deadline=math.inf) for proto in (2, 3)}
 """For commands that are answered before anything else happens."""
 
@@ -42,11 +41,11 @@ class Execution:
 
     def __init__(self, gate: "Dispatcher") -> None:
         """Nothing is handed on yet."""
-        self._gate = gate
+        self.gate = gate
 
     def learn(self, client: Client, user: User, spec: CommandSpec, args: list[bytes], frame: bytes, place: Place) -> None:
         """Let the lane hand such requests to the backend without asking anything again."""
-        gate, backend, lane, samples = self._gate, place.backend, self._gate.lane, self._gate.samples
+        gate, backend, lane, samples = self.gate, place.backend, self.gate.lane, self.gate.samples
         namespace = place.namespace
         alone = limited.is_limited(user, namespace)
         limits = namespace.limits
@@ -81,7 +80,7 @@ class Execution:
                 seconds = time.monotonic() - now
                 account.note_reply(raw, seconds, len(frame))
                 if seconds > lane.slow_after:
-                    self._slow(client, backend, args, account, seconds, 0.0)
+                    self.slow(client, backend, args, account, seconds, 0.0)
                 lane.reply(client, raw)
 
         head = frame[: frame.find(b"\r\n$", 5)]
@@ -89,8 +88,9 @@ class Execution:
         proto = client.session.proto
         more = len(args) - 2
         owner: Owner | None = client.session.owner
+        run = None if alone else taker(self, place, spec, args, proto, local)
         gate.places.learn(
-            user, proto, place, args[1], head, more, spec=spec, most=most, local=local, alone=alone, owner=owner
+            user, proto, place, args[1], head, more, spec=spec, most=most, local=local, run=run, alone=alone, owner=owner
         )
 
     def run(
@@ -113,11 +113,11 @@ class Execution:
                 raw = Raw(session.home.reply(command.spec, raw))
             seconds = time.monotonic() - now
             account.note_reply(raw, seconds, len(command.frame))
-            if seconds > self._gate.lane.slow_after:
-                self._slow(client, backend, command.args, account, seconds, 0.0)
-            self._gate.reply(client, Raw(raw))
+            if seconds > self.gate.lane.slow_after:
+                self.slow(client, backend, command.args, account, seconds, 0.0)
+            self.gate.reply(client, Raw(raw))
 
-    def _slow(
+    def slow(
         self,
         client: Client,
         backend: Backend,
@@ -127,23 +127,24 @@ class Execution:
         queued: float,
         more: int = 0,
     ) -> None:
-        self._gate.note_spike(f"store:{backend.name}", seconds)
-        self._gate.slowlog.executed(client, args, account, seconds, backend.name, queued, more)
+        """Note a command that took longer than the lane's `slow_after`, and `more` that were answered with it."""
+        self.gate.note_spike(f"store:{backend.name}", seconds)
+        self.gate.slowlog.executed(client, args, account, seconds, backend.name, queued, more)
 
     def answered(self, client: Client, batch: Sequence[Emulated], replies: Sequence[Raw], begun: float) -> None:
         """Answer commands that ran together, from `begun` on."""
         now, first = time.monotonic(), batch[0]
         for each, reply in zip(batch, replies, strict=True):
             each.fill(reply, now)
-        if now - first.began > self._gate.lane.slow_after:
+        if now - first.began > self.gate.lane.slow_after:
             args, more = first.command.args, len(batch) - 1
-            self._slow(client, first.backend, args, first.account, now - first.began, begun - first.began, more)
+            self.slow(client, first.backend, args, first.account, now - first.began, begun - first.began, more)
 
     def _now(self, client: Client, session: Session, backend: Backend, command: Command) -> Raw | Reply | None:
         """The reply, where it can be had at once and nothing of the client is before it; else None."""
         if client.batch or session.batches or session.batching or session.enqueued:
             return None
-        in_place = self._gate.places.in_place.get(backend.name)
+        in_place = self.gate.places.in_place.get(backend.name)
         return None if in_place is None else in_place.execute_now(command, _AT_ONCE[session.proto])
 
     def _later(
@@ -156,7 +157,7 @@ class Execution:
         cap: limited.Cap | None,
     ) -> None:
         """Run the command together with all that came with it."""
-        slot = self._gate.lane.pending(client, now, len(command.frame), quiet=client.session.quiet)
+        slot = self.gate.lane.pending(client, now, len(command.frame), quiet=client.session.quiet)
         taker: Pending | Answer = slot
         home: Home | None = client.session.home
         if home is not None and carries_keys(command.spec):
@@ -166,15 +167,25 @@ class Execution:
     def run_batch(self, client: Client) -> None:
         """Run what the present portion of the client's bytes has collected, behind what runs already."""
         session: Session = client.session
-        batch, client.batch = client.batch, []
-        if not session.batches and not session.batching and self._enqueue(client, batch):
-            return
+        gathered: list[Emulated | Several] = client.batch
+        client.batch = []
+        if not session.batches and not session.batching:
+            if runs := only_runs(gathered):
+                deadline = trio.current_time() + self.gate.configuration.gate.command_timeout
+                for run in runs:
+                    run.enqueue(deadline)
+                return
+            batch = expanded(gathered)
+            if self._enqueue(client, batch):
+                return
+        else:
+            batch = expanded(gathered)
         session.batches.extend(batch)
         self._start_batches(client)
 
     def settled(self, client: Client) -> None:
         """A portion that was handed on is answered: what waits behind it may run."""
-        self._gate.lane.settle(client)
+        self.gate.lane.settle(client)
         if not client.session.enqueued and client.session.batches:
             self._start_batches(client)
 
@@ -182,11 +193,11 @@ class Execution:
         session: Session = client.session
         if session.batches and not session.batching and not session.enqueued:
             session.batching = True
-            self._gate.tasks.spawn(self._run_batches, client)
+            self.gate.tasks.spawn(self._run_batches, client)
 
     def _enqueue(self, client: Client, batch: list[Emulated]) -> bool:
         """Hand a portion to a backend that needs no task for it; whether it took it."""
-        gate, session, backend = self._gate, client.session, batch[0].backend
+        gate, session, backend = self.gate, client.session, batch[0].backend
         queueing = gate.places.queueing.get(backend.name)
         if queueing is None or (session.enqueued and not queueing.in_order):
             return False
@@ -200,7 +211,7 @@ class Execution:
         return True
 
     async def _run_batches(self, client: Client) -> None:
-        gate, session = self._gate, client.session
+        gate, session = self.gate, client.session
         try:
             while session.batches:
                 backend = session.batches[0].backend
@@ -235,7 +246,7 @@ class Execution:
         return CallContext(
             proto=session.proto,
             user="" if session.user is None else session.user.name,
-            deadline=trio.current_time() + self._gate.configuration.gate.command_timeout,
+            deadline=trio.current_time() + self.gate.configuration.gate.command_timeout,
         )
 
 

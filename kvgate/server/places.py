@@ -17,7 +17,7 @@ from kvgate.lane.upstream import Shard, Trips, Upstream
 from kvgate.metrics.ledger import Account, Accounts, Ledger
 from kvgate.policy.audit import Auditing
 from kvgate.policy.blocks import KEY, USER, Block, Blocks, Called
-from kvgate.policy.compiled import NO_COLON, Route, Toll, in_pieces
+from kvgate.policy.compiled import NO_COLON, Route, RunOf, Toll, in_pieces
 from kvgate.policy.users import User
 from kvgate.routing.configuration import Configuration
 from kvgate.routing.namespaces import Namespace
@@ -211,15 +211,16 @@ class Places:
         spec: CommandSpec,
         most: int,
         local: Local | None = None,
+        run: RunOf | None = None,
         look: bool = False,
         alone: bool = False,
         owner: Owner | None = None,
         others: Sequence[bytes] = (),
     ) -> None:
         """Let the lane take such requests of this user by itself from now on; `most` is the largest value in bytes. `local`
-        serves them where their bytes are not passed on; `look`: not those with the word IFEQ. `alone`: what the user may do
-        in the namespace holds for no other one of the backend. `owner`: the one client that may. `others`: the command's
-        other keys, all of the same namespace.
+        serves them where their bytes are not passed on, `run` several at once; `look`: not those with the word IFEQ. `alone`:
+        what the user may do in the namespace holds for no other one of the backend. `owner`: the one client that may.
+        `others`: the command's other keys, all of the same namespace.
 
         Where the user may only read, no command is learned that may write with other arguments (BITFIELD), and what is
         learned is not shared with namespaces that it may write to."""
@@ -258,7 +259,7 @@ class Places:
         elif user.databases and route.local is None:
             route.local = in_pieces
         merge = spec.merge if others else Merge.NONE
-        route.learn(head, more, readonly=spec.readonly, spec=None if local is None else spec, look=look, merge=merge)
+        route.learn(head, more, readonly=spec.readonly, spec=None if local is None else spec, look=look, merge=merge, run=run)
         if len(compiled.routes) >= MOST_ROUTES:
             compiled.routes.clear()
         for each in (key, *others):

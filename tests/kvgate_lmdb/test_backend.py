@@ -43,7 +43,7 @@ async def test_reads_run_in_place_and_writes_do_not(tmp_path: Path) -> None:
         assert store.backend.execute_now(command(b"GET", b"k"), context(2)) == b"$-1\r\n"
         assert store.backend.execute_now(command(b"GET", b"k"), context(3)) == b"_\r\n"
         assert await store.backend.execute([command(b"SET", b"k", b"v")], context()) == [OK]
-        assert store.backend.execute_now(command(b"GET", b"k"), context()) == b"v"
+        assert store.backend.execute_now(command(b"GET", b"k"), context()) == encode(b"v")
         assert store.backend.execute_now(command(b"LLEN", b"k"), context()) is None
         (reply,) = await store.backend.execute([command(b"LLEN", b"k")], context())
         assert isinstance(reply, Error)
