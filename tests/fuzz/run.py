@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import IO, Final
 
@@ -70,11 +71,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def fuzz(
-    side: str, limit: str, *, seed: int = 0, corpus: Path | None = None, made: int = 200,
+    side: str, limit: str, *, seed: int = 0, corpus: Path | None = None, made: int = 200, each: int = 1,
     say: Callable[[str], None] | None = None,
 ) -> bool:  # fmt: skip
     """Search on one side, with progress on stdout; whether anything was found. `limit` and `seed` are libFuzzer's; `corpus`
-    is where inputs are taken from and put into, `made` the number of those that hypothesis makes; `say` gets every line.
+    is where inputs are taken from and put into; of the usual ones, `made` of them hypothesis', one in `each` is used; `say`
+    gets every line.
 
     Raises:
         Unavailable: this machine lacks something.
@@ -83,7 +85,7 @@ def fuzz(
     kept = FOLDER / "findings" / side
     for folder in (corpus, kept):
         folder.mkdir(parents=True, exist_ok=True)
-    for text in programs(side, made):
+    for text in islice(programs(side, made), 0, None, each):
         (corpus / hashlib.sha256(text).hexdigest()[:20]).write_bytes(text)
     words = FOLDER / "words"
     words.write_text(dictionary())
