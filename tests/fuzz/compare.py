@@ -1,11 +1,13 @@
 """Playing a program with both kinds of paths, and comparing all that comes of it."""
 
 import logging
+import math
 from collections.abc import Iterator
 from typing import Any, Final
 
 import attrs
 
+from kvgate.lane import machine
 from tests.fuzz.program import Play, setup_of
 from tests.fuzz.scene import Scene
 from tests.fuzz.sockets import SocketPlay, SocketScene
@@ -62,12 +64,14 @@ def play_on_sockets(data: bytes, *, in_c: bool) -> SocketScene:
         AssertionError: something did not hold that always holds.
     """
     scene = SocketScene(setup_of(data, "sockets"), in_c=in_c)
-    level = logging.root.manager.disable
+    level, together = logging.root.manager.disable, machine.TOGETHER
+    machine.TOGETHER = math.inf  # type: ignore[misc]  # portions that wait are joined, however slow this machine is now
     logging.disable()  # connections that break are worth a warning, ten thousand times
     try:
         SocketPlay(scene, scene.clients[0]).run(data)
     finally:
         logging.disable(level)
+        machine.TOGETHER = together  # type: ignore[misc]  # as above
         scene.end()
     return scene
 

@@ -138,7 +138,7 @@ class SocketScene(Scene):
             busy = [peer.pump() for peer in self.all_peers]
             if not self.driver._round(math.inf) and not any(busy):
                 break
-        self.driver.kick()
+        self.driver._settle(math.inf)
 
     def leave(self, client: Client) -> None:
         """The client goes away."""
@@ -165,7 +165,7 @@ class SocketScene(Scene):
                 break
             while self.tasks:
                 self.tasks.pop(0)()
-                self.driver.kick()
+                self.driver._settle(math.inf)
             self.connect()
 
     def check(self) -> None:
@@ -243,7 +243,7 @@ class SocketPlay(Play):
         self.cut(0)
         if self.scene.tasks:
             self.scene.tasks.pop(argument % len(self.scene.tasks))()
-            self.scene.driver.kick()
+            self.scene.driver._settle(math.inf)
 
     def connect(self, argument: int) -> None:
         """Connections are made; or, for an odd argument, the store is not to be had at first."""
