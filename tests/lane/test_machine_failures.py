@@ -105,6 +105,10 @@ def test_a_refused_write_whose_time_is_over_or_nearly_is_not_repeated(left: floa
     world.stores[0].says[b"SET"] = READONLY
     world.feed(client, put())
     world.now += world.lane.budget * (1 - left)
+    up = line(world, client)
+    world.links[up].take(up)
+    world.deliver(up)
+    world.stores[0].says.clear()
     world.run_to_the_end()
     assert replies(world, client) == [b"-TRYAGAIN"]
     assert len(world.stores[0].executed) == 1
