@@ -39,8 +39,8 @@ STORE_ERRORS: Final = (b"-NOAUTH", b"-NOPERM", b"-READONLY", b"-MASTERDOWN")
 """What a store says to the gate, not to the client."""
 
 ANSWERING: Final = 0.1
-"""Share of a command's budget that is kept for the answer: nothing that a store refused is sent anew within it. A write that is
-sent and not answered at the budget's end would be told as in doubt, though the client might simply have sent it again."""
+"""Share of a command's budget that is kept for the answer: nothing that a store refused is sent anew within it. A write that
+is sent and not answered at the budget's end would be told as in doubt, though its client might simply have sent it again."""
 
 LONGEST_HEAD: Final = 64
 """Bytes within which the name of a command that the lane takes has to end, so that looking for it is not looking through
