@@ -1,5 +1,6 @@
 """Two servers that get the same steps: each reply, and the state of the touched keys after it, must agree."""
 
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
@@ -51,6 +52,8 @@ class Pair:
         """Called before each step."""
         self.known: Sequence[Known] = ()
         """Differences that are counted instead of raised. Such a one ends the example: what follows is not said."""
+        self.both_protocols = True
+        """Whether the second client speaks the other protocol; not where a server has one only."""
         self.urls = (url, against)
         self.proto = proto
         self.tally = tally
@@ -321,9 +324,9 @@ class Pair:
     # Parts
 
     def _client(self, number: int) -> Client:
-        """One of the clients, connected when it was not. The second speaks the other protocol."""
+        """One of the clients, connected when it was not."""
         if number not in self._clients:
-            proto = 5 - self.proto if number == 1 else self.proto
+            proto = 5 - self.proto if number == 1 and self.both_protocols else self.proto
             self._clients[number] = Client(number, [self._connected(url, proto) for url in self.urls])
         return self._clients[number]
 
@@ -371,9 +374,10 @@ class Pair:
         return fixed
 
     def _now(self) -> int:
-        """The servers' time in milliseconds: the later one."""
+        """The servers' time in milliseconds: the later one; this machine's when they do not tell."""
         times = [side.ask([b"TIME"]).items for side in self._sides]
-        return max(int(seconds.text) * 1000 + int(micro.text) // 1000 for seconds, micro in times)
+        told = [int(each[0].text) * 1000 + int(each[1].text) // 1000 for each in times if len(each) == 2]
+        return max(told, default=int(time.time() * 1000))
 
     def _resolved(self, requests: Sequence[Request]) -> list[list[list[bytes]]]:
         """For each side the arguments; a payload is each server's own."""

@@ -160,7 +160,8 @@ def _watched(found: Assessment) -> Iterator[str]:
         return
     yield ""
     scripts = f", {watched.by_scripts:,} of them by scripts" if watched.by_scripts else ""
-    yield f"MONITOR showed {_count(watched.lines, 'command')}{scripts}."
+    early = " It ended early: they come faster than they can be read, and the server keeps them." if watched.behind else ""
+    yield from _wrap(f"MONITOR showed {_count(watched.lines, 'command')}{scripts}.{early}")
     for what, counted in (
         ("keys in several slots, so that two shards may part them", watched.shards),
         ("keys in several namespaces", watched.namespaces),

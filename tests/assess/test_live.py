@@ -434,7 +434,20 @@ def test_the_file_of_json(server: RedisServer, run: Any, tmp_path: Path) -> None
     found = run(server.url, *FAST, "--json", "out.json")
     assert "PREFIX" in found.out
     assert json.loads((tmp_path / "out.json").read_text())["format"] == 1
-    assert run(server.url, *FAST, "--json", "nosuch/out.json").code == 2
+    refused = run(server.url, *FAST, "--json", "nosuch/out.json")
+    assert (refused.code, refused.out, refused.err) == (2, "", "kvgate: --json nosuch/out.json: there is no such folder\n")
+    assert "is a folder" in run(server.url, *FAST, "--json", "/tmp").err
+    failed = run(server.url, *FAST, "--json", "/dev/full")
+    assert (failed.code, "PREFIX" in failed.out, "No space left" in failed.err) == (2, True, True), "what was found is told"
+
+
+def test_an_interrupt_before_the_first_key(server: RedisServer, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("kvgate.assess.assessment.look", interrupted)
+    found = run(server.url)
+    assert (found.code, found.out, found.err) == (130, "", "")
 
 
 @contextmanager
