@@ -303,6 +303,19 @@ KNOWN: Final[tuple[Known, ...]] = (
         met=False,
     ),
     Known(
+        "empty-channel",
+        "PUBLISH to the channel without a name, and patterns of stars",
+        ("PUBLISH", "PSUBSCRIBE"),
+        frozenset(("home",)),
+        dialogue(
+            '2: PSUBSCRIBE * => ["psubscribe", "*", (integer) 1]',
+            'PUBLISH "" a => (integer) 0 != (integer) 1',
+        ),
+        "In the store the channel is called `Ads.Cache:` and the pattern `Ads.Cache:*`, which it matches; to Redis' eyes no"
+        " pattern but the empty one matches an empty name.",
+        met=False,
+    ),
+    Known(
         "memory-usage-home",
         "MEMORY USAGE counts the prefix",
         ("MEMORY|USAGE",),

@@ -193,12 +193,12 @@ def test_the_proposal_is_a_configuration(
     checked = load(file)
     types = {name: backend.type for name, backend in checked.backends.items()}
     assert checked.warnings == ()
-    assert checked.namespaces.of(b"Shop.Cart:1").rule == "Shop.Cart"  # type: ignore[union-attr]
-    assert types[checked.namespaces.of(b"Shop.Cart:1").backend] == (kind or "redis")  # type: ignore[union-attr]
-    assert types[checked.namespaces.of(b"Shop.Top:1").backend] == (  # type: ignore[union-attr]
+    assert checked.namespaces.of(b"Shop.Cart:1").rule == "Shop.Cart"  # type: ignore[union-attr]  # it has a rule
+    assert types[checked.namespaces.of(b"Shop.Cart:1").backend] == (kind or "redis")  # type: ignore[union-attr]  # it has a rule
+    assert types[checked.namespaces.of(b"Shop.Top:1").backend] == (  # type: ignore[union-attr]  # it has a rule
         "kvrocks" if kind == "kvrocks" else "redis"
     ), "sorted sets stay where they can be"
-    assert types[checked.namespaces.of(b"queue:1").backend] == (  # type: ignore[union-attr]
+    assert types[checked.namespaces.of(b"queue:1").backend] == (  # type: ignore[union-attr]  # it has a rule
         "kvrocks" if kind == "kvrocks" else "redis"
     )
     if kind == "tikv":

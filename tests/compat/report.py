@@ -1,4 +1,4 @@
-"""docs/compatibility.md, made from the command table, the table of known differences and the results of checks:
+"""docs/compatibility.md, made from the command table, the table of known differences and the results of searches and checks:
 ``python -m tests.compat.report > docs/compatibility.md``."""
 
 import json
@@ -14,7 +14,7 @@ from kvgate.config import adapter
 from kvgate_compat.differences import KNOWN
 from kvgate_compat.known import Known
 from kvgate_compat.reach import MODEL_GROUPS, is_command, is_reached, reason
-from tests.compat.setting import CONFIGURATIONS
+from tests.compat.results import PATH, load
 from tests.support.servers import ROOT
 from tests.versioned.cases import CASES
 from tests.versioned.gates import BACKENDS as MODEL_BACKENDS
@@ -47,13 +47,13 @@ differences of the design that no dialogue shows are in [differences.md](differe
 
 | mark | means |
 |---|---|
-| = | the same: the search runs it against this store, and finds nothing |
+| = | the same: the [latest long search](#the-search) tried it there, and found nothing |
 | ≠ | the same but for the differences that the last column links to |
 | – | not supported there: an error says so |
 | m | no Redis has it: the same as an independent model says, see [Versioned data](#versioned-data) |
 | own | the gate's own |
 | ○ | served, but not run here: there is no KvRocks to run on, the mark comes from what its adapter claims |
-| ? | served, but the search does not try it (there); the last column says why when it never does |
+| ? | served, but the search did not try it there; the last column says why when it never does |
 
 *Redis*: a gate before one redis-server. *two shards*: one namespace over two of them. *home*: one redis-server, and a user
 that has a home namespace ([`databases`](configuration.md#databases-of-a-user)). *KvRocks*, *LMDB*, *TiKV*: one such store.
@@ -63,7 +63,7 @@ Stores of all kinds side by side on one gate, by namespace, are searched too: ea
 
 def render() -> str:
     """The whole document."""
-    return "\n".join([_HEAD, *_matrix(), *_differences(), *_versioned(), *_results()]).rstrip() + "\n"
+    return "\n".join([_HEAD, *_matrix(), *_search(), *_differences(), *_versioned(), *_results()]).rstrip() + "\n"
 
 
 # The tables
@@ -81,9 +81,15 @@ def mark(spec: CommandSpec, configuration: str) -> str:
         return mark(spec, "redis") if spec.capability == "gate" else "○"
     if spec.group in MODEL_GROUPS:
         return "m"
-    if not is_reached(spec) or configuration not in CONFIGURATIONS:
+    if not was_tried(spec, configuration):
         return "?"
     return "≠" if known else "="
+
+
+def was_tried(spec: CommandSpec, configuration: str) -> bool:
+    """Whether the latest long search there has sent the command."""
+    found = load().get(configuration)
+    return found is not None and spec.name in found.tried
 
 
 def is_supported(spec: CommandSpec, kind: str) -> bool:
@@ -132,7 +138,20 @@ def _shown(name: str) -> str:
     return name.replace("|", " ")
 
 
-# What differs
+# What was tried, and what differs
+
+
+def _search() -> Iterator[str]:
+    yield "\n## The search\n"
+    yield "What the latest long search on each configuration has tried, in RESP2 and RESP3 together. It found no difference"
+    yield f"but known ones. From {PATH.relative_to(ROOT)}; each run of the tests has its own, small share besides.\n"
+    names = {configuration: heading for configuration, (heading, _) in COLUMNS.items()} | {"namespaces": "all of them"}
+    rows = []
+    for configuration, found in load().items():
+        known = ", ".join(f"[{name}](#{name}) {times:,}" for name, times in found.known.items())
+        figures = (f"{number:,}" for number in (found.examples, found.commands, found.combinations))
+        rows.append([names[configuration], found.date, *figures, known])
+    yield from _table(["on", "date", "examples", "commands sent", "combinations of options", "known differences met"], rows)
 
 
 def _differences() -> Iterator[str]:
