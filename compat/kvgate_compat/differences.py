@@ -120,14 +120,14 @@ KNOWN: Final[tuple[Known, ...]] = (
     Known(
         "command-count",
         "More commands",
-        ("COMMAND", "COMMAND|COUNT", "COMMAND|LIST", "COMMAND|INFO", "COMMAND|DOCS"),
+        ("COMMAND", "COMMAND|COUNT", "COMMAND|LIST", "COMMAND|INFO", "COMMAND|DOCS", "ACL|CAT"),
         EVERYWHERE,
         dialogue(
             "COMMAND COUNT => (integer) 240 != (integer) …",
             'COMMAND LIST FILTERBY PATTERN delif* => [] != ["delifeq"]',
         ),
         "The gate has Tair's versioned commands, some of Valkey and Redis 8, and its own. COMMAND LIST has the order of"
-        " the table; Redis' own is that of a hash table. COMMAND DOCS has the gate's own words.",
+        " the table; Redis' own is that of a hash table. COMMAND DOCS has the gate's own words, ACL CAT its categories.",
     ),
     Known(
         "set-ifeq",
