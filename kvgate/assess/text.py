@@ -43,7 +43,8 @@ def _head(found: Assessment) -> Iterator[str]:
             what = f"all {len(sample.keys):,} keys" if len(sample.keys) != 1 else "its one key"
         else:
             of = f" of {sample.size:,}" if sample.size is not None else ""
-            why = {"time": ", the time was over", "interrupted": ", interrupted"}.get(sample.stopped, "")
+            told = {"": "", "time": ", the time was over", "interrupted": ", interrupted"}
+            why = told.get(sample.stopped, f", ended by: {sample.stopped}")
             what = f"a sample of {len(sample.keys):,}{of} keys{why}; ± is what numbers may be off, in 95 of 100 cases"
         yield from _wrap(f"database {sample.database}: {what}")
 

@@ -272,6 +272,20 @@ def test_an_interrupt_ends_the_sample(redis_server: RedisServer) -> None:
     assert ", interrupted;" in render(found, show_keys=False)
 
 
+def test_a_server_that_goes_away_in_the_middle(redis_servers: RedisServers) -> None:
+    server = redis_servers()
+    server.cmd("DEBUG", "POPULATE", 5_000, "Big.One")
+
+    def told(_what: str, done: int, _total: int) -> None:
+        if 200 <= done < 300:
+            server.kill()
+
+    found = assess(Question(parse_url(server.url), rate=1e6), [], [], told)
+    assert 200 <= len(found.samples[0].keys) < 400
+    assert found.samples[0].stopped not in ("", "time", "interrupted")
+    assert "keys, ended by: " in " ".join(render(found, show_keys=False).split())
+
+
 def test_a_gate_and_versioned_keys(gates: Gates, run: Any, tmp_path: Path) -> None:
     """A gate can be assessed as any server; its versioned keys are what Tair's modules have."""
     gate = gates()
