@@ -22,7 +22,7 @@ different steps are `kvgate_compat.words.SPREAD` seconds apart, so no other step
 
 @attrs.frozen(slots=True)
 class Near:
-    """A positive time that need not be the same to the millisecond."""
+    """A time that need not be the same to the millisecond; 0 is one: TTL rounds to it what is less than half a second."""
 
     value: int
     tolerance: int
@@ -46,8 +46,8 @@ def exact(ask: Ask, args: Sequence[bytes], reply: Node) -> object:
 def _time(tolerance: int) -> Reading:
     def reading(ask: Ask, args: Sequence[bytes], reply: Node) -> object:
         del ask, args
-        number = int(reply.text) if reply.kind == b":" else 0
-        return Near(number, tolerance) if number > 0 else reply.raw
+        number = int(reply.text) if reply.kind == b":" else -1
+        return Near(number, tolerance) if number >= 0 else reply.raw
 
     return reading
 

@@ -76,6 +76,8 @@ def test_replies_count_exactly() -> None:
 def test_times_are_near() -> None:
     assert same(reading("PTTL", b":10000\r\n"), reading("PTTL", b":14999\r\n"))
     assert not same(reading("PTTL", b":10000\r\n"), reading("PTTL", b":15001\r\n"))
+    assert same(reading("TTL", b":0\r\n"), reading("TTL", b":1\r\n")), "on two sides of half a second"
+    assert not same(reading("TTL", b":-2\r\n"), reading("TTL", b":1\r\n"))
     assert not same(reading("TTL", b":10\r\n"), reading("TTL", b":16\r\n"))
     assert not same(reading("TTL", b":-1\r\n"), reading("TTL", b":1\r\n"))
     assert not same(reading("TTL", b":-1\r\n"), reading("TTL", b":-2\r\n"))
