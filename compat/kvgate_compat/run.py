@@ -1,12 +1,12 @@
 """One comparison of two servers from start to end, as `kvgate compat` and the project's own long search run it."""
 
 import contextlib
+import gc
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from types import FrameType
-from typing import NoReturn
 
 import attrs
 
@@ -61,7 +61,7 @@ def compare(url: str, against: str, wanted: Wanted, progress: Progress) -> Outco
         Refused: a server is not there, has keys, refuses what the search needs; both are one; nothing is left to be tried.
     """
     with ExitStack() as stack:
-        stopped = stack.enter_context(_interruptible())
+        stopped = stack.enter_context(interruptible())
         if not against:
             try:
                 against = stack.enter_context(reference())
@@ -122,15 +122,17 @@ def _prepared(url: str, against: str, wanted: Wanted) -> Outcome:
 
 
 @contextlib.contextmanager
-def _interruptible() -> Iterator[Callable[[], bool]]:
-    """SIGINT and SIGTERM raise KeyboardInterrupt. The function that it gives says whether one has come: Python drops what is
-    raised inside of a callback of its garbage collector, of which hypothesis has one, so that has to be looked at too."""
+def interruptible() -> Iterator[Callable[[], bool]]:
+    """SIGINT and SIGTERM raise KeyboardInterrupt, but in a callback of the garbage collector, of which hypothesis has one:
+    Python would print what is raised there, and go on. So the function that it gives says whether one has come, to be asked
+    now and then."""
     came = False
 
-    def interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+    def interrupt(_number: int, frame: FrameType | None) -> None:
         nonlocal came
         came = True
-        raise KeyboardInterrupt
+        if not _of_the_collector(frame):
+            raise KeyboardInterrupt
 
     before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -138,6 +140,16 @@ def _interruptible() -> Iterator[Callable[[], bool]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _of_the_collector(frame: FrameType | None) -> bool:
+    """Whether a callback of the garbage collector is running."""
+    codes = {getattr(callback, "__code__", None) for callback in gc.callbacks}
+    while frame is not None:
+        if frame.f_code in codes:
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _search(

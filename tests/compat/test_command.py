@@ -1,6 +1,7 @@
 """`kvgate compat`: what it prints and writes, how it ends, and what it refuses."""
 
 import contextlib
+import gc
 import io
 import json
 import os
@@ -19,7 +20,7 @@ from kvgate_compat.holdings import holdings
 from kvgate_compat.outcome import SCHEMA, STATUSES
 from kvgate_compat.pair import Tally
 from kvgate_compat.progress import Progress
-from kvgate_compat.run import Wanted, compare
+from kvgate_compat.run import Wanted, compare, interruptible
 from kvgate_compat.table import specs
 from tests.support.servers import NO_REDIS, ROOT, RedisServer, RedisServers, redis_binary
 
@@ -265,6 +266,27 @@ def test_without_hypothesis() -> None:
         assert done.returncode == code, done.stderr
         if code == 2:
             assert done.stderr == "kvgate: compat needs hypothesis, which is not installed: pip install 'kvgate[compat]'\n"
+
+
+def test_an_interrupt_amid_a_garbage_collection_is_kept_for_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Raised there it would be printed and forgotten; hypothesis looks at each collection."""
+    printed: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", printed.append)
+
+    def callback(_phase: str, _info: "dict[str, int]") -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    with interruptible() as came:
+        assert not came()
+        gc.callbacks.append(callback)
+        try:
+            gc.collect()
+        finally:
+            gc.callbacks.remove(callback)
+        assert came()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert printed == []
 
 
 @pytest.mark.parametrize(
