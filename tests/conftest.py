@@ -4,10 +4,14 @@ from collections.abc import Generator, Iterator
 from contextlib import ExitStack
 from typing import Any
 
+import hypothesis
 import pytest
 
 from tests.support import alone
 from tests.support.servers import NO_REDIS, Gate, Gates, RedisServer, RedisServers, open_programs, redis_binary
+
+hypothesis.settings.register_profile("kvgate", deadline=None)  # a loaded machine is no finding
+hypothesis.settings.load_profile("kvgate")
 
 
 @pytest.hookimpl(wrapper=True)

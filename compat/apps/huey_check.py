@@ -2,6 +2,7 @@
 
 import sys
 import time
+from typing import Any
 
 from checks import PATIENCE, URL, equal, raises, run, wait_until, worker
 from huey import RedisHuey, crontab
@@ -23,9 +24,9 @@ def fail() -> None:
 
 
 @huey.task(retries=3, context=True)
-def flaky(task: "object" = None) -> int:
+def flaky(task: Any = None) -> int:
     """Fails twice."""
-    left = int(task.retries)  # type: ignore[attr-defined]
+    left = int(task.retries)
     if left > 1:
         raise ValueError(str(left))
     return left

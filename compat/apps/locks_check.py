@@ -3,6 +3,8 @@
 import asyncio
 import sys
 import threading
+from collections.abc import Callable
+from typing import Any
 
 import redis
 import redis.asyncio
@@ -12,14 +14,14 @@ client = redis.Redis.from_url(URL)
 LIBRARY = sys.argv[3] if len(sys.argv) > 3 else ""
 
 
-def _counted(make: object, rounds: int = 10) -> None:
+def _counted(make: Callable[[redis.Redis], Any], rounds: int = 10) -> None:
     """Four threads that each add to a number without INCR: only a lock that locks keeps all of them."""
     client.delete("shared-number")
 
     def work() -> None:
         mine = redis.Redis.from_url(URL)
         for _ in range(rounds):
-            with make(mine):  # type: ignore[operator]
+            with make(mine):
                 mine.set("shared-number", int(mine.get("shared-number") or 0) + 1)
         mine.close()
 

@@ -1,11 +1,14 @@
-"""A connection for commands that change the connection itself, or listen to channels: what it says, up to a marker."""
+"""A connection for commands that change the connection itself, or listen to channels: what it says, up to a marker, and how
+that of two servers is compared."""
 
 import contextlib
 from collections.abc import Sequence
 from typing import Final
 
-from kvgate_compat.channels import LISTENING
+from kvgate_compat.channels import LISTENING, TELLING
 from kvgate_compat.connection import Connection, Ended, Node, encode
+from kvgate_compat.dialogue import line
+from kvgate_compat.judge import Judge
 from kvgate_compat.readings import read
 from kvgate_compat.words import Request
 
@@ -59,6 +62,59 @@ def compared(request: Request, args: Sequence[bytes], replies: Sequence[Node]) -
 def messages(replies: Sequence[Node]) -> object:
     """What has to agree of the messages that one command brought: of several patterns in any order."""
     return tuple(sorted(reply.raw for reply in replies))
+
+
+def compare(
+    judge: Judge,
+    requests: Sequence[Request],
+    sent: Sequence[list[list[bytes]]],
+    asides: Sequence[Aside],
+    sides: Sequence[Connection],
+) -> None:
+    """Say the requests to both servers on their `asides` (`sent`: for each server the arguments of each), those that bring
+    messages on the usual connections, `sides`. Raises Difference, or Met when it is known."""
+    if any(request.name == "CLIENT|REPLY" for request in requests):
+        _silenced(judge, requests, sent, asides)
+        return
+    for at, request in enumerate(requests):
+        judge.tally.count(request)
+        judge.dialogue.append(line(sent[1][at]))
+        by_side = [args[at] for args in sent]
+        if request.name in TELLING:
+            _told(judge, request, by_side, asides, sides)
+        else:
+            said = [
+                judge.caught(request.name, each.connection, each.say, [args])
+                for each, args in zip(asides, by_side, strict=True)
+            ]
+            readings = [compared(request, args, nodes) for args, nodes in zip(by_side, said, strict=True)]
+            judge.agree(request.name, "reply on a connection of its own", *readings)
+
+
+def _told(
+    judge: Judge, request: Request, sent: Sequence[list[bytes]], asides: Sequence[Aside], sides: Sequence[Connection]
+) -> None:
+    """A command on the usual connection, and the messages that it brings to the other one. First all of those of the
+    server that is compared with; then as many of the first one's, which may come later than the answer to a PING."""
+    name = request.name
+    replies = [judge.caught(name, side, side.ask, args) for side, args in zip(sides, sent, strict=True)]
+    judge.agree(name, "reply", *(read(name, sides[0].ask, sent[0], reply) for reply in replies))
+    ours, theirs = asides
+    wanted = judge.caught(name, theirs.connection, theirs.say, [])
+    heard = judge.caught(name, ours.connection, ours.hear, len(wanted))
+    judge.agree(name, "messages to a subscriber", messages(heard), messages(wanted))
+
+
+def _silenced(judge: Judge, requests: Sequence[Request], sent: Sequence[list[list[bytes]]], asides: Sequence[Aside]) -> None:
+    """Requests some of which may have no reply."""
+    for request in requests:
+        judge.tally.count(request)
+    judge.dialogue += map(line, sent[1])
+    said = [
+        judge.caught("CLIENT|REPLY", each.connection, each.say, side, silenced=True)
+        for each, side in zip(asides, sent, strict=True)
+    ]
+    judge.agree("CLIENT|REPLY", "replies of all", *(tuple(node.raw for node in nodes) for nodes in said))
 
 
 def _never(args: Sequence[bytes]) -> Node:

@@ -9,9 +9,12 @@ import struct
 import time
 from collections.abc import Sequence
 from typing import BinaryIO, Final
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import quote
 
 import attrs
+
+from kvgate.backend import Endpoint
+from kvgate.routing.endpoints import parse_url
 
 TIMEOUT = 30.0
 """Seconds for one reply; a server that needs longer is taken for one that hangs."""
@@ -46,21 +49,31 @@ def encode(args: Sequence[bytes]) -> bytes:
     return b"*%d\r\n" % len(args) + b"".join(b"$%d\r\n%b\r\n" % (len(arg), arg) for arg in args)
 
 
+def endpoint_of(url: str) -> Endpoint:
+    """Where a URL leads. Raises ValueError, which never quotes the URL: it may hold a password."""
+    endpoint = parse_url(url)
+    if endpoint.database:
+        raise ValueError("the whole server is emptied and compared, so no database can be chosen")
+    return endpoint
+
+
 def without_password(url: str) -> str:
-    """The URL as people, logs and files may see it."""
-    parts = urlsplit(url)
-    user, at, place = parts.netloc.rpartition("@")
-    return urlunsplit(parts._replace(netloc=user.partition(":")[0] + at + place)) if parts.password else url
+    """The URL as people, logs and files may see it. Raises ValueError as `endpoint_of`."""
+    endpoint = endpoint_of(url)
+    shown = endpoint.url.removesuffix("/0") if not endpoint.path else endpoint.url
+    return shown.replace("://", f"://{quote(endpoint.user)}@", 1) if endpoint.user else shown
 
 
 class Connection:
     """A connection to ``redis://[user:password@]host:port``, ``rediss://…`` or ``unix:///path`` in RESP `proto`."""
 
     def __init__(self, url: str, proto: int = 2) -> None:
-        """Connect, log in when the URL has a password, and choose the protocol. Raises OSError, or Ended."""
+        """Connect, log in when the URL has a password, and choose the protocol. Raises OSError, Ended, or ValueError as
+        `endpoint_of`."""
         self.url = url
         self.proto = proto
-        self._socket, self._file = _connect(url)
+        self._endpoint = endpoint_of(url)
+        self._socket, self._file = _connect(self._endpoint)
         try:
             self.log_in()
         except Ended:
@@ -69,9 +82,9 @@ class Connection:
 
     def log_in(self) -> None:
         """Say who this is, and choose the protocol: after connecting, and after RESET. Raises Ended."""
-        parts = urlsplit(self.url)
-        if parts.password:
-            self.expect_ok("AUTH", unquote(parts.username or "default"), unquote(parts.password))
+        where = self._endpoint
+        if where.password:
+            self.expect_ok("AUTH", where.user or "default", where.password)
         if self.proto == 3:
             self.expect_ok("HELLO", "3")
 
@@ -159,7 +172,10 @@ def read_node(file: BinaryIO) -> Node:
         return Node(kind, text, (), line)
     if kind not in _SIZED + _AGGREGATES:
         raise Ended(f"no RESP reply: {line[:80]!r}")
-    count = int(text)
+    try:
+        count = int(text)
+    except ValueError:
+        raise Ended(f"no RESP reply: {line[:80]!r}") from None
     if count < 0:
         return Node(b"_", b"", (), line)
     if kind in _SIZED:
@@ -171,25 +187,21 @@ def read_node(file: BinaryIO) -> Node:
     return Node(kind, text, items, line + b"".join(item.raw for item in items))
 
 
-def _connect(url: str) -> tuple[socket.socket, BinaryIO]:
-    parts = urlsplit(url)
-    if parts.scheme == "unix":
+def _connect(where: Endpoint) -> tuple[socket.socket, BinaryIO]:
+    if where.path:
         connected = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            connected.connect(unquote(parts.path))
+            connected.connect(where.path)
         except OSError:
             connected.close()
             raise
-    elif parts.scheme in ("redis", "rediss"):
-        connected = socket.create_connection((parts.hostname or "127.0.0.1", parts.port or 6379), TIMEOUT)
-        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     else:
-        msg = f"{without_password(url)}: begins with redis://, rediss:// or unix://"
-        raise ValueError(msg)
+        connected = socket.create_connection((where.host, where.port), TIMEOUT)
+        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     connected.settimeout(TIMEOUT)
-    if parts.scheme == "rediss":
+    if where.tls:
         try:
-            connected = ssl.create_default_context().wrap_socket(connected, server_hostname=parts.hostname)
+            connected = ssl.create_default_context().wrap_socket(connected, server_hostname=where.host)
         except OSError:
             connected.close()
             raise

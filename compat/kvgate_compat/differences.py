@@ -120,14 +120,14 @@ KNOWN: Final[tuple[Known, ...]] = (
     Known(
         "command-count",
         "More commands",
-        ("COMMAND", "COMMAND|COUNT", "COMMAND|LIST", "COMMAND|INFO", "COMMAND|DOCS"),
+        ("COMMAND", "COMMAND|COUNT", "COMMAND|LIST", "COMMAND|INFO", "COMMAND|DOCS", "ACL|CAT"),
         EVERYWHERE,
         dialogue(
             "COMMAND COUNT => (integer) 240 != (integer) …",
             'COMMAND LIST FILTERBY PATTERN delif* => [] != ["delifeq"]',
         ),
         "The gate has Tair's versioned commands, some of Valkey and Redis 8, and its own. COMMAND LIST has the order of"
-        " the table; Redis' own is that of a hash table. COMMAND DOCS has the gate's own words.",
+        " the table; Redis' own is that of a hash table. COMMAND DOCS has the gate's own words, ACL CAT its categories.",
     ),
     Known(
         "set-ifeq",
@@ -303,6 +303,19 @@ KNOWN: Final[tuple[Known, ...]] = (
         met=False,
     ),
     Known(
+        "empty-channel",
+        "PUBLISH to the channel without a name, and patterns of stars",
+        ("PUBLISH", "PSUBSCRIBE"),
+        frozenset(("home",)),
+        dialogue(
+            '2: PSUBSCRIBE * => ["psubscribe", "*", (integer) 1]',
+            'PUBLISH "" a => (integer) 0 != (integer) 1',
+        ),
+        "In the store the channel is called `Ads.Cache:` and the pattern `Ads.Cache:*`, which it matches; to Redis' eyes no"
+        " pattern but the empty one matches an empty name.",
+        met=False,
+    ),
+    Known(
         "memory-usage-home",
         "MEMORY USAGE counts the prefix",
         ("MEMORY|USAGE",),
@@ -371,6 +384,15 @@ KNOWN: Final[tuple[Known, ...]] = (
             "SET a v => OK",
             "APPEND a w => (integer) 2",
             'OBJECT ENCODING a => "raw" != "embstr"',
+            "SET a 1 => OK",
+            "APPEND a 2 => (integer) 2",
+            'OBJECT ENCODING a => "raw" != "int"',
+            "SET a 1 => OK",
+            'INCRBYFLOAT a 1 => "2"',
+            'OBJECT ENCODING a => "embstr" != "int"',
+            f"HSET h f {'v' * 65} => (integer) 1",
+            "HSET h f v => (integer) 0",
+            'OBJECT ENCODING h => "hashtable" != "listpack"',
         ),
         "Nothing is stored for it. In Redis it counts what the value was made by: `raw` after APPEND, SETRANGE, SETBIT,"
         " however short, `embstr` after INCRBYFLOAT; and a hash never turns back into a `listpack`.",

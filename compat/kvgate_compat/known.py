@@ -36,6 +36,11 @@ class Line:
         """Whether the two answers are not the same."""
         return self.redis != self.gate
 
+    @property
+    def is_refusal(self) -> bool:
+        """Whether only the gate's answer is an error: then Redis' may be any."""
+        return self.gate.startswith("(error) ") and not self.redis.startswith("(error) ")
+
 
 @attrs.frozen(slots=True)
 class Known:
@@ -65,13 +70,11 @@ class Known:
 
     def explains(self, command: str, redis: str, gate: str) -> bool:
         """Whether a difference of `command`, with these answers (see `told`), is this one: both are as written, or the gate's
-        is the error that is written."""
+        is the error that is written where Redis answers something or other."""
         if not self.met or command not in self.commands or redis == gate:
             return False
         return any(
-            fits(line.gate, gate) and (line.gate.startswith("(error) ") or fits(line.redis, redis))
-            for line in self.dialogue
-            if line.differs
+            fits(line.gate, gate) and (line.is_refusal or fits(line.redis, redis)) for line in self.dialogue if line.differs
         )
 
 

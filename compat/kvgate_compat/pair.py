@@ -1,40 +1,30 @@
 """Two servers that get the same steps: each reply, and the state of the touched keys after it, must agree."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final, TypeVar
+from typing import Final
 
 import attrs
 
-from kvgate_compat import aside
+from kvgate_compat import aside, asking
 from kvgate_compat.chance import before
-from kvgate_compat.channels import TELLING
-from kvgate_compat.connection import Connection, Ended, Node, encode, parse
+from kvgate_compat.connection import Connection, Ended, Node, encode
 from kvgate_compat.deadlines import Deadlines
 from kvgate_compat.dialogue import line, printf
 from kvgate_compat.findings import Difference, Tally
+from kvgate_compat.judge import Judge, Met
 from kvgate_compat.keys import PLAIN, Keys
 from kvgate_compat.keyspace import Keyspace
-from kvgate_compat.known import Known, explained, told
+from kvgate_compat.known import Known
 from kvgate_compat.pieces import argument, at_once, cut
-from kvgate_compat.readings import Near, read, same
+from kvgate_compat.readings import Near, read
 from kvgate_compat.speakers import NAMES, Client
 from kvgate_compat.state import state_of
 from kvgate_compat.steps import Aside, Flight, Passing, Piped, Raw, Single, Step, Turns, requests_of
 from kvgate_compat.table import CONTROLS, may_agree, may_be_queued
-from kvgate_compat.waiting import waits_for
 from kvgate_compat.words import Option, Request, Soon
-
-Got = TypeVar("Got")
-
-LCS_LIMIT = 2_000_000
-"""Cells of the table that LCS makes: beyond, Redis itself computes for seconds."""
 
 END: Final = b"+RESET\r\n"
 """The answer to what is sent behind bytes that leave the connection open: MULTI would queue most other commands."""
-
-
-class _Met(Exception):  # noqa: N818 - what ends an example, and is no error
-    """A known difference was met: from here on the two servers hold different data."""
 
 
 class Pair:
@@ -49,15 +39,13 @@ class Pair:
         self.space = space
         self.progress: Callable[[], None] = lambda: None
         """Called before each step."""
-        self.known: Sequence[Known] = ()
-        """Differences that are counted instead of raised. Such a one ends the example: what follows is not said."""
+        self.both_protocols = True
+        """Whether the second client speaks the other protocol; not where a server has one only."""
         self.urls = (url, against)
         self.proto = proto
-        self.tally = tally
-        self.dialogue: list[str] = []
+        self._judge = Judge(self.urls, tally)
         self.first: Difference | None = None
         """The first that was found since this was set to None."""
-        self._done: list[Step] = []
         self._scripts = True  # whether scripts or functions may be loaded
         self._fixed = 0  # requests whose times were fixed since the last `begin`
         self._sides: list[Connection] = []  # they look, and are in no transaction
@@ -66,6 +54,24 @@ class Pair:
         self._deadlines = Deadlines()
         self._passed = False  # a key has expired in this example
         self._over = False  # a known difference was met, or a key expired in the middle of a step: what follows proves nothing
+
+    @property
+    def tally(self) -> Tally:
+        """What is counted."""
+        return self._judge.tally
+
+    @tally.setter
+    def tally(self, tally: Tally) -> None:
+        self._judge.tally = tally
+
+    @property
+    def known(self) -> Sequence[Known]:
+        """Differences that are counted instead of raised. Such a one ends the example: what follows is not said."""
+        return self._judge.known
+
+    @known.setter
+    def known(self, known: Sequence[Known]) -> None:
+        self._judge.known = known
 
     def close(self) -> None:
         """Close all connections; idempotent."""
@@ -81,14 +87,11 @@ class Pair:
             self._sides = [Connection(url, self.proto) for url in self.urls]
         for client in [client for client in self._clients.values() if not client.is_fresh]:
             self._drop(client.number)
-        self._done = []
         self._fixed = 0
         self._speaker = 0
         self._passed = self._over = False
         self._deadlines.forget()
-        self.tally.examples += 1
-        self.dialogue = ["HELLO 3"] if self.proto == 3 else []
-        self.dialogue.append("FLUSHALL")
+        self._judge.begin([*(["HELLO 3"] if self.proto == 3 else []), "FLUSHALL"])
         for side in self._sides:
             side.expect_ok("FLUSHALL")
             if self._scripts:  # errors do not matter: of a server that has none
@@ -107,7 +110,7 @@ class Pair:
             step = self.space.fit(step)
             if not self.space.allows(step):
                 return
-        self._done.append(step)
+        self._judge.done.append(step)
         self._fairly(lambda: self._say(step))
 
     def finish(self) -> None:
@@ -140,7 +143,7 @@ class Pair:
         self._waited(self._deadlines.keep_away())
         try:
             compare()
-        except _Met:
+        except Met:
             self._over = True
             self.close()  # they may be in the middle of a transaction
             return
@@ -184,7 +187,7 @@ class Pair:
 
     def _leave(self, number: int) -> None:
         self._drop(number)
-        self.dialogue.append(f": the {NAMES[number]} client closes its connection")
+        self._judge.dialogue.append(f": the {NAMES[number]} client closes its connection")
 
     def _single(self, step: Single) -> None:
         request, client = step.request, self._client(step.client)
@@ -193,25 +196,24 @@ class Pair:
         if request.name == "EXEC" and self._is_doubtful(client):
             request = Request("DISCARD", (Option(b"DISCARD"),))
         (request,) = self._prepared([request])
-        if request.name == "LCS" and self._too_long(request):
-            return
-        if client.queued is None and self._would_wait(request):
+        other = self._sides[1]
+        if asking.is_too_long(other, request) or (client.queued is None and asking.would_wait(other, request)):
             return
         if request.name == "DBSIZE" and self._passed:
-            self._sweep()
+            asking.sweep(self._sides)
         self._count(client, request)
         sent = self._resolved([request])
         if client.queued is None and (words := before(request.name, sent[1][0])):
             for side in client.sides:
-                self._caught(request.name, side, side.ask, words)
+                self._judge.caught(request.name, side, side.ask, words)
         self._write(client, line(sent[1][0]))
         replies = []
         for side, (args,) in zip(client.sides, sent, strict=True):
-            replies.append(self._caught(request.name, side, side.ask, args))
+            replies.append(self._judge.caught(request.name, side, side.ask, args))
             if request.name == "RESET":
-                self._caught(request.name, side, side.log_in)
+                self._judge.caught(request.name, side, side.log_in)
         if request.name == "RESET" and client.sides[0].proto == 3:
-            self.dialogue.append("HELLO 3")
+            self._judge.dialogue.append("HELLO 3")
         self._compare(client, request, sent[1][0], replies, "reply")
         self._states(request.name, [request])
 
@@ -238,7 +240,7 @@ class Pair:
                         self._send(requests[0].name, client.sides[at], mine[turn], wait=turn + 1 < len(mine))
             for answer, client, requests in zip(answers, speakers, prepared, strict=True):
                 side, count = client.sides[at], len(requests)
-                answer.append(self._caught(requests[0].name, side, side.replies, count))
+                answer.append(self._judge.caught(requests[0].name, side, side.replies, count))
         for client, requests, frames, (ours, theirs) in zip(speakers, prepared, sent, answers, strict=True):
             for request, args, one, other in zip(requests, frames[1], ours, theirs, strict=True):
                 self._compare(client, request, args, [one, other], f"reply in a pipeline of {len(requests)}")
@@ -250,18 +252,18 @@ class Pair:
         pieces = cut(data, step.cuts)
         self.tally.frames += 1
         self.tally.cuts += len(pieces) - 1
-        self.dialogue.append(f": these bytes to a connection of their own: printf '{printf(data)}' | nc HOST PORT")
+        self._judge.dialogue.append(f": these bytes to a connection of their own: printf '{printf(data)}' | nc HOST PORT")
         answers = []
         for url in self.urls:
             side = self._connected(url, self.proto)
             try:
                 for turn, piece in enumerate(pieces):
                     self._send("bytes", side, piece, wait=turn + 1 < len(pieces))
-                answers.append(self._caught("bytes", side, side.until, b"" if step.ends else END))
+                answers.append(self._judge.caught("bytes", side, side.until, b"" if step.ends else END))
             finally:
                 side.close()
         for what, one, other in zip(("answer to these bytes", "closed the connection"), *answers, strict=True):
-            self._agree("bytes", what, one, other)
+            self._judge.agree("bytes", what, one, other)
         for client in self._clients.values():
             client.disturb((), everything=True)
         self._compare_states("bytes", self.keys.names)
@@ -272,19 +274,7 @@ class Pair:
         asides: list[aside.Aside] = []
         try:
             asides += [aside.Aside(url, self.proto) for url in self.urls]
-            if any(request.name == "CLIENT|REPLY" for request in requests):
-                self._silenced(requests, sent, asides)
-                return
-            for at, request in enumerate(requests):
-                self.tally.count(request)
-                self.dialogue.append(line(sent[1][at]))
-                by_side = [args[at] for args in sent]
-                if request.name in TELLING:
-                    self._told(request, by_side, asides)
-                else:
-                    said = self._of_asides(request.name, asides, lambda each, side: each.say([side]), by_side)
-                    readings = [aside.compared(request, args, nodes) for args, nodes in zip(by_side, said, strict=True)]
-                    self._agree(request.name, "reply on a connection of its own", *readings)
+            aside.compare(self._judge, requests, sent, asides, self._sides)
         finally:
             for each in asides:
                 each.close()
@@ -292,38 +282,12 @@ class Pair:
             client.disturb((), everything=True)
         self._states(requests[-1].name, requests)
 
-    def _told(self, request: Request, sent: Sequence[list[bytes]], asides: Sequence[aside.Aside]) -> None:
-        """A command on the usual connection, and the messages that it brings to the other one. First all of those of the
-        server that is compared with; then as many of the first one's, which may come later than the answer to a PING."""
-        replies = [self._caught(request.name, side, side.ask, args) for side, args in zip(self._sides, sent, strict=True)]
-        self._agree(request.name, "reply", *(read(request.name, self._sides[0].ask, sent[0], reply) for reply in replies))
-        (theirs,) = self._of_asides(request.name, asides[1:], lambda each, _: each.say([]), [[]])
-        (ours,) = self._of_asides(request.name, asides[:1], lambda each, _: each.hear(len(theirs)), [[]])
-        self._agree(request.name, "messages to a subscriber", aside.messages(ours), aside.messages(theirs))
-
-    def _silenced(
-        self, requests: Sequence[Request], sent: Sequence[list[list[bytes]]], asides: Sequence[aside.Aside]
-    ) -> None:
-        """Requests some of which may have no reply."""
-        for request in requests:
-            self.tally.count(request)
-        self.dialogue += map(line, sent[1])
-        said = self._of_asides("CLIENT|REPLY", asides, lambda each, side: each.say(side, silenced=True), sent)
-        self._agree("CLIENT|REPLY", "replies of all", *(tuple(node.raw for node in nodes) for nodes in said))
-
-    def _of_asides(
-        self, command: str, asides: Sequence[aside.Aside], ask: Callable[[aside.Aside, Any], list[Node]], sent: Sequence[Any]
-    ) -> list[list[Node]]:
-        return [
-            self._caught(command, each.connection, ask, each, words) for each, words in zip(asides, sent, strict=True)
-        ]
-
     # Parts
 
     def _client(self, number: int) -> Client:
-        """One of the clients, connected when it was not. The second speaks the other protocol."""
+        """One of the clients, connected when it was not."""
         if number not in self._clients:
-            proto = 5 - self.proto if number == 1 else self.proto
+            proto = 5 - self.proto if number == 1 and self.both_protocols else self.proto
             self._clients[number] = Client(number, [self._connected(url, proto) for url in self.urls])
         return self._clients[number]
 
@@ -333,7 +297,7 @@ class Pair:
             return Connection(url, proto)
         except (Ended, OSError) as error:
             one, other = (str(error), "an answer") if url == self.urls[0] else ("an answer", str(error))
-            raise self._difference("HELLO", "connection", one, other) from None
+            raise self._judge.difference("HELLO", "connection", one, other) from None
 
     def _drop(self, number: int) -> None:
         if number in self._clients:
@@ -348,15 +312,15 @@ class Pair:
         """A line of the dialogue, behind one that names the client when it is another than before."""
         if client.number != self._speaker:
             proto = client.sides[0].proto
-            self.dialogue.append(f": the {NAMES[client.number]} client, in RESP{proto}")
+            self._judge.dialogue.append(f": the {NAMES[client.number]} client, in RESP{proto}")
             self._speaker = client.number
-        self.dialogue.append(said)
+        self._judge.dialogue.append(said)
 
     def _waited(self, seconds: float) -> None:
         if seconds > 0.001:
             self._passed = True
             self.tally.passages += 1
-            self.dialogue.append(f": {seconds:.1f} s pass")
+            self._judge.dialogue.append(f": {seconds:.1f} s pass")
 
     def _prepared(self, requests: Sequence[Request]) -> list[Request]:
         fixed = []
@@ -366,35 +330,16 @@ class Pair:
             soon = [arg for arg in request.args if isinstance(arg, Soon)]
             for arg in soon:
                 self._deadlines.add(arg.seconds())
-            now = self._now() if any(arg.absolute for arg in soon) else 0
+            now = asking.now(self._sides) if any(arg.absolute for arg in soon) else 0
             fixed.append(request.for_step(self._fixed, now))
         return fixed
-
-    def _now(self) -> int:
-        """The servers' time in milliseconds: the later one."""
-        times = [side.ask([b"TIME"]).items for side in self._sides]
-        return max(int(seconds.text) * 1000 + int(micro.text) // 1000 for seconds, micro in times)
 
     def _resolved(self, requests: Sequence[Request]) -> list[list[list[bytes]]]:
         """For each side the arguments; a payload is each server's own."""
         return [[[argument(side, arg) for arg in request.args] for request in requests] for side in self._sides]
 
     def _send(self, command: str, side: Connection, data: bytes, *, wait: bool) -> None:
-        try:
-            side.send(data, wait=wait)
-        except Ended as end:
-            raise self._ended(command, side, end) from None
-
-    def _caught(self, command: str, side: Connection, ask: Callable[..., Got], *args: Any) -> Got:
-        """What `ask` answers; a connection that ends is a difference."""
-        try:
-            return ask(*args)
-        except Ended as end:
-            raise self._ended(command, side, end) from None
-
-    def _ended(self, command: str, side: Connection, end: Ended) -> Difference:
-        ours, said = side.url == self.urls[0], str(end)
-        return self._difference(command, "connection", said if ours else "an answer", "an answer" if ours else said)
+        self._judge.caught(command, side, side.send, data, wait=wait)
 
     def _compare(self, client: Client, request: Request, args: Sequence[bytes], replies: Sequence[Node], what: str) -> None:
         """Compare the replies to one command, whatever the client's state makes of them; then follow that state. Commands
@@ -403,16 +348,17 @@ class Pair:
         if request.name == "EXEC" and all(reply.kind == b"*" and len(reply.items) == len(queued or ()) for reply in replies):
             for (inner, words), *items in zip(queued or (), *(reply.items for reply in replies), strict=True):
                 readings = [read(inner.name, client.sides[0].ask, words, item) for item in items]
-                self._agree(inner.name, f"its reply in EXEC ({line(words)[:100]})", *readings)
+                self._judge.agree(inner.name, f"its reply in EXEC ({line(words)[:100]})", *readings)
             self._states("EXEC", [inner for inner, _ in queued or ()])
         elif queued is not None or request.name in CONTROLS:
-            self._agree(request.name, what if queued is None else "reply inside MULTI", *(reply.raw for reply in replies))
+            where = what if queued is None else "reply inside MULTI"
+            self._judge.agree(request.name, where, *(reply.raw for reply in replies))
         else:
             readings = [
-                self._caught(request.name, side, read, request.name, side.ask, args, reply)
+                self._judge.caught(request.name, side, read, request.name, side.ask, args, reply)
                 for side, reply in zip(client.sides, replies, strict=True)
             ]
-            self._agree(request.name, f"{what} ({line(args)[:100]})" if "pipeline" in what else what, *readings)
+            self._judge.agree(request.name, f"{what} ({line(args)[:100]})" if "pipeline" in what else what, *readings)
         touched = queued if request.name == "EXEC" and queued else [(request, args)] if queued is None else []
         client.note(request, args, replies[1], self._exists)
         for each in self._clients.values():
@@ -432,23 +378,7 @@ class Pair:
         return any(not self._exists(key) for key in client.doubtful())
 
     def _exists(self, key: bytes) -> bool:
-        return self._sides[1].ask([b"EXISTS", key]).text == b"1"
-
-    def _sweep(self) -> None:
-        """Walk over all keys: Redis counts those that have expired until somebody comes by."""
-        for side in self._sides:
-            read("SCAN", side.ask, [b"SCAN", b"0"], side.ask([b"SCAN", b"0"]))
-
-    def _would_wait(self, request: Request) -> bool:
-        """Whether it is a blocking command that would keep the search waiting."""
-        keys = waits_for(request)
-        return bool(keys) and self._sides[1].ask([b"EXISTS", *keys]).text == b"0"
-
-    def _too_long(self, request: Request) -> bool:
-        keys = [arg for arg in request.args[1:3] if isinstance(arg, bytes)]
-        replies = self._sides[1].pipeline([[b"STRLEN", key] for key in keys])
-        sizes = [int(reply.text) for reply in replies if reply.kind == b":"]
-        return len(sizes) == 2 and sizes[0] * sizes[1] > LCS_LIMIT
+        return asking.exists(self._sides[1], key)
 
     def _states(self, command: str, requests: Sequence[Request]) -> None:
         args = [arg for request in requests for arg in request.args[1:]]
@@ -456,28 +386,13 @@ class Pair:
         self._compare_states(command, list(dict.fromkeys(touched)))
 
     def _compare_states(self, command: str, keys: Sequence[bytes]) -> None:
-        states = [self._caught(command, side, state_of, side, keys) for side in self._sides]
+        states = [self._judge.caught(command, side, state_of, side, keys) for side in self._sides]
         for state in states:
             for _, left, _ in state.values():
                 if isinstance(left, Near):
                     self._deadlines.add(left.value / 1000)
         for key in keys:
             for what, one, other in zip(("TYPE", "PTTL", "value"), states[0][key], states[1][key], strict=True):
-                self._agree(command, f"{what} of {line([key])[:100]} afterwards", one, other)
-
-    def _agree(self, command: str, what: str, ours: object, theirs: object) -> None:
-        if same(ours, theirs):
-            return
-        if isinstance(ours, bytes) and isinstance(theirs, bytes) and not what.startswith("answer to these bytes"):
-            known = explained(self.known, command, told(parse(theirs)), told(parse(ours)))
-            if known is not None:
-                self.tally.known[known.name] = self.tally.known.get(known.name, 0) + 1
-                raise _Met
-        raise self._difference(command, what, ours, theirs)
-
-    def _difference(self, command: str, what: str, ours: object, theirs: object) -> Difference:
-        return Difference(command, what, ours, theirs, self.dialogue, self._done)
-
-
+                self._judge.agree(command, f"{what} of {line([key])[:100]} afterwards", one, other)
 
 __all__ = ["Difference", "Pair", "Tally"]

@@ -22,7 +22,7 @@ different steps are `kvgate_compat.words.SPREAD` seconds apart, so no other step
 
 @attrs.frozen(slots=True)
 class Near:
-    """A positive time that need not be the same to the millisecond."""
+    """A time that need not be the same to the millisecond; 0 is one: TTL rounds to it what is less than half a second."""
 
     value: int
     tolerance: int
@@ -46,8 +46,8 @@ def exact(ask: Ask, args: Sequence[bytes], reply: Node) -> object:
 def _time(tolerance: int) -> Reading:
     def reading(ask: Ask, args: Sequence[bytes], reply: Node) -> object:
         del ask, args
-        number = int(reply.text) if reply.kind == b":" else 0
-        return Near(number, tolerance) if number > 0 else reply.raw
+        number = int(reply.text) if reply.kind == b":" else -1
+        return Near(number, tolerance) if number >= 0 else reply.raw
 
     return reading
 
@@ -127,21 +127,6 @@ def _walk(ask: Ask, args: Sequence[bytes], reply: Node) -> object:
         if reply.kind != b"*" or len(reply.items) != 2:
             return reply.raw
     return "a walk without an end"
-
-
-_ENCODINGS: Final = (
-    frozenset((b"int", b"embstr", b"raw")),
-    frozenset((b"listpack", b"hashtable")),
-    frozenset((b"listpack", b"skiplist")),
-)
-
-
-def _encoding(ask: Ask, args: Sequence[bytes], reply: Node) -> object:
-    """OBJECT ENCODING: of a string or hash any that Redis has for the type, since it tells of history and memory there."""
-    del ask, args
-    if reply.kind != b"$":
-        return reply.raw
-    return next((family for family in _ENCODINGS if reply.text in family), reply.raw)
 
 
 def _some_integer(ask: Ask, args: Sequence[bytes], reply: Node) -> object:
@@ -224,7 +209,6 @@ READINGS: Final[Mapping[str, Reading]] = {
     "HSCAN": _walk,
     "SSCAN": _walk,
     "DUMP": _dump,
-    "OBJECT|ENCODING": _encoding,
     "OBJECT|REFCOUNT": _some_integer,
     "OBJECT|IDLETIME": _some_integer,
     **CHANCE,
@@ -247,9 +231,14 @@ _TOO_LONG: Final = b"-ERR string exceeds maximum allowed size ("
 
 def read(name: str, ask: Ask, args: Sequence[bytes], reply: Node) -> object:
     """What has to agree about the `reply` to `args`, a command of the table's `name`. Errors count exactly, but for the name
-    of the setting that limits a string."""
+    of the setting that limits a string; so does what is no reply of Redis' form."""
     if reply.raw.startswith(_TOO_LONG):
         return _TOO_LONG + "…)\r\n".encode()
     if name.startswith("FUNCTION|"):
         reply = attrs.evolve(reply, raw=_CLASH.sub(rb"\1 X already", reply.raw)) if reply.kind == b"-" else reply
-    return reply.raw if reply.kind == b"-" else READINGS.get(name, exact)(ask, args, reply)
+    if reply.kind == b"-":
+        return reply.raw
+    try:
+        return READINGS.get(name, exact)(ask, args, reply)
+    except (ValueError, IndexError, KeyError):  # no reply as Redis gives it
+        return reply.raw

@@ -1,24 +1,25 @@
 """One comparison of two servers from start to end, as `kvgate compat` and the project's own long search run it."""
 
 import contextlib
+import gc
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from types import FrameType
-from typing import NoReturn
 
 import attrs
 
 from kvgate_compat.connection import Connection, Ended, without_password
 from kvgate_compat.differences import KNOWN
+from kvgate_compat.holdings import holdings
 from kvgate_compat.keyspace import Keyspace
 from kvgate_compat.known import Known
 from kvgate_compat.outcome import Outcome, Searched, Server, count
 from kvgate_compat.pair import Difference, Pair
 from kvgate_compat.progress import Progress
 from kvgate_compat.reference import NoReference, reference
-from kvgate_compat.search import is_empty, plan, search
+from kvgate_compat.search import plan, search, speaks_resp3
 
 _PROBE = "kvgate-compat-probe"
 _NAMES = ("_version", "server_name")
@@ -60,7 +61,7 @@ def compare(url: str, against: str, wanted: Wanted, progress: Progress) -> Outco
         Refused: a server is not there, has keys, refuses what the search needs; both are one; nothing is left to be tried.
     """
     with ExitStack() as stack:
-        stopped = stack.enter_context(_interruptible())
+        stopped = stack.enter_context(interruptible())
         if not against:
             try:
                 against = stack.enter_context(reference())
@@ -87,20 +88,21 @@ def _prepared(url: str, against: str, wanted: Wanted) -> Outcome:
     """What is known before the first example. Raises Refused."""
     notes, protocols = [], list(wanted.protocols)
     servers = []
-    for each in (url, against):
-        shown = without_password(each)
+    for option, each in (("URL", url), ("--against", against)):
         try:
-            if not is_empty(each):
-                raise Refused(f"{shown} has keys, and would be emptied: give an empty server")
+            shown = without_password(each)
+        except ValueError as error:
+            raise Refused(f"{option}: {error}") from None
+        try:
+            if what := holdings(each):
+                raise Refused(f"{shown} has {what}, and would be emptied: give an empty server")
             servers.append(Server(shown, _info(each)))
             for proto in wanted.protocols:
-                if proto == 3 and not _speaks_resp3(each):
+                if proto == 3 and not speaks_resp3(each):
                     notes.append(f"RESP3 was not tried: {shown} does not speak it")
                     protocols = [one for one in protocols if one != 3]
         except (OSError, Ended) as error:
             raise Refused(f"{shown}: {error}") from None
-        except ValueError as error:  # a URL of another kind, which it says itself
-            raise Refused(str(error)) from None
     if not protocols:
         raise Refused(notes[0])
     try:
@@ -120,15 +122,17 @@ def _prepared(url: str, against: str, wanted: Wanted) -> Outcome:
 
 
 @contextlib.contextmanager
-def _interruptible() -> Iterator[Callable[[], bool]]:
-    """SIGINT and SIGTERM raise KeyboardInterrupt. The function that it gives says whether one has come: Python drops what is
-    raised inside of a callback of its garbage collector, of which hypothesis has one, so that has to be looked at too."""
+def interruptible() -> Iterator[Callable[[], bool]]:
+    """SIGINT and SIGTERM raise KeyboardInterrupt, but in a callback of the garbage collector, of which hypothesis has one:
+    Python would print what is raised there, and go on. So the function that it gives says whether one has come, to be asked
+    now and then."""
     came = False
 
-    def interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+    def interrupt(_number: int, frame: FrameType | None) -> None:
         nonlocal came
         came = True
-        raise KeyboardInterrupt
+        if not _of_the_collector(frame):
+            raise KeyboardInterrupt
 
     before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -136,6 +140,16 @@ def _interruptible() -> Iterator[Callable[[], bool]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _of_the_collector(frame: FrameType | None) -> bool:
+    """Whether a callback of the garbage collector is running."""
+    codes = {getattr(callback, "__code__", None) for callback in gc.callbacks}
+    while frame is not None:
+        if frame.f_code in codes:
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _search(
@@ -190,14 +204,6 @@ def _info(url: str) -> dict[str, str]:
     text = "\n".join(reply.text.decode("utf-8", "replace") for reply in replies if reply.kind in b"$=")
     lines = (line.partition(":") for line in text.splitlines())
     return {name: value for name, _, value in lines if name.endswith(_NAMES) and name not in _NOT_ITS_OWN}
-
-
-def _speaks_resp3(url: str) -> bool:
-    side = Connection(url)
-    try:
-        return side.ask([b"HELLO", b"3"]).kind != b"-"
-    finally:
-        side.close()
 
 
 def _empty(*urls: str) -> None:

@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import count
 from typing import Final
-from urllib.parse import urlsplit
 
 import attrs
 from hypothesis import seed, settings
@@ -15,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 from kvgate.commands.table import by_full_name
 from kvgate_compat.channels import LISTENING
 from kvgate_compat.clients import ALONE, LOGINS
-from kvgate_compat.connection import Connection, Ended
+from kvgate_compat.connection import Connection, Ended, endpoint_of
 from kvgate_compat.differences import KNOWN
 from kvgate_compat.keys import PLAIN, Keys
 from kvgate_compat.keyspace import Keyspace, Part
@@ -52,6 +51,8 @@ class Plan:
     transactions: bool
     space: Keyspace | None = None
     """How the first server is cut into parts, and which of them lacks which command; None: it is whole."""
+    both_protocols: bool = True
+    """Whether both servers speak RESP3 as well, so that clients of both protocols can meet."""
 
 
 _PROBES: Final = {"XREAD": ("STREAMS", "", "0"), "XREADGROUP": ("GROUP", "g", "c", "STREAMS", "", ">")}
@@ -99,7 +100,7 @@ def plan(url: str, against: str, only: str = "", space: Keyspace | None = None) 
         for name, spec in specs().items():
             if name in WITHOUT:
                 skipped[name] = WITHOUT[name]
-            elif name in LOGINS and any(urlsplit(each).password for each in (url, against)):
+            elif name in LOGINS and any(endpoint_of(each).password for each in (url, against)):
                 skipped[name] = "it is about the login, which is not the same on both"
             elif space.without(name) if space is not None else not supports(sides[0], name, spec.arity):
                 skipped[name] = NOT_HERE if supports(sides[1], name, spec.arity) else NOT_ANYWHERE
@@ -119,7 +120,8 @@ def plan(url: str, against: str, only: str = "", space: Keyspace | None = None) 
     if not transactions:
         skipped["MULTI"] = "one of the servers does not have it"
     transactions = transactions and (not only or bool(re.fullmatch(only, "MULTI", re.IGNORECASE)))
-    return Plan(tuple(names), skipped, transactions, space)
+    both_protocols = all(speaks_resp3(each) for each in (url, against))
+    return Plan(tuple(names), skipped, transactions, space, both_protocols)
 
 
 def _asked(server: Connection, space: Keyspace) -> Keyspace:
@@ -132,11 +134,11 @@ def _asked(server: Connection, space: Keyspace) -> Keyspace:
     return Keyspace(tuple(attrs.evolve(part, without=lacking(part)) for part in space.parts))
 
 
-def is_empty(url: str) -> bool:
-    """Whether a server has no keys: the harness flushes it. Raises Ended, OSError."""
+def speaks_resp3(url: str) -> bool:
+    """Whether a server takes HELLO 3. Raises Ended, OSError."""
     side = Connection(url)
     try:
-        return side.expect_ok("DBSIZE").text == b"0"
+        return side.ask([b"HELLO", b"3"]).kind != b"-"
     finally:
         side.close()
 
@@ -173,6 +175,7 @@ def search(
             break
         pair = Pair(url, against, proto, tally, keys, wanted.space)
         pair.known = known
+        pair.both_protocols = wanted.both_protocols
         pair.progress = partial(progress, pair)
         machine = seed(first_seed + number)(make_machine(pair, names, transactions=transactions))
         difference = _first(pair, machine, search_settings(min(BATCH, left), steps), tell)
@@ -223,4 +226,4 @@ def _cut_down(pair: Pair, found: Difference) -> Difference:
         pair.tally = tally
 
 
-__all__ = ["Difference", "Ended", "Plan", "Tally", "is_empty", "plan", "search", "supports"]
+__all__ = ["Difference", "Ended", "Plan", "Tally", "plan", "search", "speaks_resp3", "supports"]

@@ -122,6 +122,8 @@ def may_agree(request: Request) -> bool:
         return False
     if request.name in ("AUTH", "HELLO"):
         return _logs_in_soundly(request)
+    if request.name == "PUBLISH" and request.args[1:2] == (b"",):
+        return False
     if stores_by_chance(request.name, [arg for arg in request.args if isinstance(arg, bytes)]):
         return False
     at = {"SCAN": 1, "HSCAN": 2, "SSCAN": 2}.get(request.name)

@@ -97,6 +97,7 @@ def _watched(watched: Watched) -> dict[str, Any]:
         "commands": watched.lines,
         "by_scripts": watched.by_scripts,
         "unread": watched.unread,
+        "behind": watched.behind,
         "over_slots": {name: number for name, number in watched.shards.items() if number},
         "over_namespaces": {name: number for name, number in watched.namespaces.items() if number},
         "prefixes": [

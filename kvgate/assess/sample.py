@@ -8,7 +8,7 @@ from typing import Final
 
 import attrs
 
-from kvgate.assess.link import Link
+from kvgate.assess.link import Link, Unreachable
 from kvgate.assess.pace import Pace
 from kvgate.backend import INTERNAL_PREFIX
 from kvgate.wire.reply import Error, Reply, Simple
@@ -77,10 +77,10 @@ class Sampler:
         """Keys of the sample that the user may not read."""
 
     def sample(self, database: int, most: int, seconds: float) -> Sample:
-        """Up to `most` keys, for about so many seconds.
+        """Up to `most` keys, for about so many seconds; those seen so far when the store goes away.
 
         Raises:
-            Unreachable: the store does not answer.
+            Unreachable: the store does not answer, and no key was seen.
         """
         if (refused := self._link.select(database)) is not None:
             self._unread.setdefault("SELECT", _text(refused))
@@ -114,6 +114,10 @@ class Sampler:
         except KeyboardInterrupt:
             self._link.close()
             stopped = "interrupted"
+        except Unreachable as error:
+            if not keys:
+                raise
+            stopped = str(error)
         whole = cursor == b"0" and not stopped and (len(seen) < most or size == len(seen))
         return Sample(database, size, keys, whole=whole, fair=self._fair, stopped=stopped)
 
@@ -197,13 +201,18 @@ def take(sampler: Sampler, databases: Sequence[int], sizes: dict[int, int], most
     """Samples of the databases, which share keys and time by their sizes, none with less than a hundredth.
 
     Raises:
-        Unreachable: the store does not answer.
+        Unreachable: the store does not answer, and no key was seen.
     """
     total = sum(sizes.get(number, 0) for number in databases)
     found: list[Sample] = []
     for number in databases:
         share = max(sizes.get(number, 0) / total, 0.01) if total and len(databases) > 1 else 1.0
-        found.append(sampler.sample(number, max(1, round(most * share)), seconds * share))
+        try:
+            found.append(sampler.sample(number, max(1, round(most * share)), seconds * share))
+        except Unreachable:
+            if not found:
+                raise
+            break
         if found[-1].stopped == "interrupted":
             break
     return found

@@ -43,7 +43,8 @@ def _head(found: Assessment) -> Iterator[str]:
             what = f"all {len(sample.keys):,} keys" if len(sample.keys) != 1 else "its one key"
         else:
             of = f" of {sample.size:,}" if sample.size is not None else ""
-            why = {"time": ", the time was over", "interrupted": ", interrupted"}.get(sample.stopped, "")
+            told = {"": "", "time": ", the time was over", "interrupted": ", interrupted"}
+            why = told.get(sample.stopped, f", ended by: {sample.stopped}")
             what = f"a sample of {len(sample.keys):,}{of} keys{why}; ± is what numbers may be off, in 95 of 100 cases"
         yield from _wrap(f"database {sample.database}: {what}")
 
@@ -160,7 +161,8 @@ def _watched(found: Assessment) -> Iterator[str]:
         return
     yield ""
     scripts = f", {watched.by_scripts:,} of them by scripts" if watched.by_scripts else ""
-    yield f"MONITOR showed {_count(watched.lines, 'command')}{scripts}."
+    early = " It ended early: they come faster than they can be read, and the server keeps them." if watched.behind else ""
+    yield from _wrap(f"MONITOR showed {_count(watched.lines, 'command')}{scripts}.{early}")
     for what, counted in (
         ("keys in several slots, so that two shards may part them", watched.shards),
         ("keys in several namespaces", watched.namespaces),

@@ -1,11 +1,10 @@
 """`kvgate assess`: what of a live Redis would work behind the gate."""
 
 import argparse
-import json
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
@@ -15,10 +14,14 @@ from kvgate.assess.link import Unreachable
 from kvgate.assess.stores import Store, store_of
 from kvgate.assess.text import render
 from kvgate.backend import Endpoint
+from kvgate.cli.json_file import STDOUT, check_target, write_json
 from kvgate.cli.progress import progress
 from kvgate.config import adapter, installed_types
 from kvgate.errors import ConfigurationError
 from kvgate.routing.endpoints import parse_url
+
+INTERRUPTED: Final = 130
+"""Exit code after Ctrl-C when nothing was seen yet, as shells say it."""
 
 
 def add(subparsers: Any) -> None:
@@ -109,6 +112,7 @@ def _stores(wanted: str | None) -> tuple[list[Store], list[Store]]:
 
 def run(arguments: argparse.Namespace) -> int:
     """0 when all that was seen works on a type that was asked about, 1 when something does not."""
+    check_target(arguments.json)
     question = Question(
         endpoint=_endpoint(arguments),
         all_databases=arguments.all_databases,
@@ -127,6 +131,8 @@ def run(arguments: argparse.Namespace) -> int:
     except Unreachable as error:
         print(f"kvgate: {question.endpoint.url}: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:  # before the first key
+        return INTERRUPTED
     if sys.stderr.isatty():
         print(file=sys.stderr)  # the line of the progress may not have ended
     _write(found, arguments.json, show_keys=arguments.show_keys)
@@ -134,13 +140,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _write(found: Assessment, target: str | None, *, show_keys: bool) -> None:
+    if target != STDOUT:
+        sys.stdout.write(render(found, show_keys=show_keys))
     if target is not None:
-        text = json.dumps(as_json(found, show_keys=show_keys), indent=1) + "\n"
-        if target == "-":
-            sys.stdout.write(text)
-            return
-        try:
-            Path(target).write_text(text, "utf-8")
-        except OSError as error:
-            raise ConfigurationError([f"--json: {error}"]) from None
-    sys.stdout.write(render(found, show_keys=show_keys))
+        write_json(target, as_json(found, show_keys=show_keys))

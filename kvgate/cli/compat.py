@@ -2,13 +2,12 @@
 
 import argparse
 import importlib
-import json
 import random
 import re
 import sys
-from pathlib import Path
 from typing import Any, Final
 
+from kvgate.cli.json_file import STDOUT, check_target, write_json
 from kvgate.errors import ConfigurationError
 
 PACKAGE: Final = "kvgate_compat"
@@ -61,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
     """0 when nothing differs; see the parser's epilog.
 
     Raises:
-        ConfigurationError: hypothesis is missing, or the servers cannot be compared.
+        ConfigurationError: hypothesis is missing, the servers cannot be compared, or the result cannot be written.
     """
     try:
         running, showing = (importlib.import_module(f"{PACKAGE}.{name}") for name in ("run", "progress"))
@@ -69,8 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
         if error.name is None or error.name.partition(".")[0] not in ("hypothesis", PACKAGE):
             raise
         raise ConfigurationError(["compat needs hypothesis, which is not installed: pip install 'kvgate[compat]'"]) from None
-    if arguments.json and arguments.json != "-" and not Path(arguments.json).absolute().parent.is_dir():
-        raise ConfigurationError([f"--json {arguments.json}: there is no such folder"])
+    check_target(arguments.json)
     wanted = running.Wanted(
         examples=arguments.examples,
         steps=arguments.steps,
@@ -79,7 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
         only=arguments.only,
         protocols=(arguments.resp,) if arguments.resp else (2, 3),
     )
-    progress = showing.Progress(sys.stderr if arguments.json == "-" else sys.stdout)
+    progress = showing.Progress(sys.stderr if arguments.json == STDOUT else sys.stdout)
     try:
         outcome = running.compare(arguments.url, arguments.against, wanted, progress)
     except running.Refused as error:
@@ -87,12 +85,8 @@ def run(arguments: argparse.Namespace) -> int:
     except KeyboardInterrupt:  # before the first example
         return INTERRUPTED
     progress.say(outcome.text())
-    if arguments.json:
-        text = json.dumps(outcome.as_json(), indent=1) + "\n"
-        if arguments.json == "-":
-            sys.stdout.write(text)
-        else:
-            Path(arguments.json).write_text(text, "utf-8")
+    if arguments.json is not None:
+        write_json(arguments.json, outcome.as_json())
     if outcome.found:
         return 1
     if outcome.interrupted:

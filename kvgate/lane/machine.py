@@ -36,6 +36,10 @@ BUFFERED_REPLY = 1024 * 1024
 STORE_ERRORS: Final = (b"-NOAUTH", b"-NOPERM", b"-READONLY", b"-MASTERDOWN")
 """What a store says to the gate, not to the client."""
 
+ANSWERING: Final = 0.1
+"""Share of a command's budget that is kept for the answer: nothing that a store refused is sent anew within it. A write that
+is sent and not answered at the budget's end would be told as in doubt, though its client might simply have sent it again."""
+
 LONGEST_HEAD: Final = 64
 """Bytes within which the name of a command that the lane takes has to end, so that looking for it is not looking through
 everything that came with it."""
@@ -880,7 +884,7 @@ class Lane:
         if _runs_script(slot):
             _count(slot, raw, now)
             self._deliver(up, slot, raw, 1)  # the script may have said so itself, and have written before: never twice
-        elif _is_last(slot) and now - slot.started < self.budget:
+        elif _is_last(slot) and now - slot.started < self.budget * (1 - ANSWERING):
             up.fifo.popleft()
             _keep_unanswered(slot)
             up.put(slot)

@@ -50,7 +50,8 @@ async def setbit(tx: Transaction, args: list[bytes]) -> Reply:
     editor = Editor(tx, args[1], meta)
     before = (await editor.read(at, at + 1))[0]
     await editor.write(at, bytes([before | mask if args[3] == b"1" else before & ~mask]))
-    await editor.save()
+    if editor.changes:  # else the key does not count as touched, as in Redis 7.0
+        await editor.save()
     return int(before & mask > 0)
 
 

@@ -150,7 +150,7 @@ async def _bitfield(tx: Transaction, args: list[bytes], *, readonly: bool) -> Re
         editor.size = max(editor.size, size)  # also when none of them fits, as in Redis
     await editor.load([operation.bytes_range for operation in operations])
     replies = [await _run(editor, operation) for operation in operations]
-    if writes:
+    if editor.changes:  # else the key does not count as touched, as in Redis 7.0
         await editor.save()
     return replies
 

@@ -131,12 +131,20 @@ class Editor:
         for number in range(start // unit, -(-stop // unit)):
             base = number * unit
             low, high = max(start, base), min(stop, base + unit)
+            known, piece = number in self._chunks and stop <= self.size, data[low - start : high - start]
             chunk = self._chunks.setdefault(number, bytearray())
+            if known and chunk[low - base : high - base].ljust(high - low, b"\x00") == piece:
+                continue
             if len(chunk) < low - base:
                 chunk.extend(bytes(low - base - len(chunk)))
-            chunk[low - base : high - base] = data[low - start : high - start]
+            chunk[low - base : high - base] = piece
             self._changed.add(number)
         self.size = max(self.size, stop)
+
+    @property
+    def changes(self) -> bool:
+        """Whether `save` would store other bytes than there are."""
+        return bool(self._changed) or self.size > self._stored
 
     async def save(self) -> None:
         """Write the changed chunks and the meta, also when nothing is changed: the key counts as touched."""

@@ -193,12 +193,12 @@ def test_the_proposal_is_a_configuration(
     checked = load(file)
     types = {name: backend.type for name, backend in checked.backends.items()}
     assert checked.warnings == ()
-    assert checked.namespaces.of(b"Shop.Cart:1").rule == "Shop.Cart"  # type: ignore[union-attr]
-    assert types[checked.namespaces.of(b"Shop.Cart:1").backend] == (kind or "redis")  # type: ignore[union-attr]
-    assert types[checked.namespaces.of(b"Shop.Top:1").backend] == (  # type: ignore[union-attr]
+    assert checked.namespaces.of(b"Shop.Cart:1").rule == "Shop.Cart"  # type: ignore[union-attr]  # it has a rule
+    assert types[checked.namespaces.of(b"Shop.Cart:1").backend] == (kind or "redis")  # type: ignore[union-attr]  # it has a rule
+    assert types[checked.namespaces.of(b"Shop.Top:1").backend] == (  # type: ignore[union-attr]  # it has a rule
         "kvrocks" if kind == "kvrocks" else "redis"
     ), "sorted sets stay where they can be"
-    assert types[checked.namespaces.of(b"queue:1").backend] == (  # type: ignore[union-attr]
+    assert types[checked.namespaces.of(b"queue:1").backend] == (  # type: ignore[union-attr]  # it has a rule
         "kvrocks" if kind == "kvrocks" else "redis"
     )
     if kind == "tikv":
@@ -270,6 +270,20 @@ def test_an_interrupt_ends_the_sample(redis_server: RedisServer) -> None:
     assert 200 <= len(found.samples[0].keys) < 400
     assert found.watched is None, "MONITOR is not begun then"
     assert ", interrupted;" in render(found, show_keys=False)
+
+
+def test_a_server_that_goes_away_in_the_middle(redis_servers: RedisServers) -> None:
+    server = redis_servers()
+    server.cmd("DEBUG", "POPULATE", 5_000, "Big.One")
+
+    def told(_what: str, done: int, _total: int) -> None:
+        if 200 <= done < 300:
+            server.kill()
+
+    found = assess(Question(parse_url(server.url), rate=1e6), [], [], told)
+    assert 200 <= len(found.samples[0].keys) < 400
+    assert found.samples[0].stopped not in ("", "time", "interrupted")
+    assert "keys, ended by: " in " ".join(render(found, show_keys=False).split())
 
 
 def test_a_gate_and_versioned_keys(gates: Gates, run: Any, tmp_path: Path) -> None:
@@ -434,7 +448,20 @@ def test_the_file_of_json(server: RedisServer, run: Any, tmp_path: Path) -> None
     found = run(server.url, *FAST, "--json", "out.json")
     assert "PREFIX" in found.out
     assert json.loads((tmp_path / "out.json").read_text())["format"] == 1
-    assert run(server.url, *FAST, "--json", "nosuch/out.json").code == 2
+    refused = run(server.url, *FAST, "--json", "nosuch/out.json")
+    assert (refused.code, refused.out, refused.err) == (2, "", "kvgate: --json nosuch/out.json: there is no such folder\n")
+    assert "is a folder" in run(server.url, *FAST, "--json", "/tmp").err
+    failed = run(server.url, *FAST, "--json", "/dev/full")
+    assert (failed.code, "PREFIX" in failed.out, "No space left" in failed.err) == (2, True, True), "what was found is told"
+
+
+def test_an_interrupt_before_the_first_key(server: RedisServer, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("kvgate.assess.assessment.look", interrupted)
+    found = run(server.url)
+    assert (found.code, found.out, found.err) == (130, "", "")
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Lines of MONITOR, as Redis writes them."""
 
 from collections import Counter
+from collections.abc import Iterator
 
 import pytest
 
@@ -22,6 +23,31 @@ AT = b"1700000000.123456 "
 )
 def test_lines(line: bytes, found: "tuple[int, bytes, list[bytes]] | None") -> None:
     assert words(line) == found
+
+
+def test_a_reader_that_is_too_slow_leaves() -> None:
+    """The server's memory holds what is not read yet."""
+    now, lines = 0.0, [b'%.6f [0 127.0.0.1:1] "get" "k"' % (1700000000 + tenth / 10) for tenth in range(100)]
+
+    def clock() -> float:
+        nonlocal now
+        now += 0.12  # a tenth of a second of the server's takes longer here
+        return now
+
+    found = watch(lines, b":", 1, lambda _: None, clock=clock)
+    assert found.behind
+    assert found.lines == 51, "behind by more than a second"
+    assert not watch(lines[:50], b":", 1, lambda _: None, clock=clock).behind
+
+
+def test_an_interrupt_ends_it() -> None:
+    def lines() -> Iterator[bytes]:
+        yield AT + b'[0 127.0.0.1:1] "get" "A.B:1"'
+        raise KeyboardInterrupt
+
+    found = watch(lines(), b":", 1, lambda _: None)
+    assert (found.lines, found.behind) == (1, False)
+    assert found.commands == {(0, "A.B", "A.B"): Counter({"get": 1})}
 
 
 def test_what_is_counted() -> None:

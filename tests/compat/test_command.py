@@ -1,6 +1,7 @@
 """`kvgate compat`: what it prints and writes, how it ends, and what it refuses."""
 
 import contextlib
+import gc
 import io
 import json
 import os
@@ -15,11 +16,11 @@ import pytest
 
 from kvgate.cli.main import main
 from kvgate_compat.connection import without_password
+from kvgate_compat.holdings import holdings
 from kvgate_compat.outcome import SCHEMA, STATUSES
 from kvgate_compat.pair import Tally
 from kvgate_compat.progress import Progress
-from kvgate_compat.run import Wanted, compare
-from kvgate_compat.search import is_empty
+from kvgate_compat.run import Wanted, compare, interruptible
 from kvgate_compat.table import specs
 from tests.support.servers import NO_REDIS, ROOT, RedisServer, RedisServers, redis_binary
 
@@ -152,7 +153,13 @@ def test_equal_servers_and_a_server_of_its_own(redis_server: RedisServer, capsys
     assert (code, err) == (0, "")
     assert "no difference found (--seed 5 repeats this)" in out
     assert not Path(out.split("against unix://")[1].split()[0]).parent.exists(), "its own server has left something"
-    assert is_empty(redis_server.url)
+    assert holdings(redis_server.url) == ""
+
+
+def test_a_result_that_cannot_be_written(redis_server: RedisServer, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = run(capsys, redis_server.url, "--examples", "1", "--resp", "2", "--only", "GET", "--json", "/dev/full")
+    assert (code, err) == (2, "kvgate: --json /dev/full: No space left on device\n")
+    assert "no difference found" in out
 
 
 @pytest.mark.parametrize("which", ["this", "other"])
@@ -168,6 +175,39 @@ def test_a_server_with_keys_is_refused(
     assert not (tmp_path / "none").exists()
 
 
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        ([("SELECT", "3"), ("SET", "precious", "v")], "keys in database 3"),
+        ([("FUNCTION", "LOAD", "#!lua name=precious\nredis.register_function('f', function() return 1 end)")], "functions"),
+    ],
+)
+@pytest.mark.parametrize("config", [[], ["--rename-command", "INFO", ""]])
+def test_what_the_first_database_does_not_show_is_kept_too(
+    redis_servers: RedisServers,
+    capsys: pytest.CaptureFixture[str],
+    harm: list[tuple[str, ...]],
+    said: str,
+    config: list[str],
+) -> None:
+    server = redis_servers(config=config)
+    with server.client() as client:
+        for words in harm:
+            client.cmd(*words)
+        before = client.cmd("DEBUG", "DIGEST"), client.cmd("FUNCTION", "LIST")
+        code, _, err = run(capsys, server.url, "--examples", "1", "--only", "GET")
+        assert (code, err) == (2, f"kvgate: {server.url} has {said}, and would be emptied: give an empty server\n")
+        assert (client.cmd("DEBUG", "DIGEST"), client.cmd("FUNCTION", "LIST")) == before
+
+
+def test_servers_of_one_protocol_only(redis_servers: RedisServers, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without HELLO, and without TIME: the second client speaks RESP2 as well, and moments are this machine's."""
+    old = redis_servers(config=["--rename-command", "HELLO", "", "--rename-command", "TIME", ""])
+    code, out, err = run(capsys, old.url, "--examples", "30", "--only", "GET|SET|P?EXPIREAT", "--seed", "1")
+    assert (code, err) == (0, ""), out
+    assert f"RESP3 was not tried: {old.url} does not speak it" in out
+
+
 def test_what_cannot_be_compared(redis_server: RedisServer, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     url = redis_server.url
     for arguments, said in (
@@ -175,15 +215,21 @@ def test_what_cannot_be_compared(redis_server: RedisServer, capsys: pytest.Captu
         ((url, "--only", "NOSUCH"), "no command is left"),
         (("redis://u:secret@127.0.0.1:1",), "redis://u@127.0.0.1:1: "),
         (("redis://u:secret@127.0.0.1:" + str(redis_server.port),), "WRONGPASS"),
-        (("http://u:secret@127.0.0.1",), "begins with redis://"),
+        (("http://u:secret@127.0.0.1",), 'URL: "http://" is unknown'),
+        (("redis://u:secret",), "URL: no URL: brackets or port are wrong"),
+        (("redis://:secret/x@127.0.0.1",), "URL: no URL: brackets or port are wrong"),
+        (("redis://[secret",), "URL: no URL: brackets or port are wrong"),
+        (("redis://:secret@127.0.0.1/3",), "URL: the whole server is emptied and compared, so no database can be chosen"),
+        ((url, "--against", "secret"), "--against: no scheme"),
         ((url, "--json", str(tmp_path / "no" / "file")), "no such folder"),
+        ((url, "--json", str(tmp_path)), "is a folder"),
     ):
         code, out, err = run(capsys, *arguments)
         assert (code, out) == (2, ""), arguments
         assert said in err
         assert err.startswith("kvgate: ")
         assert "secret" not in err
-    assert is_empty(url)
+    assert holdings(url) == ""
 
 
 @pytest.mark.parametrize("arguments", [(), ("u", "--resp", "4"), ("u", "--only", "("), ("u", "--examples", "0")])
@@ -220,6 +266,27 @@ def test_without_hypothesis() -> None:
         assert done.returncode == code, done.stderr
         if code == 2:
             assert done.stderr == "kvgate: compat needs hypothesis, which is not installed: pip install 'kvgate[compat]'\n"
+
+
+def test_an_interrupt_amid_a_garbage_collection_is_kept_for_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Raised there it would be printed and forgotten; hypothesis looks at each collection."""
+    printed: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", printed.append)
+
+    def callback(_phase: str, _info: "dict[str, int]") -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    with interruptible() as came:
+        assert not came()
+        gc.callbacks.append(callback)
+        try:
+            gc.collect()
+        finally:
+            gc.callbacks.remove(callback)
+        assert came()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert printed == []
 
 
 @pytest.mark.parametrize(
@@ -330,6 +397,10 @@ def test_progress_in_a_file_is_a_line_now_and_then(monkeypatch: pytest.MonkeyPat
 
 def test_urls_are_shown_without_passwords() -> None:
     assert without_password("redis://u:p@h:1") == "redis://u@h:1"
-    assert without_password("rediss://:p@h:1/0") == "rediss://@h:1/0"
+    assert without_password("rediss://:p@h:1/0") == "rediss://h:1"
+    assert without_password("redis://a%40b:p@h:1") == "redis://a%40b@h:1"
     assert without_password("unix:///a/b") == "unix:///a/b"
-    assert without_password("redis://h") == "redis://h"
+    assert without_password("redis://h") == "redis://h:6379"
+    for url in ("redis://u:p", "redis://[p", "redis://h/1"):
+        with pytest.raises(ValueError, match=r"no URL|no database"):
+            without_password(url)

@@ -86,7 +86,7 @@ def test_a_step_in_which_a_key_expires_proves_nothing(redis_servers: RedisServer
     def differ(seconds: float) -> None:
         """After so long."""
         time.now += seconds
-        pair._agree("GET", "reply", b"+ours\r\n", b"+theirs\r\n")
+        pair._judge.agree("GET", "reply", b"+ours\r\n", b"+theirs\r\n")
 
     try:
         pair.begin()
@@ -102,8 +102,8 @@ def test_a_step_in_which_a_key_expires_proves_nothing(redis_servers: RedisServer
         pair.run(Single(Request("SET", (Option(b"SET"), b"a", b"v", Option(b"PX"), Soon(4000, 1000)))))
         pair._fairly(lambda: pair._deadlines.pause(4.0))
         assert pair.tally.spoilt == 2
-        examples = len(pair._done)
+        examples = len(pair._judge.done)
         pair.run(Single(Request("GET", (Option(b"GET"), b"a"))))
-        assert len(pair._done) == examples, "nothing more is said in this example"
+        assert len(pair._judge.done) == examples, "nothing more is said in this example"
     finally:
         pair.close()

@@ -119,13 +119,13 @@ ROW = Known(
     title="",
     commands=("GET",),
     where=frozenset(("lmdb",)),
-    dialogue=dialogue("2: SET a => OK", 'GET a => "v" != (error) ERR no … here'),
+    dialogue=dialogue("2: SET a => OK", 'GET a => "v" != (error) ERR no … here', "GET b => (error) ERR b != (error) ERR c"),
     why="for this test",
 )
 
 
 def test_a_dialogue_is_read() -> None:
-    first, second = ROW.dialogue
+    first, second, _ = ROW.dialogue
     assert (first.text, first.redis, first.gate, first.client, first.differs) == ("SET a", "OK", "OK", 2, False)
     assert (second.text, second.redis, second.gate, second.client) == ("GET a", '"v"', "(error) ERR no … here", 1)
     assert second.differs
@@ -142,6 +142,9 @@ def test_a_dialogue_is_read() -> None:
         ("GET", '"v"', "(error) ERR", False),
         ("MGET", '"v"', "(error) ERR no luck here", False),
         ("GET", "OK", "OK", False),
+        ("GET", "(error) ERR b", "(error) ERR c", True),
+        ("GET", "(error) ERR x", "(error) ERR c", False),
+        ("GET", '"v"', "(error) ERR c", False),
     ],
 )
 def test_a_known_difference_is_recognized(command: str, redis: str, gate: str, known: bool) -> None:

@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from typing import Any, Final
 
 import pytest
 
@@ -11,7 +12,9 @@ from kvgate.commands.table import by_full_name, every_command, supports
 from kvgate.config import adapter
 from kvgate_compat.differences import KNOWN
 from kvgate_compat.reach import is_command
-from tests.compat import report
+from kvgate_compat.table import specs
+from tests.compat import report, results
+from tests.compat.setting import CONFIGURATIONS
 from tests.support.servers import ROOT
 
 PAGE = ROOT / "docs" / "compatibility.md"
@@ -63,7 +66,7 @@ def test_each_difference_has_its_place() -> None:
     text = report.render()
     anchors = re.findall(r'<a id="([a-z0-9-]+)">', text)
     assert anchors == [known.name for known in KNOWN]
-    assert set(re.findall(r"\]\(#([a-z-]+)\)", text)) <= {*anchors, "differences", "versioned-data"}
+    assert set(re.findall(r"\]\(#([a-z-]+)\)", text)) <= {*anchors, "differences", "versioned-data", "the-search"}
     for known in KNOWN:
         for line in known.dialogue:
             assert f"> {line.text}\n" in text
@@ -110,3 +113,58 @@ def test_results_that_are_not_as_agreed(tmp_path: Path, change: "dict[str, str |
     path.write_text(json.dumps([row]), "utf-8")
     with pytest.raises(ValueError, match="lacks"):
         report.results(path)
+
+
+# Results of searches
+
+FOUND: "dict[str, Any]" = {
+    "seed": 1,
+    "tried": {"examples": 40, "commands": 900, "combinations": 70, "protocols": [{"resp": 2}, {"resp": 3}]},
+    "known": {"object-encoding": 3},
+    "differences": [],
+    "commands": {
+        "GET": {"count": 900, "reason": ""},
+        "LPOP": {"count": 0, "reason": "this server does not have it"},
+        "HSET": {"count": 0, "reason": ""},
+    },
+}
+
+
+def test_a_search_is_taken_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(results, "PATH", tmp_path / "results.json")
+    (tmp_path / "lmdb.json").write_text(json.dumps(FOUND), "utf-8")
+    assert results.main([str(tmp_path)]) == 0
+    taken = results.load(tmp_path / "results.json")["lmdb"]
+    assert (taken.examples, taken.commands, taken.known) == (40, 900, {"object-encoding": 3})
+    assert taken.tried == {"GET"}
+    for change, said in (
+        ({"differences": [{"command": "GET"}]}, "differences: GET"),
+        ({"commands": {"GET": {"count": 0, "reason": "not asked for"}}}, "a part only"),
+        ({"tried": {"protocols": [{"resp": 2}]}}, "a part only"),
+    ):
+        (tmp_path / "lmdb.json").write_text(json.dumps({**FOUND, **change}), "utf-8")
+        assert results.main([str(tmp_path)]) == 1
+        assert said in capsys.readouterr().err
+        assert results.load(tmp_path / "results.json")["lmdb"] == taken
+
+
+def test_what_no_search_has_tried_is_not_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    get, hset = by_full_name(b"GET"), by_full_name(b"HSET")
+    assert get is not None
+    assert hset is not None
+    monkeypatch.setattr(report, "load", lambda: {"lmdb": results.result_of(FOUND, "2026-11-21")})
+    assert [report.mark(spec, "lmdb") for spec in (get, hset)] == ["=", "?"]
+    assert report.mark(get, "tikv") == "?"
+
+
+def test_each_configuration_was_searched() -> None:
+    found = results.load()
+    assert list(found) == list(CONFIGURATIONS)
+    for kind, result in found.items():
+        assert result.examples >= LEAST, kind
+        assert result.tried <= set(specs()), kind
+        assert set(result.known) <= {known.name for known in KNOWN}, kind
+
+
+LEAST: Final = 100
+"""Examples of a search that the page may be about."""

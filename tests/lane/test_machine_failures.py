@@ -97,12 +97,18 @@ def test_a_refused_write_with_a_later_command_behind_it_is_for_the_client_to_rep
     world.check_rest()
 
 
-def test_a_refused_write_whose_time_is_over_is_not_repeated() -> None:
+@pytest.mark.parametrize("left", [0, 0.09])
+def test_a_refused_write_whose_time_is_over_or_nearly_is_not_repeated(left: float) -> None:
+    """Sent anew at the last moment it might be executed and not answered in time: told as in doubt, without need."""
     world = World(1)
     client = world.client()
     world.stores[0].says[b"SET"] = READONLY
     world.feed(client, put())
-    world.now += world.lane.budget
+    world.now += world.lane.budget * (1 - left)
+    up = line(world, client)
+    world.links[up].take(up)
+    world.deliver(up)
+    world.stores[0].says.clear()
     world.run_to_the_end()
     assert replies(world, client) == [b"-TRYAGAIN"]
     assert len(world.stores[0].executed) == 1

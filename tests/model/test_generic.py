@@ -98,7 +98,7 @@ async def test_each_write_to_a_part_has_a_new_revision() -> None:
         (b"APPEND", b"k", b""),
         (b"SETRANGE", b"k", b"0", b"x"),
         (b"SETBIT", b"k", b"0", b"1"),
-        (b"SETBIT", b"k", b"0", b"1"),
+        (b"SETBIT", b"k", b"0", b"0"),
         (b"BITFIELD", b"k", b"INCRBY", b"u8", b"0", b"1"),
     ):
         await world.ask(*command)
@@ -106,6 +106,19 @@ async def test_each_write_to_a_part_has_a_new_revision() -> None:
         assert meta is not None
         seen.append(meta.revision)
     assert seen == sorted(set(seen))
+
+
+async def test_a_bit_that_is_as_it_was_is_no_write() -> None:
+    """As in Redis 7.0, other than the same bytes by SETRANGE: a client that watches the key goes on."""
+    world, seen = World(), set()
+    await world.ask(b"SET", b"k", BIG)
+    same_bit, same_number = (b"SETBIT", b"k", b"7", b"%d" % (BIG[0] & 1)), (b"BITFIELD", b"k", b"INCRBY", b"u8", b"0", b"0")
+    for command in ((b"GET", b"k"), same_bit, same_number):
+        await world.ask(*command)
+        meta = await Transaction(await world.engine.begin(), world.now).load(b"k")
+        assert meta is not None
+        seen.add(meta.revision)
+    assert len(seen) == 1
 
 
 async def test_objects_of_keys_with_many_or_long_fields() -> None:

@@ -39,6 +39,18 @@ DIALOGUES = {
     "another key does not matter": "0 WATCH a | 1 SET b 1 | 0 MULTI | 0 GET b | 0 EXEC",
     "EXEC with an argument": "0 EXEC a | 0 MULTI | 0 SET a 1 | 0 EXEC a | 0 EXEC | 0 DISCARD | 0 GET a",
     "EXEC with an argument unwatches": "0 WATCH a | 0 EXEC a | 1 SET a 1 | 0 MULTI | 0 GET a | 0 EXEC",
+    **{
+        f"watch, {change}": f"0 MSET a abc i 5 | 0 HSET h f 1 | 0 WATCH a i h n | 1 {change} | 0 MULTI | 0 GET a | 0 EXEC"
+        for change in (
+            *("SETBIT a 0 0", "SETBIT a 1 0", "SETBIT a 9 1", "SETBIT a 100 0", "SETBIT n 3 0"),
+            *("BITFIELD a SET u8 0 97", "BITFIELD a SET u8 0 98 SET u8 0 97", "BITFIELD a INCRBY u8 0 0"),
+            *("BITFIELD n SET u8 0 0", "BITFIELD a SET u8 200 0", "BITFIELD a OVERFLOW FAIL INCRBY u8 0 255"),
+            *("BITFIELD a GET u8 200", "SETRANGE n 0 x"),
+            *("SETRANGE a 0 a", "SETRANGE a 9 x", "SET a abc", "GETSET a abc", "INCRBY i 0", "HSET h f 1", "HINCRBY h f 0"),
+            *("HSETNX h f 2", "HDEL h g", "SETNX a x", "MSETNX a x", "PERSIST a", "GETEX a PERSIST", "COPY a b", "RENAME a a"),
+            *("BITOP AND a a", "EXPIRE a -1 XX", "DEL n", "GETDEL n"),
+        )
+    },
     "reset forgets": "0 WATCH a | 0 MULTI | 0 RESET | 0 GET a | 0 EXEC",
 }
 """Steps of two clients, 0 and 1."""
