@@ -1532,46 +1532,6 @@ begins_store_error(const char *text, Py_ssize_t size)
     return BEGINS("-NOAUTH") || BEGINS("-NOPERM") || BEGINS("-READONLY") || BEGINS("-MASTERDOWN");
 }
 
-/* The array of strings, lines and such arrays that lies whole at `pos`: the position behind it, or -1 when
- * kvgate.wire.measure.measure is to look at it. */
-static Py_ssize_t
-whole_array(const char *text, Py_ssize_t pos, Py_ssize_t size)
-{
-    Py_ssize_t left = 1, length;
-    while (left) {
-        const char *line_end;
-        if (pos >= size)
-            return -1;
-        left--;
-        switch (text[pos]) {
-        case '$':
-            if (size - pos >= 5 && memcmp(text + pos, "$-1\r\n", 5) == 0)
-                pos += 5;
-            else if ((pos = read_length(text, pos + 1, size, &length)) < 0 || length > size - pos - 2)
-                return -1;
-            else
-                pos += length + 2;
-            break;
-        case '*':
-            if ((pos = read_length(text, pos + 1, size, &length)) < 0)
-                return -1;
-            left += length;
-            break;
-        case '+':
-        case '-':
-        case ':':
-        case '_':
-            if ((line_end = memchr(text + pos, '\n', size - pos)) == NULL)
-                return -1;
-            pos = line_end - text + 1;
-            break;
-        default:
-            return -1;
-        }
-    }
-    return pos;
-}
-
 /* The reply that lies whole at `pos`: the position behind it, or -1 when it does not, -2 for what the lane looks at anew,
  * -3 with an exception. Counts errors and nils. */
 static Py_ssize_t
@@ -1618,10 +1578,6 @@ one_reply(PyObject *data, const char *text, Py_ssize_t pos, Py_ssize_t size, Cou
             return -1;
         count->misses++;
         return line_end - text + 1;
-    case '*':
-        if ((at = whole_array(text, pos, size)) >= 0)
-            return at;
-        break;
     }
     return measured(data, pos);
 }

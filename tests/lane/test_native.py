@@ -143,7 +143,8 @@ ODD = [
     b"$+3\r\nabc\r\n", b"$03\r\nabc\r\n", b"$3\nabc\r\n", b"$ 3\r\nabc\r\n", b"$-2\r\n", b"$-1\r\n", b"$x\r\n", b"$\r\n",
     b"*-1\r\n", b"*-2\r\n", b"*x\r\n", b"|0\r\n:1\r\n", b"|-1\r\n:1\r\n", b"%-1\r\n", b"!-1\r\n", b"=3\r\nabc\r\n", b"x\r\n",
     b"\x00\r\n", b"\r\n", b"", b"*2\r\n$3\r\nabc\r\nx", b"*2\r\n$3\r\nabc\r\n$04\r\nabcd\r\n", b"$1000000000\r\n",
-    b"*%b\r\n" % (b"9" * 40), b"*20\r\n" + b"$3\r\nabc\r\n" * 19 + b"$4\r\nabcd\r\n", b"*20\r\n" + b"$12\r\n0123456789ab\r\n" * 20,
+    b"*%b\r\n" % (b"9" * 40), b"*20\r\n" + b"$3\r\nabc\r\n" * 19 + b"$4\r\nabcd\r\n",
+    b"*20\r\n" + b"$12\r\n0123456789ab\r\n" * 20,
 ]  # fmt: skip
 
 

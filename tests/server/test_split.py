@@ -1,5 +1,6 @@
 """Commands cut by shard, store and embedded store: merged in order, one request per store, and in order with all others."""
 
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -207,18 +208,20 @@ def test_limits_hold_for_what_is_learned(limits: str) -> None:
 
 def test_a_rate_holds_for_what_the_lane_cuts() -> None:
     """Each command costs one operation, learned or not, as many stores as it goes to."""
-    space = '[rates]\nmax_wait = "0s"\n[namespaces."Ads.P"]\nbackend = "a"\nrate = { operations = 50 }\n'
+    space = '[rates]\nmax_wait = "0s"\n[namespaces."Ads.P"]\nbackend = "a"\nrate = { operations = 20 }\n'
     with (
         stores(2) as (one, two),
         serving(sharded("a", one, two) + space, one, two) as setting,
         setting.gate.client() as client,
     ):
         keys = [*keys_on(0, 2, 2), *keys_on(1, 2, 2)]
+        began = time.monotonic()
         replies = client.pipeline([("MGET", *keys)] * 500)
+        allowed = 20 * (1 + time.monotonic() - began) + 20  # a second's worth at once, and what the lane owes at the end
         taken = sum(isinstance(reply, list) for reply in replies)
-        assert 0 < taken < 250, taken
+        assert 0 < taken <= allowed, (taken, allowed)
         assert all(isinstance(reply, list) or str(reply).startswith("THROTTLED") for reply in replies)
-        assert one.calls("mget") == taken
+        assert (one.calls("mget"), two.calls("mget")) == (taken, taken)
 
 
 def test_a_home_namespace_cuts_by_whole_keys() -> None:
