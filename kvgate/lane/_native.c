@@ -1286,7 +1286,7 @@ end:
 #define ODD -2 /* spelled as no store does: Python says what it is */
 #define LONGEST_HEADER 32
 
-/* The number in a header of `size` bytes whose last is its line's end: canonical or -1; 0 when it is spelled in another way. */
+/* The number in a header of `size` bytes, the last of which is its line's end: canonical or -1; else 0 is given. */
 static inline int
 header_number(const char *header, Py_ssize_t size, Py_ssize_t *value)
 {
@@ -2526,8 +2526,8 @@ py_flush(PyObject *module, PyObject *const *args, Py_ssize_t count)
 
 /* Serve what one look named; what there is no time for goes to the events of the next turn. */
 static int
-serve_named(PyObject *driver, PyObject *lane, PyObject *transports, PyObject *later, const struct epoll_event *named, int count,
-            double until)
+serve_named(PyObject *driver, PyObject *lane, PyObject *transports, PyObject *later, const struct epoll_event *named,
+            int count, double until)
 {
     int late = 0;
     for (int at = 0; at < count; at++) {
@@ -2563,7 +2563,8 @@ py_rounds(PyObject *module, PyObject *const *args, Py_ssize_t count)
     Py_ssize_t epoll, most, calls = calls_up;
     double until, since = 0, now;
     int more = -1;
-    if (!takes("rounds", count, 7) || !is_a(args[2], &PyDict_Type) || number(args[4], &epoll) < 0 || number(args[6], &most) < 0)
+    if (!takes("rounds", count, 7) || !is_a(args[2], &PyDict_Type) || number(args[4], &epoll) < 0 ||
+        number(args[6], &most) < 0)
         return NULL;
     driver = args[0];
     lane = args[1];
