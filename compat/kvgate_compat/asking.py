@@ -4,10 +4,10 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
-from kvgate_compat.connection import Connection
+from kvgate_compat.connection import Connection, Node
 from kvgate_compat.readings import read
 from kvgate_compat.waiting import waits_for
-from kvgate_compat.words import Request
+from kvgate_compat.words import Request, by_lex
 
 LCS_LIMIT: Final = 2_000_000
 """Cells of the table that LCS makes: beyond, Redis itself computes for seconds."""
@@ -45,3 +45,21 @@ def is_too_long(side: Connection, request: Request) -> bool:
     replies = side.pipeline([[b"STRLEN", key] for key in keys])
     sizes = [int(reply.text) for reply in replies if reply.kind == b":"]
     return len(sizes) == 2 and sizes[0] * sizes[1] > LCS_LIMIT
+
+
+def is_unspecified(side: Connection, request: Request) -> bool:
+    """Whether it asks for a range of names in a sorted set whose scores differ, which Redis says nothing about: in a large one
+    (a skip list) what is found hangs on chance. Raises Ended."""
+    keys = [arg for arg in request.args[1:3] if isinstance(arg, bytes)] if by_lex(request) else []
+    for key in keys:
+        asked = [[b"OBJECT", b"ENCODING", key], *([b"ZRANGE", key, end, end, b"WITHSCORES"] for end in (b"0", b"-1"))]
+        encoding, *ends = side.pipeline(asked)
+        if encoding.text == b"skiplist" and len({_score(end) for end in ends}) > 1:
+            return True
+    return False
+
+
+def _score(reply: Node) -> bytes:
+    """Of the one pair in the reply: flat in RESP2."""
+    last = reply.items[-1]
+    return last.items[-1].text if last.items else last.text

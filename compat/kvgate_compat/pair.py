@@ -197,7 +197,9 @@ class Pair:
             request = Request("DISCARD", (Option(b"DISCARD"),))
         (request,) = self._prepared([request])
         other = self._sides[1]
-        if asking.is_too_long(other, request) or (client.queued is None and asking.would_wait(other, request)):
+        if asking.is_too_long(other, request) or asking.is_unspecified(other, request):
+            return
+        if client.queued is None and asking.would_wait(other, request):
             return
         if request.name == "DBSIZE" and self._passed:
             asking.sweep(self._sides)

@@ -137,6 +137,11 @@ def _fixed(arg: Arg, step: int, now: int) -> Arg:
     return arg.at(step) if isinstance(arg, Span) else arg
 
 
+def by_lex(request: Request) -> bool:
+    """Whether it is for a range of names in a sorted set."""
+    return "LEX" in request.name or any(isinstance(arg, Option) and arg.upper() == b"BYLEX" for arg in request.args)
+
+
 def _flat(parts: Sequence[Any]) -> Args:
     found: Args = []
     for part in parts:
