@@ -88,7 +88,7 @@ class Execution:
         proto = client.session.proto
         more = len(args) - 2
         owner: Owner | None = client.session.owner
-        run = None if alone else taker(self, place, spec, args, proto, local)
+        run = None if alone else taker(self, place, spec, args, local)
         gate.places.learn(
             user, proto, place, args[1], head, more, spec=spec, most=most, local=local, run=run, alone=alone, owner=owner
         )

@@ -28,21 +28,19 @@ NULLS: Final = {2: b"$-1\r\n", 3: b"_\r\n"}
 """By protocol: the reply that says that there is nothing."""
 
 
-def taker(
-    execution: "Execution", place: Place, spec: CommandSpec, args: list[bytes], proto: int, local: Local
-) -> RunOf | None:
+def taker(execution: "Execution", place: Place, spec: CommandSpec, args: list[bytes], local: Local) -> RunOf | None:
     """What takes runs of requests that look like `args`; None: such requests are taken one by one, by `local`."""
     backend = place.backend
     if not isinstance(backend, Runs) or backend.runs.get(spec.name) != len(args) - 1:
         return None
     if spec.readonly:
-        return _reads(execution, backend, place.backend, args[0], len(args) - 1, NULLS[proto], local)
+        return _reads(execution, backend, place.backend, args[0], len(args) - 1, local)
     if not isinstance(backend, Queueing) or not backend.in_order:
         return None
     return _writes(execution, backend, place.backend, args[0], local)
 
 
-def _reads(execution: "Execution", takes: Runs, backend: Backend, name: bytes, width: int, null: bytes, local: Local) -> RunOf:
+def _reads(execution: "Execution", takes: Runs, backend: Backend, name: bytes, width: int, local: Local) -> RunOf:
     gate = execution.gate
     lane, samples = gate.lane, gate.samples
 
@@ -51,11 +49,14 @@ def _reads(execution: "Execution", takes: Runs, backend: Backend, name: bytes, w
     ) -> None:
         session: Session = client.session
         at, end = 0, count * width
-        alone = samples.active or client.batch or session.batches or session.batching or session.enqueued
+        alone = samples.active and lane.unsampled < count
+        alone = alone or client.batch or session.batches or session.batching or session.enqueued
         while at < end:
-            raw, taken, misses = (b"", 0, 0) if alone else takes.read_run(spec.name, words, at, null)
+            raw, taken, misses = (b"", 0, 0) if alone else takes.read_run(spec.name, words, at, NULLS[session.proto])
             if taken:
                 begin, at = at, at + taken * width
+                if samples.active:
+                    lane.unsampled -= taken
                 session.commands += taken
                 gate.commands += taken
                 session.quiet = False
@@ -83,12 +84,14 @@ def _writes(execution: "Execution", takes: Runs, backend: Backend, name: bytes, 
         client: Client, spec: CommandSpec, words: list[bytes], count: int, size: int, now: float, account: Account
     ) -> None:
         session: Session = client.session
-        if samples.active:
+        if samples.active and lane.unsampled < count:
             width = len(words) // count
             for at in range(0, len(words), width):
                 args = [name, *words[at : at + width]]
                 local(client, spec, args, encode_request(args), now, account)
             return
+        if samples.active:
+            lane.unsampled -= count
         session.commands += count
         gate.commands += count
         session.quiet = False
