@@ -50,7 +50,7 @@ def _reads(execution: "Execution", takes: Runs, backend: Backend, name: bytes, w
         session: Session = client.session
         at, end = 0, count * width
         alone = samples.active and lane.unsampled < count
-        alone = alone or client.batch or session.batches or session.batching or session.enqueued
+        alone = alone or bool(client.batch or session.batches or session.batching or session.enqueued)
         while at < end:
             raw, taken, misses = (b"", 0, 0) if alone else takes.read_run(spec.name, words, at, NULLS[session.proto])
             if taken:
@@ -71,7 +71,7 @@ def _reads(execution: "Execution", takes: Runs, backend: Backend, name: bytes, w
                 args = [name, *words[at : at + width]]
                 local(client, spec, args, encode_request(args), now, account)
                 at += width
-                alone = alone or client.batch
+                alone = alone or bool(client.batch)
 
     return run
 
