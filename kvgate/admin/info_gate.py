@@ -34,7 +34,7 @@ def gate_section(site: Site, client: Client, now: float) -> list[tuple[str, str 
         ("lane_turns", driver.turns),
         ("lane_turn_max_usec", int(driver.turn_max * 1_000_000)),
         ("lane_failures", driver.failures),
-        ("slow_tasks", driver.slow_tasks),
+        ("slow_tasks", site.tasks.running),
         ("slowlog_missed", site.slowlog.missed),
         *_spans(site),
         ("clients", len(driver.clients) - len(driver.admins)),

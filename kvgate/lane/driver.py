@@ -169,7 +169,6 @@ class Driver:
         self.limits = limits or Limits()
         self.name = name
         self.clients: dict[int, Client] = {}
-        self.slow_tasks = 0  # while any runs, a turn is one round
         self.failures = 0  # exceptions that closed a socket: each is a bug, or the kernel's
         self.refused = 0
         self.accepted: Counter[str] = Counter()  # by listener, as the next two
@@ -235,7 +234,7 @@ class Driver:
         self._go_on_shaking()
         going = self._round(until)
         while going and time.monotonic() < until:
-            if self.slow_tasks > 0 or trio.lowlevel.current_statistics().tasks_runnable:
+            if trio.lowlevel.current_statistics().tasks_runnable:
                 break
             going = self._rounds(until)
         self.turns += 1

@@ -156,7 +156,7 @@ class Figures:
         samples.put(LONGEST, driver.turn_max)
         samples.put(GATE, driver.command_times.vector())
         samples.put(FAILURES, driver.failures + lane.failures)
-        samples.put(SLOW, driver.slow_tasks)
+        samples.put(SLOW, gate.tasks.running)
         samples.put(LOADED, gate.loaded)
         written, dropped, _ = gate.audit.figures
         samples.put(AUDITED, written, "written")

@@ -15,6 +15,7 @@ from kvgate.server.audit import Audit
 from kvgate.server.hotkeys import HotKeys
 from kvgate.server.places import Places
 from kvgate.server.slowlog import SlowLog
+from kvgate.server.tasks import Tasks
 from kvgate.server.traces import Tracer
 from kvgate.wire.reply import Raw, Reply
 
@@ -49,6 +50,8 @@ class Site(Protocol):
     """What is written to the audit log."""
     tracer: Tracer | None
     """Follows commands for traces, where the configuration says so."""
+    tasks: Tasks
+    """What runs beside the lane."""
     run_id: str
     """40 hex digits, new at each start."""
     connections: int

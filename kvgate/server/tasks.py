@@ -36,6 +36,11 @@ class Tasks:
             task_status.started()
             await trio.sleep_forever()
 
+    @property
+    def running(self) -> int:
+        """Tasks that have not ended."""
+        return len(self._nursery.child_tasks)
+
     def spawn(self, function: Callable[..., Coroutine[Any, Any, None]], *args: Any) -> None:
         """Run a slow task beside the lane."""
         self._nursery.start_soon(_guarded, function, args)

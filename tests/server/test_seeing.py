@@ -169,6 +169,17 @@ def test_slow_tasks_and_embedded_commands_are_noted(gates: Gates, redis_server: 
             assert not any(b"Bank" in word for words in seen for word in words)
 
 
+def test_tasks_beside_the_lane_are_counted(gates: Gates, redis_server: RedisServer) -> None:
+    gate = gates(backend("a", redis_server) + namespaces(default="a"))
+    with gate.client() as client, gate.client() as waiting:
+        wait_for(lambda: info(client)["slow_tasks"] == "0", "what the start left to be done")
+        waiting.send("BLPOP", "Ads.T:queue", "0")
+        wait_for(lambda: info(client)["slow_tasks"] == "1", "the task that waits")
+        client.cmd("RPUSH", "Ads.T:queue", "x")
+        assert waiting.read() == [b"Ads.T:queue", b"x"]
+        wait_for(lambda: info(client)["slow_tasks"] == "0", "the task's end")
+
+
 def test_hot_keys_of_both_workers_come_out_with_their_share(two: Two) -> None:
     ads, bank, boss, operator = two("ads"), two("bank"), two("boss"), two("operator")
     for client in ads:
