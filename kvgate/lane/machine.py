@@ -401,7 +401,8 @@ class Lane:
         return pos
 
     def _slow(self, client: Client, data: bytes, pos: int, now: float) -> int:
-        """Take at most one request by the scanner that knows all of Redis' rules, and ask the gate about it."""
+        """Take at most one request by the scanner that knows all of Redis' rules, and ask the gate about it; of a request that
+        came in several portions the lane is asked first, since it may be as plain as those that came whole."""
         scanner = client.scanner
         fresh = scanner.idle
         end = scanner.feed(data, pos)
@@ -409,9 +410,13 @@ class Lane:
         if args:
             if scanner.oversized:
                 self.gate.too_large(client, args, scanner.oversized, now)
-            else:
-                frame = data[pos:end] if fresh and scanner.canonical else encode_request(args)
+            elif fresh:
+                frame = data[pos:end] if scanner.canonical else encode_request(args)
                 self.gate.request(client, args, frame, now)
+            elif self.in_c:
+                native.paths.scan(self, client, encode_request(args), now)
+            else:
+                self._scan(client, encode_request(args), now)
         return end
 
     # ------------------------------------------------------------------ what the gate calls back

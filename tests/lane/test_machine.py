@@ -231,3 +231,22 @@ def test_what_waits_is_known_by_its_age(monkeypatch: pytest.MonkeyPatch) -> None
     assert seen == [100.0] * 6 + [100.02] * 2 + [101.0] * 2
     assert not client.backlog_since
     world.check_rest()
+
+
+@pytest.mark.parametrize("commands", [[[b"SET", b"App.T:k", b"v" * 50]], [[b"SET", b"App.T:k", b"0"], [b"GET", b"App.T:k"]]])
+def test_a_request_that_comes_in_pieces_is_one_for_the_lane(commands: list[list[bytes]]) -> None:
+    """As a portion ends where a read ends, amid a request of a pipeline."""
+    stream = b"".join(map(encode_request, commands))
+    for cut in range(1, len(stream)):
+        world = World(1)
+        client = world.client()
+        for command in (b"SET", b"GET"):
+            world.feed(client, encode_request([command, b"App.T:k", b"first"][: 3 if command == b"SET" else 2]))
+        world.run_to_the_end()
+        asked = world.asked
+        world.feed(client, stream[:cut])
+        world.feed(client, stream[cut:])
+        world.run_to_the_end()
+        assert world.asked == asked, cut
+        assert world.stores[0].data == {b"App.T:k": commands[0][2]}
+        world.check_rest()
