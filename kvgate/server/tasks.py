@@ -27,7 +27,7 @@ class Tasks:
     def __init__(self, gate: "Dispatcher") -> None:
         """Nothing can start before `run`."""
         self._gate = gate
-        self._nursery: trio.Nursery
+        self._nursery: trio.Nursery | None = None
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Own the tasks until cancelled."""
@@ -39,10 +39,12 @@ class Tasks:
     @property
     def running(self) -> int:
         """Tasks that have not ended."""
-        return len(self._nursery.child_tasks)
+        return 0 if self._nursery is None else len(self._nursery.child_tasks)
 
     def spawn(self, function: Callable[..., Coroutine[Any, Any, None]], *args: Any) -> None:
         """Run a slow task beside the lane."""
+        if self._nursery is None:
+            raise RuntimeError("tasks start after `run` only")
         self._nursery.start_soon(_guarded, function, args)
 
     def alone(
