@@ -15,7 +15,9 @@ from bench.resp import request
 KEYS = 100_000
 PAIRS = {"kvgate always": "redis always", "kvgate no": "redis"}
 """Each durability of the store, and the Redis that promises as much: ``appendfsync always``, or no persistence."""
-Cell = tuple[str, int, str]  # peer, pipeline, SET or GET
+Cell = tuple[str, int, str]  # peer, pipeline, command
+LIKE = {"HSET": "SET", "HGET": "GET"}
+"""Commands of small hashes, and those that they are compared with."""
 
 
 def redis(running: Fleet, name: str, *options: str) -> Peer:
@@ -55,10 +57,12 @@ def loads(*, short: bool) -> list[tuple[int, str, Load]]:
     sizes = {1: 40_000, 16: 80_000, 100: 100_000} if short else {1: 100_000, 16: 300_000, 100: 400_000}
     value = "x" * VALUE_BYTES
     commands = {"SET": ("SET", "key:__rand_int__", value), "GET": ("GET", "key:__rand_int__")}
+    commands |= {"HSET": ("HSET", "hash:__rand_int__", "f", value), "HGET": ("HGET", "hash:__rand_int__", "f")}
     return [
         (pipeline, name, Load(command, requests, pipeline, KEYS))
         for pipeline, requests in sizes.items()
         for name, command in commands.items()
+        if pipeline < 100 or name not in LIKE
     ]
 
 
@@ -73,6 +77,13 @@ def fill(peer: Peer, keys: Sequence[str], value: bytes, command: str = "SET") ->
                 client.ask("HSET", "hash", *(part for key in some for part in (key, value)))
 
 
+def fill_hashes(peer: Peer, keys: Sequence[str], value: bytes) -> None:
+    """Make every key a hash of one field, in pipelines of a thousand."""
+    with peer.client() as client:
+        for begin in range(0, len(keys), 1000):
+            client.ask_all([request("HSET", key, "f", value) for key in keys[begin : begin + 1000]])
+
+
 def section(settings: Settings) -> Section:
     """Speed."""
     samples: dict[Cell, list[Sample]] = {}
@@ -80,6 +91,7 @@ def section(settings: Settings) -> Section:
         peers = everyone(running)
         for peer in peers:
             fill(peer, [f"key:{i:012d}" for i in range(KEYS)], b"x" * VALUE_BYTES)
+            fill_hashes(peer, [f"hash:{i:012d}" for i in range(KEYS)], b"x" * VALUE_BYTES)
         progress = Progress("embedded", settings.rounds * len(loads(short=settings.short)) * len(peers))
         for turn in range(settings.rounds):
             for pipeline, name, load in loads(short=settings.short):
@@ -102,10 +114,12 @@ def section(settings: Settings) -> Section:
             cells = [(figures[peer.name, *column], figures.get((beside_it or "", *column))) for column in columns]
             rows.append((peer.name, *(beside(value, reference) for value, reference in cells)))
         tables.append(Table(caption, header, tuple(rows)))
+    tables.append(hashes(cpu))
     return Section(
         "embedded",
         "The embedded store beside Redis",
-        f"{VALUE_BYTES}-byte values, {number(KEYS)} keys, all present beforehand; the same loads on one process each."
+        f"{VALUE_BYTES}-byte values, {number(KEYS)} keys and as many hashes of one field, all present beforehand; the same"
+        " loads on one process each."
         " *always*: on disk before the reply (Redis: `appendfsync always`); *no*: the store without a sync at each commit,"
         " Redis without persistence.",
         tuple(tables),
@@ -115,6 +129,17 @@ def section(settings: Settings) -> Section:
             "Processor time: " + widest([[s.cpu_us for s in rounds] for rounds in samples.values()]),
         ),
     )
+
+
+def hashes(cpu: dict[Cell, float]) -> Table:
+    """Small hashes beside strings, of each peer by itself."""
+    columns = list(dict.fromkeys((pipeline, name) for _, pipeline, name in cpu if name in LIKE))
+    rows = [
+        (peer, *(beside(cpu[peer, pipeline, name], cpu[peer, pipeline, LIKE[name]]) for pipeline, name in columns))
+        for peer in dict.fromkeys(peer for peer, _, _ in cpu)
+    ]
+    caption = "Small hashes: processor time per request, µs (ratio to SET or GET of the same peer: lower is better)"
+    return Table(caption, ("peer", *(f"{name} P={pipeline}" for pipeline, name in columns)), tuple(rows))
 
 
 def footprint(settings: Settings) -> Section:

@@ -14,7 +14,7 @@ EXPECTED: dict[str, tuple[float, float]] = {
     "tenants": (150, 30),
     "connect": (18, 3),
     "lrange": (42, 6),
-    "embedded": (220, 30),
+    "embedded": (360, 50),
     "footprint": (39, 8),
     "workers": (42, 8),
     "growth": (540, 65),

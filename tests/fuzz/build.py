@@ -1,7 +1,8 @@
-"""The extension with AddressSanitizer, UndefinedBehaviorSanitizer and coverage, in a folder of its own, and how it is run.
+"""An extension with AddressSanitizer, UndefinedBehaviorSanitizer and coverage, in a folder of its own, and how it is run.
 
-gcc compiles; the gate's own kvgate/lane/_native*.so is neither read nor written. Two runtimes fit what comes of it: gcc's own,
-for tests, and the one of atheris, clang's with libFuzzer inside. The first thing in a process is `load`.
+gcc compiles; what the gate itself runs (kvgate/lane/_native*.so, kvgate/model/_short*.so) is neither read nor written. Two
+runtimes fit what comes of it: gcc's own, for tests, and the one of atheris, clang's with libFuzzer inside. The first thing
+in a process is `load`.
 """
 
 import hashlib
@@ -18,9 +19,11 @@ from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 SOURCE: Final = ROOT / "kvgate" / "lane" / "_native.c"
+SHORT: Final = ROOT / "kvgate" / "model" / "_short.c"
 COVERAGE: Final = Path(__file__).with_name("coverage.c")
 FOLDER: Final = ROOT / ".cache" / "fuzz"
-NAME: Final = "kvgate.lane._native"
+NAMES: Final = {"_native": "kvgate.lane._native", "_short": "kvgate.model._short"}
+"""Names to import them by, where those are not the files'."""
 PLACE: Final = "KVGATE_FUZZ_NATIVE"
 """The variable that tells a process where the build is."""
 CHECKED: Final = (
@@ -118,9 +121,11 @@ def environment(built: Path, *, fuzzer: bool) -> dict[str, str]:
     }
 
 
-def load(path: Path | None = None, name: str = NAME) -> ModuleType:
-    """Make `kvgate.lane.native` take this extension (none: that of `PLACE`); before anything of the lane is imported."""
-    where = str(path or os.environ[PLACE])
+def load() -> ModuleType:
+    """Make importers take the extension that `PLACE` names; before any of them is imported."""
+    where = os.environ[PLACE]
+    stem = Path(where).name.partition(".")[0]
+    name = NAMES.get(stem, stem)
     if name in sys.modules:
         raise RuntimeError(f"{name} is already loaded")
     loader = importlib.machinery.ExtensionFileLoader(name, where)

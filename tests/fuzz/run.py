@@ -15,7 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, Final
 
-from tests.fuzz.build import FOLDER, ROOT, Unavailable, build, environment
+from tests.fuzz.build import FOLDER, ROOT, SHORT, SOURCE, Unavailable, build, environment
 from tests.fuzz.compare import SIDES
 from tests.fuzz.seeds import dictionary, programs
 
@@ -42,7 +42,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=0, help="of libFuzzer (0: another one each time)")
     parser.add_argument("--replay", type=Path, metavar="FILE", help="play an input, or a folder of them")
     parser.add_argument("--shrink", type=Path, metavar="FILE", help="look for a shorter input that finds something as well")
-    parser.add_argument("--tests", action="store_true", help="tests/lane with the sanitizers, in place of a search")
+    parser.add_argument("--tests", action="store_true", help="tests of what is in C, with the sanitizers; no search")
     parser.add_argument("--verbose", action="store_true", help="all that libFuzzer says")
     return parser
 
@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     try:
         if options.tests:
-            return lane_tests()
+            return all_tests()
         if options.replay:
             return replay(options.replay, sides[0])
         if options.shrink:
@@ -146,15 +146,24 @@ def player(side: str, files: Sequence[Path], *, fuzzer: bool = False) -> "subpro
     )  # fmt: skip
 
 
-def lane_tests() -> int:
-    """Run tests/lane with the extension that has the sanitizers; pytest's exit code.
+def sanitized_tests(source: Path, *tests: str) -> int:
+    """Run tests with an extension that has the sanitizers; pytest's exit code.
 
     Raises:
         Unavailable: this machine lacks something.
     """
-    line = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "tests.fuzz.sanitized", "tests/lane"]
-    done = subprocess.run(line, cwd=ROOT, env=environment(build(), fuzzer=False), stdin=subprocess.DEVNULL, check=False)
-    return done.returncode
+    line = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "tests.fuzz.sanitized", *tests]
+    environ = environment(build(source), fuzzer=False)
+    return subprocess.run(line, cwd=ROOT, env=environ, stdin=subprocess.DEVNULL, check=False).returncode
+
+
+def all_tests() -> int:
+    """Run the tests of both extensions, one after the other; the first exit code that is not 0.
+
+    Raises:
+        Unavailable: this machine lacks something.
+    """
+    return sanitized_tests(SHORT, "tests/model/test_short.py") or sanitized_tests(SOURCE, "tests/lane")
 
 
 def replay(path: Path, side: str) -> int:

@@ -6,7 +6,7 @@ import atheris  # type: ignore[import-untyped]  # it says nothing of its types
 
 from tests.fuzz.build import load
 
-seeded = load(name="seeded")
+seeded = load()
 
 if __name__ == "__main__":
     atheris.Setup(sys.argv, lambda data: seeded.look(bytes(data)))

@@ -10,9 +10,9 @@ import pytest
 
 from kvgate.lane import machine, native
 from kvgate.lane.upstream import State
-from tests.fuzz.build import ROOT, SOURCE, Unavailable, build, environment
+from tests.fuzz.build import ROOT, SHORT, SOURCE, Unavailable, build, environment
 from tests.fuzz.compare import SIDES, Different, compare, play
-from tests.fuzz.run import fuzz, player
+from tests.fuzz.run import fuzz, player, sanitized_tests
 from tests.fuzz.seeds import KEPT, TRAFFIC, kept, programs, traffic
 from tests.lane.twins import NO_NATIVE
 
@@ -101,6 +101,13 @@ def test_generated_streams_with_sanitizers(tmp_path: Path) -> None:
             files[-1].write_bytes(data)
         done = player(side, files)
         assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_short_ways_of_an_embedded_store_with_sanitizers(capfd: pytest.CaptureFixture[str]) -> None:
+    """Its tests, of which hypothesis makes the records and the commands."""
+    sanitized(SHORT, fuzzer=False)
+    code = sanitized_tests(SHORT, "tests/model/test_short.py", "-k", "True or places or c_refuses")
+    assert code == 0, capfd.readouterr().out
 
 
 @pytest.mark.parametrize("side", SIDES)
