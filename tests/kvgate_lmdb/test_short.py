@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import lmdb
 import pytest
 import trio
 
 from kvgate.commands.table import TABLE
 from kvgate.model import short
 from kvgate.wire.reply import Raw, Reply, encode
-from kvgate_lmdb import ahead, backend
+from kvgate_lmdb import ahead, backend, engine
 from tests.kvgate_lmdb.store import ALL, Clock, Store, command, context, running, until
 
 FAR = b"99999999999999"
@@ -222,6 +223,22 @@ async def test_runs_are_answered_at_their_deadline(tmp_path: Path) -> None:
         first, second = runs.replies()
         assert first.count(b"-INDOUBT") + first.count(b"-TRYAGAIN") == 2
         assert second.count(b"-INDOUBT") + second.count(b"-TRYAGAIN") == 1
+
+
+async def test_a_run_whose_commit_fails_is_in_doubt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every command of it is told so, and the next one is done."""
+    async with running(tmp_path) as store:
+        await store.ask(b"SET", b"k", b"v")
+        with monkeypatch.context() as patch:
+            patch.setattr(engine.LmdbEngine, "broken", staticmethod(lambda _env: True))
+            patch.setattr(engine.Group, "commit", lambda _self: lmdb.open("/nowhere", create=False))
+            runs = Runs(store)
+            runs.add(b"SET", b"k", b"w", b"m", b"x")
+            await until(lambda: runs.told)
+        assert runs.replies()[0].count(b"-INDOUBT") == 2
+        await until(lambda: store.backend.statistics().up)
+        assert await store.ask(b"SET", b"k", b"again") == b"+OK\r\n"
+        assert await store.ask(b"MGET", b"k", b"m") == encode([b"again", None], 2)
 
 
 async def test_runs_after_the_end_are_refused(tmp_path: Path) -> None:

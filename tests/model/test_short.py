@@ -36,13 +36,14 @@ class Snapshot:
     """A state for an `Overlay`."""
 
     def __init__(self, data: dict[bytes, bytes]) -> None:
+        self._data = data
         self.get = data.get
 
     def range(self, start: bytes, end: bytes, limit: int) -> list[tuple[bytes, bytes]]:
-        raise NotImplementedError
+        return [(key, self._data[key]) for key in self.range_keys(start, end, limit)]
 
     def range_keys(self, start: bytes, end: bytes, limit: int) -> list[bytes]:
-        raise NotImplementedError
+        return sorted(key for key in self._data if start <= key < end)[:limit]
 
 
 class Txn(Overlay):

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 import pytest
 
 from kvgate.wire.request import encode_request
-from tests.support.servers import Gate, RedisServer
+from tests.server.processes import info
+from tests.support.servers import Gate, RedisServer, wait_for
 
 CONFIG = """
 [backends.local]
@@ -69,3 +70,30 @@ def test_a_client_sees_its_own_writes(gate: Gate) -> None:
             found = [client.read_one() for _ in pairs + reads]
             assert found[:20] == [b"+OK\r\n"] * 20
             assert found[21:] == [b"$%d\r\n%b\r\n" % (len(value), value)] * 21
+
+
+def test_two_clients_that_write_one_key(gate: Gate) -> None:
+    """Each is answered all of its own, and what is left is the last word of one of them."""
+    with gate.client() as one, gate.client() as other:
+        for turn in range(20):
+            for name, client in ((b"one", one), (b"other", other)):
+                pairs = [[b"SET", b"shared", b"%b %d %d" % (name, turn, number)] for number in range(50)]
+                client.send_raw(b"".join(map(encode_request, pairs)))
+            assert [client.read_one() for client in (one, other) for _ in range(50)] == [b"+OK\r\n"] * 100
+            assert one.cmd("GET", "shared") in (b"one %d 49" % turn, b"other %d 49" % turn)
+
+
+def test_a_client_that_leaves_amid_its_run(gate: Gate) -> None:
+    """What it sent whole before it left is done, in order; others go on, and nothing fails."""
+    with gate.client() as watching:
+
+        def has_come(last: bytes) -> None:
+            wait_for(lambda: watching.cmd("GET", "gone") == last, "the last of its writes")
+
+        for turn in range(20):
+            with gate.client() as leaving:
+                pairs = [[b"SET", b"left", b"%d %d" % (turn, number)] for number in range(50)]
+                leaving.send_raw(b"".join(map(encode_request, [*pairs, [b"SET", b"gone", b"%d" % turn]])))
+            has_come(b"%d" % turn)
+            assert watching.cmd("GET", "left") == b"%d 49" % turn
+        assert info(watching)["lane_failures"] == "0"
