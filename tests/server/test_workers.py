@@ -60,23 +60,23 @@ def test_fifty_at_once_are_spread_evenly_over_all_kinds_of_listeners(gates: Gate
 @pytest.mark.parametrize(("workers", "connections"), [(2, 50), (3, 51)])
 def test_who_connects_in_the_same_moment_is_spread_evenly(gates: Gates, workers: int, connections: int) -> None:
     gate = gates(LOCAL, gate=f"workers = {workers}\n")
-    socks = [socket.socket() for _ in range(connections)]
-    gate.pause()  # the parent: the kernel takes them all up meanwhile
-    for sock in socks:
-        sock.settimeout(10)
-        sock.connect((gate.host, gate.port))
-    gate.resume()
-    seen, idents = [], []
-    for sock in socks:
-        with Resp.__new__(Resp) as client:
+    with contextlib.ExitStack() as open_ones:
+        here = open_ones.enter_context(gate.client())
+        wait_for(lambda: info(here, "clients")["connected_clients"] == "1", "who asked whether it is ready to be gone")
+        gate.pause()  # the parent: the kernel takes them all up meanwhile
+        socks = [open_ones.enter_context(socket.socket()) for _ in range(connections - 1)]
+        for sock in socks:
+            sock.settimeout(10)
+            sock.connect((gate.host, gate.port))
+        gate.resume()
+        clients = [here]
+        for sock in socks:
+            client = Resp.__new__(Resp)
             client.sock, client.timeout, client.buffer = sock, 10.0, bytearray()
-            seen.append(served_by(client))
-            idents.append(client.cmd("CLIENT", "ID"))
-            client.sock = sock.dup()  # `with` closes the copy, the connection stays
-    assert sorted(map(seen.count, set(seen))) == [connections // workers] * workers
-    assert len(set(idents)) == connections
-    for sock in socks:
-        sock.close()
+            clients.append(client)
+        seen = [served_by(client) for client in clients]
+        assert sorted(map(seen.count, set(seen))) == [connections // workers] * workers
+        assert len({client.cmd("CLIENT", "ID") for client in clients}) == connections
 
 
 @pytest.mark.alone
