@@ -8,15 +8,15 @@ numbers its transactions. Otherwise the commands are run again there (kvgate_lmd
 from collections.abc import Callable
 from typing import Final
 
-import lmdb
-
 from kvgate.errors import Conflict
 from kvgate.model import keyspace
 from kvgate.model.kv import TooLong
-from kvgate.model.meta import decode_counter
+from kvgate.model.meta import decode_counter, encode_counter
+from kvgate.model.overlay import Snapshot
 from kvgate.model.short import UNIT
-from kvgate_lmdb.engine import Group, GroupTxn, Pages
+from kvgate_lmdb.engine import Group, GroupTxn, LmdbEngine, Pages
 from kvgate_lmdb.jobs import Job, Run, Write
+from kvgate_lmdb.recent import Sight
 
 MOST_UNITS: Final = 768
 """What one client's commands may read and write here, about a millisecond of Python: a unit for each record, and one for each
@@ -34,7 +34,7 @@ class Ahead:
     """
 
     def __init__(
-        self, env: lmdb.Environment, before: "Ahead | None", generations: dict[bytes, int], *, short: str, now: int
+        self, engine: LmdbEngine, before: "Ahead | None", generations: dict[bytes, int], *, short: str, now: int
     ) -> None:
         """Stand on the present state, at `now` (Unix time in ms). `short`: why no write may grow the store, empty when it may.
 
@@ -47,30 +47,41 @@ class Ahead:
         self.units = 0
         self.short = short
         self.since = now
-        self._pages = Pages(env.begin())
-        self._get: Callable[[bytes], bytes | None] = self._pages.get
+        self._kinds: set[int] = set()  # first bytes of the keys that commands wrote; runs write records of keys only
+        self._engine = engine
+        self._changes = engine.recent.changes
+        self._journaled = engine.recent.journal is not None
+        self._landed = 0  # the number that the journal gave it
+        self._txn, layers = engine.look()
+        self._sight: Snapshot = Sight(Pages(self._txn), layers) if layers else Pages(self._txn)
+        self._get = self._sight.get
         self._below: dict[bytes, bytes | None] = {}
         self._left = MOST_UNITS
         self._undo: dict[bytes, tuple[bytes | None] | None] | None = None
         self._one = AheadTxn(self, self._count)
         self._one.generations = generations
-        seen = self._pages.txn.id()
-        self.number = seen + 1
-        """LMDB's number of the transaction that is to hold the writes."""
+        self._number = self._txn.id() + 1
+        """LMDB's number of the transaction that is to hold the writes, where there is no journal."""
         if before is None:
             self.revision = decode_counter(self._get(keyspace.REVISION))
         else:
-            self.number = before.number + bool(before.writes)  # without any, LMDB does not count it
-            if not before.number <= seen + 1 <= self.number:
+            if not self._stands_on(before):
                 self.end()
                 raise Conflict
             self.revision = before.revision
             self._below = before.writes
 
+    def _stands_on(self, before: "Ahead") -> bool:
+        """Whether nobody else has written since `before` began."""
+        if self._journaled:
+            return before._journaled and before._changes == self._changes
+        seen, self._number = self._number, before._number + bool(before.writes)  # without any, LMDB does not count it
+        return not before._journaled and before._number <= seen <= self._number
+
     def end(self) -> None:
         """Let the snapshot go. To be called once, at last: while it is referred to, it has a place among LMDB's readers."""
-        self._pages.txn.abort()
-        del self._pages, self._get, self._one
+        self._txn.abort()
+        del self._txn, self._sight, self._get, self._one
 
     # The snapshot that a command reads
 
@@ -88,7 +99,7 @@ class Ahead:
     def range(self, start: bytes, end: bytes, limit: int) -> list[tuple[bytes, bytes]]:
         """As `Snapshot.range`."""
         written = self._written(start, end)
-        page = self._pages.range(start, end, limit + len(written))
+        page = self._sight.range(start, end, limit + len(written))
         self.spend(sum(1 + len(value) // UNIT for _, value in page))
         merged = {**dict(page), **written}
         return [(key, value) for key, value in sorted(merged.items()) if value is not None][:limit]
@@ -96,7 +107,7 @@ class Ahead:
     def range_keys(self, start: bytes, end: bytes, limit: int) -> list[bytes]:
         """As `Snapshot.range_keys`."""
         written = self._written(start, end)
-        page = self._pages.range_keys(start, end, limit + len(written))
+        page = self._sight.range_keys(start, end, limit + len(written))
         self.spend(len(page))
         return sorted(key for key in {*page, *written} if written.get(key, b"") is not None)[:limit]
 
@@ -125,6 +136,7 @@ class Ahead:
 
     def take(self, command: GroupTxn) -> None:
         """As `Group.take`."""
+        self._kinds.update([key[0] for key in command.writes])
         if self._undo is not None:
             for key in command.writes:
                 if key not in self._undo:
@@ -187,15 +199,41 @@ class Ahead:
                 (self.writes[key],) = before
         self._one.generations.clear()
 
-    def land(self, env: lmdb.Environment) -> bool:
+    # The commit
+
+    def seal(self) -> None:
+        """Nothing more is to come: in trio's thread, before `land`."""
+        if self.writes:
+            self.writes[keyspace.REVISION] = encode_counter(self.revision)
+
+    def land(self) -> bool:
         """Commit the writes, on the writer's thread; False: somebody else has written since, and nothing was done.
 
         Raises:
             lmdb.Error: nothing was written, or that is unknown, as for `Group.commit`.
+            OSError: as `Recent.append`.
         """
-        group = Group(env)
+        if not self._journaled:
+            return self._engine.write(self._commit)
+        if not self.writes:
+            return self._engine.recent.changes == self._changes
+        self._engine.recent.wait_for_room()
+        return self._note(self._engine.recent.append(self.writes, self._changes))
+
+    def land_at_once(self) -> bool:
+        """As `land`, in trio's thread; False also where that would take longer."""
+        if not self._journaled or not self.writes or self._engine.recent.is_overfull:
+            return False
+        return self._note(self._engine.recent.append_at_once(self.writes, self._changes))
+
+    def _note(self, number: int | None) -> bool:
+        self._landed = number or 0
+        return number is not None
+
+    def _commit(self) -> bool:
+        group = Group(self._engine.env)
         try:
-            if group.number != self.number:
+            if group.number != self._number:
                 return False
             if self.writes:
                 group.put(self.writes, self.revision)
@@ -203,6 +241,11 @@ class Ahead:
         finally:
             group.abort()
         return True
+
+    def publish(self) -> None:
+        """Let readers see what the journal has. In trio's thread."""
+        if self._landed:
+            self._engine.recent.publish(self._landed, self.writes, size=self.size, kinds=self._kinds)
 
 
 class AheadTxn(GroupTxn):

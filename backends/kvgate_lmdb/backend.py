@@ -18,17 +18,19 @@ from kvgate.commands.spec import CommandSpec
 from kvgate.errors import ConfigurationError, GateError, not_supported
 from kvgate.model import keyspace, listing, short
 from kvgate.model.handlers import HANDLERS
-from kvgate.model.kv import KvTxn, TooLong, run_now, transact
+from kvgate.model.kv import KvTxn, TooLong, run_now
 from kvgate.model.lasting import handler_with
 from kvgate.model.sweeper import Sweeper
 from kvgate.model.transaction import Transaction
 from kvgate.policy.options import Options
 from kvgate.wire.reply import OK, Error, Raw, Reply
 from kvgate_lmdb import tools
-from kvgate_lmdb.engine import LmdbEngine
+from kvgate_lmdb.access import LOOK, Access
+from kvgate_lmdb.engine import LmdbEngine, ReadTxn
 from kvgate_lmdb.groups import MOST_WORDS, WriteGroups, error_reply, revisions
 from kvgate_lmdb.jobs import Block, Run, Write
 from kvgate_lmdb.measures import measures
+from kvgate_lmdb.moving import Mover
 from kvgate_lmdb.reads import Reads
 from kvgate_lmdb.weighing import weigh
 
@@ -36,6 +38,11 @@ log = logging.getLogger("kvgate.lmdb")
 
 MOST_IN_PLACE: Final = 128
 """Records that one read may fetch in the lane (about 0.2 ms); longer ones go to a thread."""
+ALONE_AGAIN: Final = 5.0
+"""Seconds between two tries to be the only process with the store."""
+SMALL_MAP: Final = 1 << 30
+PROBE_TIME: Final = 10.0
+"""Seconds that a commit may take which is measured."""
 SWEEP_PAUSE: Final = 0.5
 """Seconds between two looks for expired keys: what is due is gone from the disk within a second or two."""
 
@@ -67,19 +74,24 @@ class LmdbBackend:
         durable: bool = True,
         map_size: int = 0,
         single_gate: bool = False,
+        journal: bool | None = None,
         clock: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
-        """Prepare; no I/O. `clock` gives Unix time in ms."""
+        """Prepare; no I/O. `clock` gives Unix time in ms. `journal`: whether there is one while no other process uses the
+        store; else unless the map is small, in which what the journal has might find no room."""
         self.name = name
         self.path = path
         self.single_gate = single_gate
         self.engine = LmdbEngine(path, durable=durable, map_size=map_size, clock=clock)
         self.swept = 0
         self.sweeping = False
+        self._may_journal = not 0 < map_size < SMALL_MAP if journal is None else journal
+        self._access: Access | None = None
         self._complaint = ""
         self._groups = WriteGroups(self.engine, MAX_VALUE)
         self._reads = Reads(self.engine)
-        self._sweeper = Sweeper(self.engine)
+        self._mover = Mover(self.engine, self._complain)
+        self._sweeper = Sweeper(_Glancing(self.engine))
 
     @property
     def location(self) -> str:
@@ -97,14 +109,64 @@ class LmdbBackend:
         Raises:
             ConfigurationError: the path cannot be used, or holds a store of a newer format.
         """
-        await trio.to_thread.run_sync(self.engine.open)
+        await trio.to_thread.run_sync(self._open)
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._groups.run)
+                nursery.start_soon(self._mover.run)
+                nursery.start_soon(self._mind_company)
                 nursery.start_soon(self._sweep)
                 task_status.started()
         finally:
-            self.engine.close()
+            self._close()
+
+    def _open(self) -> None:
+        try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            access = self._access = Access(self.path)
+        except OSError as error:
+            raise ConfigurationError([f"path: cannot open the store in {self.path}: {error}"]) from error
+        try:
+            alone = self._may_journal and access.try_alone()
+            if not alone:
+                access.share()
+            self.engine.open()
+            if groups := self.engine.recover():
+                log.warning("%s: %d groups of writes taken over from the journal of a gate that was killed", self.path, groups)
+            if alone:
+                self.engine.start_journal(lambda: True)
+        except OSError as error:
+            self._close()
+            raise ConfigurationError([f"path: cannot make the journal in {self.path}: {error}"]) from error
+        except BaseException:
+            self._close()
+            raise
+
+    def _close(self) -> None:
+        try:
+            self.engine.end_journal()
+        except (GateError, lmdb.Error, OSError) as error:
+            log.warning("%s: %s; what is in the journal is taken over at the next start", self.path, error)
+        self.engine.close()
+        if self._access is not None:
+            self._access.close()
+
+    # The journal
+
+    async def _mind_company(self) -> None:
+        """Let other processes in that want to use the store, and have a journal again when they have left."""
+        access = self._access
+        while self._may_journal and access is not None:
+            journaled = self.engine.recent.journal is not None
+            await trio.sleep(LOOK if journaled else ALONE_AGAIN)
+            try:
+                if not journaled:
+                    await trio.to_thread.run_sync(self.engine.start_journal, access.try_alone)
+                elif access.is_wanted():
+                    await trio.to_thread.run_sync(self.engine.end_journal)
+                    await trio.to_thread.run_sync(access.share)
+            except (GateError, lmdb.Error, OSError) as error:
+                self._complain(str(error))
 
     # Commands
 
@@ -206,14 +268,15 @@ class LmdbBackend:
         """As `Transactional.revisions`."""
         del call
 
-        def look() -> list[int]:
-            txn = self.engine.read_apart()
+        def look(txn: ReadTxn) -> list[int]:
             try:
                 return revisions(txn, keys, self.engine.now_ms())
             finally:
                 txn.end()
 
-        return await trio.to_thread.run_sync(look)
+        if len(keys) <= MOST_IN_PLACE:
+            return look(self.engine.read())
+        return await trio.to_thread.run_sync(lambda: look(self.engine.read_apart()))
 
     async def execute_block(
         self, commands: Sequence[Command], watched: Mapping[bytes, int], call: CallContext
@@ -299,13 +362,15 @@ class LmdbBackend:
     async def measure_commit(self) -> float:
         """Seconds that a commit of one small record takes here: the median of five."""
 
-        async def probe(txn: KvTxn) -> None:
-            txn.put(keyspace.PROBE, b"\x01")
+        async def probe(tx: Transaction, args: list[bytes]) -> Reply:
+            del args
+            tx.kv.put(keyspace.PROBE, b"\x01")
+            return OK
 
         times = []
         for _ in range(5):
             start = time.perf_counter()
-            await transact(self.engine, probe)
+            await self._groups.submit([Write(probe, [b"PROBE"], grows=False)], trio.current_time() + PROBE_TIME)
             times.append(time.perf_counter() - start)
         return statistics.median(times)
 
@@ -364,6 +429,17 @@ def _portion(commands: Sequence[Command]) -> Sequence[Command]:
         if number and words > MOST_WORDS:
             return commands[:number]
     return commands
+
+
+class _Glancing:
+    """The engine for the sweeper, which looks often whether there is anything to do, and reads it again before it does it."""
+
+    def __init__(self, engine: LmdbEngine) -> None:
+        self.max_key, self.max_value, self.now_ms = engine.max_key, engine.max_value, engine.now_ms
+        self._engine = engine
+
+    async def begin(self, *, write: bool = False) -> KvTxn:
+        return await self._engine.begin(write=True) if write else self._engine.glance()
 
 
 _NULL2: Final = Raw(b"$-1\r\n")

@@ -18,9 +18,11 @@ from kvgate.errors import ConfigurationError, Conflict, GateError, in_doubt, try
 from kvgate.model import keyspace
 from kvgate.model.kv import KvTxn, TooLong
 from kvgate.model.meta import decode_counter, encode_counter
-from kvgate.model.overlay import Overlay
+from kvgate.model.overlay import Overlay, Snapshot
 from kvgate.model.short import NOTHING, Replies
+from kvgate_lmdb import journal, mover
 from kvgate_lmdb.environment import open_environment
+from kvgate_lmdb.recent import Layer, Recent, Sight, through
 
 T = TypeVar("T")
 
@@ -61,13 +63,20 @@ class Pages:
 class ReadTxn:
     """A `KvTxn` that only reads. With `most` keys at once as its limit, it raises `TooLong` beyond."""
 
-    __slots__ = ("_get", "_most", "_txn", "generations")
+    __slots__ = ("_get", "_most", "_sight", "_txn", "generations")
 
-    def __init__(self, txn: "lmdb.Transaction[bytes]", generations: dict[bytes, int], most: int = 0) -> None:
-        """Read through `txn`, which `rollback` ends."""
+    def __init__(
+        self,
+        txn: "lmdb.Transaction[bytes]",
+        generations: dict[bytes, int],
+        most: int = 0,
+        layers: Sequence[Layer] = (),
+    ) -> None:
+        """Read through `layers` and `txn`, which `rollback` ends."""
         self.generations = generations
         self._txn = txn
-        self._get = txn.get
+        self._sight: Snapshot = Sight(Pages(txn), layers) if layers else Pages(txn)
+        self._get = self._sight.get
         self._most = most
 
     async def get(self, key: bytes) -> bytes | None:
@@ -83,11 +92,11 @@ class ReadTxn:
 
     async def scan(self, start: bytes, end: bytes, limit: int) -> list[tuple[bytes, bytes]]:
         """As `KvTxn.scan`."""
-        return Pages(self._txn).range(start, end, limit)
+        return self._sight.range(start, end, limit)
 
     async def scan_keys(self, start: bytes, end: bytes, limit: int) -> list[bytes]:
         """As `KvTxn.scan_keys`."""
-        return Pages(self._txn).range_keys(start, end, limit)
+        return self._sight.range_keys(start, end, limit)
 
     def put(self, key: bytes, value: bytes) -> None:
         """Refused: see `KvEngine.begin`."""
@@ -246,11 +255,13 @@ class LmdbEngine:
         self.durable = durable
         self.map_size = map_size
         self.now_ms = clock
+        self.recent = Recent()
+        """What LMDB's file does not have yet, where there is a journal."""
         self._env: lmdb.Environment | None = None
         self._writer = trio.CapacityLimiter(1)
         self._writing = threading.Lock()
         self._generations: dict[bytes, int] = {}
-        self._generations_of = -1  # the snapshot (LMDB's transaction number) that they belong to
+        self._generations_of = (-1, 0)  # the snapshot that they belong to: LMDB's transaction number, and `Recent`'s count
 
     @property
     def env(self) -> lmdb.Environment:
@@ -277,37 +288,127 @@ class LmdbEngine:
         self._env = open_environment(self.path, durable=self.durable, map_size=self.map_size)
 
     def close(self) -> None:
-        """Close the files; idempotent."""
+        """Close LMDB's files; idempotent."""
         if self._env is not None:
             self._env.close()
             self._env = None
-            self._generations_of = -1
+            self._generations_of = (-1, 0)
+
+    # The journal
+
+    def recover(self) -> int:
+        """Move what a gate has left in the journal to LMDB's file; how many groups of writes. Nobody writes to the journal.
+
+        Raises:
+            ConfigurationError: it is damaged, or cannot be read.
+            lmdb.Error: LMDB could not take it; nothing is lost.
+        """
+        if not journal.exists(self.path):
+            return 0
+        groups = 0
+        try:
+            with self._writing, self.env.begin(write=True) as txn:
+                taken = last = decode_counter(txn.get(keyspace.JOURNAL))
+                for number, writes in journal.left_over(self.path, taken):
+                    mover.put_sorted(txn, writes, sorted(writes))
+                    last, groups = number, groups + 1
+                if groups:
+                    txn.put(keyspace.JOURNAL, encode_counter(last))
+            journal.remove(self.path)
+        except OSError as error:
+            raise ConfigurationError([f"path: the journal in {self.path} cannot be read: {error}"]) from error
+        return groups
+
+    def start_journal(self, alone: Callable[[], bool]) -> bool:
+        """Write groups to a journal from now on, if `alone` says, while nothing is written, that no other process uses the
+        store, nor will without asking (kvgate_lmdb.access); whether it does.
+
+        Raises:
+            OSError: the files cannot be made.
+        """
+        with self._writing, self.recent.landing:
+            if not alone():
+                return False
+            with self.env.begin() as txn:
+                last = decode_counter(txn.get(keyspace.JOURNAL))
+            self.recent.begin(journal.Journal(self.path, last, durable=self.durable))
+            return True
+
+    def end_journal(self) -> None:
+        """Have everything in LMDB's file, and write there from now on.
+
+        Raises:
+            lmdb.Error: LMDB could not take it; the journal stays.
+            GateError: ``INDOUBT`` as `Recent.settled`, ``TRYAGAIN``: the store is not open.
+        """
+        with self._writing:
+            if self.recent.journal is not None:
+                with self.recent.settled(self.env):
+                    self.recent.end()
+                    journal.remove(self.path)
+
+    def settle(self) -> None:
+        """Have everything in LMDB's file. Raises as `end_journal`."""
+        with self._writing, self.recent.settled(self.env):
+            pass
+
+    def move(self, layer: Layer) -> None:
+        """Move a frozen layer to LMDB's file, if others have not done so.
+
+        Raises:
+            GateError: LMDB could not take it, or is not open; it stays where it is.
+            BrokenStoreError: as for `write`.
+        """
+        with self._writing:
+            env = self.env
+            try:
+                mover.move(env, layer.records, layer.last)
+            except lmdb.Error as error:
+                if self.broken(env):
+                    raise BrokenStoreError(env, error) from error
+                raise self.told(error) from error
+            self.recent.moved(layer)
+
+    def moved(self, layer: Layer) -> None:
+        """LMDB's file has all of a frozen layer."""
+        with self._writing:
+            self.recent.moved(layer)
+
+    # Reading
+
+    def look(self) -> "tuple[lmdb.Transaction[bytes], tuple[Layer, ...]]":
+        """A snapshot of LMDB that the caller ends, and the layers above it; in trio's thread."""
+        env, recent = self.env, self.recent
+        while True:
+            layers = recent.layers
+            txn = env.begin()
+            if layers is recent.layers:
+                return txn, () if recent.is_empty else layers
+            txn.abort()
 
     def read(self, most: int = 0) -> ReadTxn:
         """A snapshot to read, at once; `most`: see `ReadTxn`. The caller rolls it back soon."""
-        env = self._env
-        if env is None:
-            raise try_again("the store is not open")
-        txn = env.begin()
-        seen = txn.id()
+        txn, layers = self.look()
+        return ReadTxn(txn, self._known(txn), most, layers)
+
+    def _known(self, txn: "lmdb.Transaction[bytes]") -> dict[bytes, int]:
+        """What is known of generations in this snapshot, under the layers of now."""
+        seen = txn.id(), self.recent.generation_changes
         if seen != self._generations_of or len(self._generations) > _GENERATIONS_LIMIT:
             self._generations_of, self._generations = seen, {}  # a new one: older snapshots keep theirs
-        return ReadTxn(txn, self._generations, most)
+        return self._generations
 
     def read_run(
         self, reads: Callable[..., Replies], words: list[bytes], start: int, width: int, null: bytes
     ) -> Replies:
         """As `short.gets` and its kin, of which `reads` is one that takes `width` words for each read, on the present state.
         Raises lmdb.Error."""
-        env = self._env
-        if env is None:
+        if self._env is None:
             return NOTHING
-        txn = env.begin()
+        txn, layers = self.look()
         try:
-            seen, get, now = txn.id(), txn.get, self.now_ms()
-            if seen != self._generations_of or len(self._generations) > _GENERATIONS_LIMIT:
-                self._generations_of, self._generations = seen, {}
-            generations = self._generations
+            get = through(txn.get, [layer.records for layer in layers]) if layers else txn.get
+            now, generations = self.now_ms(), self._known(txn)
             found = reads(get, generations, now, null, words, start)
             at = start + found[1] * width
             while at < len(words) and (group := keyspace.group_of(words[at])) not in generations:
@@ -322,13 +423,27 @@ class LmdbEngine:
             txn.abort()
 
     def read_apart(self) -> ReadTxn:
-        """As `read`, with a cache of its own: for other threads."""
-        return ReadTxn(self.env.begin(), {})
+        """A snapshot of LMDB alone, which has everything then: for other threads, and on them."""
+        if self.recent.journal is None:
+            return ReadTxn(self.env.begin(), {})
+        return ReadTxn(self._begin_settled(), {})
+
+    def _begin_settled(self) -> "lmdb.Transaction[bytes]":
+        with self._writing, self.recent.settled(self.env):
+            return self.env.begin()
 
     async def begin(self, *, write: bool = False) -> KvTxn:
-        """As `KvEngine.begin`."""
+        """As `KvEngine.begin`: a snapshot of LMDB alone."""
         await trio.lowlevel.checkpoint()
-        return OptimisticTxn(self, self.env.begin()) if write else self.read()
+        try:
+            txn = self.env.begin() if self.recent.is_empty else await trio.to_thread.run_sync(self._begin_settled)
+        except lmdb.Error as error:
+            raise self.told(error) from error
+        return OptimisticTxn(self, txn) if write else ReadTxn(txn, {})
+
+    def glance(self) -> ReadTxn:
+        """A snapshot of LMDB alone, whatever is not there yet: for who only looks whether there may be something to do."""
+        return ReadTxn(self.env.begin(), {})
 
     async def in_thread(self, work: Callable[[], T]) -> T:
         """Run blocking work that writes on a thread, one at a time; not abandoned when cancelled.
@@ -342,7 +457,7 @@ class LmdbEngine:
             raise self.after(error) from error
 
     def write(self, work: Callable[[], T]) -> T:
-        """Run work that writes, on the caller's thread and not beside another one's.
+        """Run work that writes to LMDB's file, on the caller's thread and not beside another one's; the file has everything.
 
         Raises:
             lmdb.Error: nothing was written; `after` says what clients are told.
@@ -351,7 +466,11 @@ class LmdbEngine:
         with self._writing:
             env = self.env
             try:
-                return work()
+                with self.recent.settled(env):
+                    try:
+                        return work()
+                    finally:
+                        self.recent.changes += 1
             except lmdb.Error as error:
                 if self.broken(env):
                     raise BrokenStoreError(env, error) from error

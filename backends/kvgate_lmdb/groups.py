@@ -22,7 +22,7 @@ from kvgate.metrics.times import Times
 from kvgate.model.kv import KvTxn, TooLong, run_now
 from kvgate.model.short import UNIT
 from kvgate.model.transaction import Handler, Transaction
-from kvgate.wire.reply import NULL_ARRAY, Error, Raw, Reply
+from kvgate.wire.reply import NULL_ARRAY, OK, Error, Raw, Reply
 from kvgate_lmdb.ahead import Ahead
 from kvgate_lmdb.engine import BrokenStoreError, Group, LmdbEngine
 from kvgate_lmdb.environment import nearly_full
@@ -198,7 +198,7 @@ class WriteGroups:
         engine = self._engine
         try:
             short = nearly_full(engine.env, engine.path)
-            return Ahead(engine.env, self._flying, self._generations, short=short, now=engine.now_ms())
+            return Ahead(engine, self._flying, self._generations, short=short, now=engine.now_ms())
         except Conflict:
             self._not_before = time.monotonic() + APART
         except (GateError, lmdb.Error, OSError):  # not open, broken, its folder is away: the thread meets that too, and tells
@@ -300,11 +300,15 @@ class WriteGroups:
         jobs, ahead = self._next()
         if not jobs:
             return
+        if ahead is not None:
+            ahead.seal()
+            if not self._engine.durable and self._land_at_once(jobs, ahead):
+                return
 
         def commit() -> bool:
             begun = time.monotonic()
             try:
-                return self._engine.write(lambda: self._commit(jobs, ahead))
+                return self._commit(jobs, ahead)
             finally:
                 self.times.note(time.monotonic() - begun)
 
@@ -320,6 +324,31 @@ class WriteGroups:
             self._done(jobs, ahead, landed=False, reply=refusal)
         if self._queue:
             self._wake.set()
+
+    def _land_at_once(self, jobs: Sequence[Job], ahead: Ahead) -> bool:
+        """Commit a group here, where that means to copy it to the kernel; False: a thread has to do it."""
+        begun = time.monotonic()
+        if any(job.given_up for job in jobs) or self._is_late(ahead):
+            return False
+        try:
+            if not ahead.land_at_once():
+                return False
+        except OSError as error:
+            self._journal_failed(error)
+            return False
+        for job in jobs:
+            job.taken = job.answered = True
+        self._count(sum(job.count for job in jobs))
+        self.times.note(time.monotonic() - begun)
+        self._done(jobs, ahead, landed=True, reply=OK)
+        return True
+
+    def _journal_failed(self, error: OSError) -> None:
+        log.warning("the journal in %s could not be written (%s); LMDB's own commit follows", self._engine.path, error)
+
+    def _is_late(self, ahead: Ahead) -> bool:
+        """Whether what has expired since it was run might matter."""
+        return self._engine.now_ms() - ahead.since > MOST_OLD
 
     def _landed(self, jobs: Sequence[Job], ahead: Ahead | None, result: Any) -> None:
         """The next group departs, then the clients of this one are told. Nothing may be raised here: it would end trio."""
@@ -340,7 +369,9 @@ class WriteGroups:
         try:
             if ahead is not None:
                 ahead.end()
-                if not landed:
+                if landed:
+                    ahead.publish()
+                else:
                     self._fall_back()
             if not self._closed and (self._ahead is not None or self._queue):
                 self._depart()
@@ -358,27 +389,42 @@ class WriteGroups:
         """Give each job its replies; those without are told what this raises. Whether what was run `ahead` came true."""
         taken = [job for job in jobs if self._begin(job)]
         short = nearly_full(self._engine.env, self._engine.path)
+        work = self._together
+        if ahead is not None:
+            try:
+                if self._land(ahead, taken):
+                    return True
+            except OSError as error:
+                self._journal_failed(error)
+            except lmdb.Error as error:
+                log.warning("a group of %d writes failed (%s); each is tried alone", len(taken), error)
+                work = self._each_alone
+        self._engine.write(lambda: work(taken, short))
+        return False
+
+    def _together(self, jobs: Sequence[Job], short: str) -> None:
+        """Run jobs in one commit of LMDB; each alone when it fails."""
+        for job in jobs:
+            job.replies = []
         try:
-            if ahead is not None and self._land(ahead, taken):
-                return True
-            for job in taken:
-                job.replies = []
-            self._attempt([(job, job.writes) for job in taken], short)
+            self._attempt([(job, job.writes) for job in jobs], short)
         except lmdb.Error as error:
             if self._engine.broken(self._engine.env):
                 raise
-            log.warning("a group of %d writes failed (%s); each is tried alone", len(taken), error)
-            for job in taken:
-                job.replies = []
-                self._one_by_one(job, short)
-        return False
+            log.warning("a group of %d writes failed (%s); each is tried alone", len(jobs), error)
+            self._each_alone(jobs, short)
+
+    def _each_alone(self, jobs: Sequence[Job], short: str) -> None:
+        for job in jobs:
+            job.replies = []
+            self._one_by_one(job, short)
 
     def _land(self, ahead: Ahead, taken: Sequence[Job]) -> bool:
         """Commit what was run ahead, unless one of its clients was told meanwhile that it was not executed, or what has
         expired since might matter."""
-        if len(taken) < len(ahead.jobs) or self._engine.now_ms() - ahead.since > MOST_OLD:
+        if len(taken) < len(ahead.jobs) or self._is_late(ahead):
             return False
-        if not ahead.land(self._engine.env):
+        if not ahead.land():
             self._not_before = time.monotonic() + APART
             return False
         for job in taken:

@@ -87,6 +87,9 @@ class Check:
                 if counter is None or len(value) != 9:
                     yield f"the record of the last revision cannot be read: {why or 'its length is wrong'}"
                 self._revision = counter or 0
+            elif key == keyspace.JOURNAL:
+                if attempt(records.decode_counter, value)[0] is None:
+                    yield "the record of the journal's last record cannot be read"
             elif key != keyspace.PROBE:
                 yield f"record {shown(key)}: unknown"
         if self._snapshot.get(keyspace.HEADER) is None:

@@ -37,8 +37,8 @@ def landings(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     seen: list[bool] = []
     land = ahead.Ahead.land
 
-    def noted(group: ahead.Ahead, env: lmdb.Environment) -> bool:
-        seen.append(land(group, env))
+    def noted(group: ahead.Ahead) -> bool:
+        seen.append(land(group))
         return seen[-1]
 
     monkeypatch.setattr(ahead.Ahead, "land", noted)
@@ -64,12 +64,13 @@ async def test_another_writer_in_between_is_seen(tmp_path: Path, monkeypatch: py
         with env.begin(write=True) as txn:
             txn.put(keyspace.meta_key(b"n"), encode(Meta(STRING, payload=b"40"), 0, 1, None))
 
-    def meet(group: ahead.Ahead, env: lmdb.Environment) -> bool:
-        if not seen:
-            write(env)
-        return land(group, env)
-
     async with running(tmp_path) as store:
+
+        def meet(group: ahead.Ahead) -> bool:
+            if not seen:
+                write(store.backend.engine.env)
+            return land(group)
+
         monkeypatch.setattr(ahead.Ahead, "land", meet)
         assert await store.ask(b"INCR", b"n") == b":41\r\n"
         assert seen == [False]

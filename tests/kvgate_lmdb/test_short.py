@@ -193,11 +193,11 @@ async def test_after_another_writer_runs_are_run_again_one_by_one(tmp_path: Path
         land = ahead.Ahead.land
         landed: list[bool] = []
 
-        def late(self: ahead.Ahead, env: Any) -> bool:
+        def late(self: ahead.Ahead) -> bool:
             if not landed:  # another process writes in between
-                with env.begin(write=True) as txn:
+                with store.backend.engine.env.begin(write=True) as txn:
                     txn.put(b"Sprobe", b"\x01")
-            landed.append(land(self, env))
+            landed.append(land(self))
             return landed[-1]
 
         monkeypatch.setattr(ahead.Ahead, "land", late)

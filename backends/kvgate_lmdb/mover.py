@@ -1,0 +1,68 @@
+"""Moving what the journal has to LMDB's file; and the process that does so beside a busy gate.
+
+It is a process, since LMDB's puts hold the interpreter's lock: as a thread of the gate it and the lane would wait for one
+another all the time. The gate writes a line for each file that it has turned away from, ``FILE NUMBER`` (its last record's),
+and reads one when that is in LMDB's file: ``NUMBER``, or ``- WHY`` when it could not be done. Each portion is a transaction,
+which comes to nothing if LMDB has the record `NUMBER` already: then somebody has settled, the gate itself, or another one
+that has found the journal after this gate was killed, and newer writes may lie there.
+
+``python -m kvgate_lmdb.mover FOLDER MAP_SIZE always|no``
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import lmdb
+
+from kvgate.model import keyspace
+from kvgate.model.meta import decode_counter, encode_counter
+from kvgate_lmdb.journal import Writes, read_through
+
+PORTION: Final = 4096
+"""Records moved in one transaction of LMDB."""
+
+
+def put_sorted(txn: "lmdb.Transaction[bytes]", records: Writes, keys: Sequence[bytes]) -> None:
+    """Put and delete the records of sorted keys, of which neighbours share pages."""
+    gone = [key for key in keys if records[key] is None]
+    with txn.cursor() as cursor:
+        cursor.putmulti([(key, value) for key in keys if (value := records[key]) is not None])
+    for key in gone:
+        txn.delete(key)
+
+
+def move(env: lmdb.Environment, records: Writes, last: int) -> bool:
+    """Put the records of the journal up to number `last` into LMDB's file, in portions between which others may write; False:
+    others have done so meanwhile.
+
+    Raises:
+        lmdb.Error: LMDB could not take them all.
+    """
+    keys = sorted(records)
+    for at in range(0, len(keys), PORTION):
+        with env.begin(write=True) as txn:
+            if decode_counter(txn.get(keyspace.JOURNAL)) >= last:
+                return False
+            put_sorted(txn, records, keys[at : at + PORTION])
+            if at + PORTION >= len(keys):
+                txn.put(keyspace.JOURNAL, encode_counter(last))
+    return True
+
+
+def main(folder: str, map_size: str, durability: str) -> None:
+    """Do what the gate says, until it says no more."""
+    durable = durability == "always"
+    env = lmdb.open(folder, map_size=int(map_size), sync=durable, metasync=durable, create=False, readahead=False, mode=0o600)
+    for line in sys.stdin:
+        name, number = line.split()
+        try:
+            move(env, read_through(Path(folder) / name, int(number)), int(number))
+        except (lmdb.Error, OSError, LookupError) as error:
+            number = f"- {error}"
+        print(number, flush=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
