@@ -16,6 +16,7 @@ from kvgate.model.overlay import Snapshot
 from kvgate.model.short import UNIT
 from kvgate_lmdb.engine import Group, GroupTxn, LmdbEngine, Pages
 from kvgate_lmdb.jobs import Job, Run, Write
+from kvgate_lmdb.journal import Packed
 from kvgate_lmdb.recent import Sight
 
 MOST_UNITS: Final = 768
@@ -50,7 +51,8 @@ class Ahead:
         self._kinds: set[int] = set()  # first bytes of the keys that commands wrote; runs write records of keys only
         self._engine = engine
         self._changes = engine.recent.changes
-        self._journaled = engine.recent.journal is not None
+        self._packed = Packed(0, b"")
+        self.is_journaled = engine.recent.journal is not None
         self._landed = 0  # the number that the journal gave it
         self._txn, layers = engine.look()
         self._sight: Snapshot = Sight(Pages(self._txn), layers) if layers else Pages(self._txn)
@@ -73,10 +75,10 @@ class Ahead:
 
     def _stands_on(self, before: "Ahead") -> bool:
         """Whether nobody else has written since `before` began."""
-        if self._journaled:
-            return before._journaled and before._changes == self._changes
+        if self.is_journaled:
+            return before.is_journaled and before._changes == self._changes
         seen, self._number = self._number, before._number + bool(before.writes)  # without any, LMDB does not count it
-        return not before._journaled and before._number <= seen <= self._number
+        return not before.is_journaled and before._number <= seen <= self._number
 
     def end(self) -> None:
         """Let the snapshot go. To be called once, at last: while it is referred to, it has a place among LMDB's readers."""
@@ -203,8 +205,9 @@ class Ahead:
 
     def seal(self) -> None:
         """Nothing more is to come: in trio's thread, before `land`."""
-        if self.writes:
+        if self.writes and self.is_journaled:
             self.writes[keyspace.REVISION] = encode_counter(self.revision)
+            self._packed = self._engine.recent.packed(self.writes)
 
     def land(self) -> bool:
         """Commit the writes, on the writer's thread; False: somebody else has written since, and nothing was done.
@@ -213,18 +216,18 @@ class Ahead:
             lmdb.Error: nothing was written, or that is unknown, as for `Group.commit`.
             OSError: as `Recent.append`.
         """
-        if not self._journaled:
+        if not self.is_journaled:
             return self._engine.write(self._commit)
         if not self.writes:
             return self._engine.recent.changes == self._changes
         self._engine.recent.wait_for_room()
-        return self._note(self._engine.recent.append(self.writes, self._changes))
+        return self._note(self._engine.recent.append(self._packed, self.writes, self._changes))
 
     def land_at_once(self) -> bool:
         """As `land`, in trio's thread; False also where that would take longer."""
-        if not self._journaled or not self.writes or self._engine.recent.is_overfull:
+        if not self.writes or self._engine.recent.is_behind:
             return False
-        return self._note(self._engine.recent.append_at_once(self.writes, self._changes))
+        return self._note(self._engine.recent.append_at_once(self._packed, self.writes, self._changes))
 
     def _note(self, number: int | None) -> bool:
         self._landed = number or 0

@@ -12,6 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, Final
 
 import lmdb
@@ -22,7 +23,7 @@ from kvgate.metrics.times import Times
 from kvgate.model.kv import KvTxn, TooLong, run_now
 from kvgate.model.short import UNIT
 from kvgate.model.transaction import Handler, Transaction
-from kvgate.wire.reply import NULL_ARRAY, OK, Error, Raw, Reply
+from kvgate.wire.reply import NULL_ARRAY, Error, Raw, Reply
 from kvgate_lmdb.ahead import Ahead
 from kvgate_lmdb.engine import BrokenStoreError, Group, LmdbEngine
 from kvgate_lmdb.environment import nearly_full
@@ -302,13 +303,16 @@ class WriteGroups:
             return
         if ahead is not None:
             ahead.seal()
+        work = partial(self._commit, jobs, ahead)
+        if ahead is not None and ahead.is_journaled and self._boards(jobs, ahead):
             if not self._engine.durable and self._land_at_once(jobs, ahead):
                 return
+            work = partial(self._append, jobs, ahead)
 
         def commit() -> bool:
             begun = time.monotonic()
             try:
-                return self._commit(jobs, ahead)
+                return work()
             finally:
                 self.times.note(time.monotonic() - begun)
 
@@ -325,23 +329,42 @@ class WriteGroups:
         if self._queue:
             self._wake.set()
 
+    def _boards(self, jobs: Sequence[Job], ahead: Ahead) -> bool:
+        """Take the jobs of a group that is to be appended to the journal as it is; False where they have to be run again: a
+        client was told meanwhile that its command was not executed, or what has expired since might matter."""
+        if any(job.given_up for job in jobs) or self._is_late(ahead):
+            return False
+        for job in jobs:
+            job.taken = True
+        return True
+
     def _land_at_once(self, jobs: Sequence[Job], ahead: Ahead) -> bool:
         """Commit a group here, where that means to copy it to the kernel; False: a thread has to do it."""
         begun = time.monotonic()
-        if any(job.given_up for job in jobs) or self._is_late(ahead):
-            return False
         try:
             if not ahead.land_at_once():
                 return False
         except OSError as error:
             self._journal_failed(error)
             return False
-        for job in jobs:
-            job.taken = job.answered = True
-        self._count(sum(job.count for job in jobs))
         self.times.note(time.monotonic() - begun)
-        self._done(jobs, ahead, landed=True, reply=OK)
+        self._came_true(jobs)
+        ahead.end()
+        ahead.publish()
+        for job in jobs:
+            self._tell(job, job.replies)
+        _flush(jobs)
+        if self._ahead is not None or self._queue:
+            self._wake.set()
         return True
+
+    def _came_true(self, jobs: Sequence[Job]) -> None:
+        """What was run ahead is committed."""
+        commands = 0
+        for job in jobs:
+            job.answered = True
+            commands += job.count
+        self._count(commands)
 
     def _journal_failed(self, error: OSError) -> None:
         log.warning("the journal in %s could not be written (%s); LMDB's own commit follows", self._engine.path, error)
@@ -355,6 +378,8 @@ class WriteGroups:
         landed, reply = False, error_reply(in_doubt("the gate failed while it was committed; its log has the details"))
         try:
             landed = result.unwrap()
+            if landed:
+                self._came_true(jobs)
         except GateError as error:
             reply = error_reply(error)
         except (lmdb.Error, BrokenStoreError) as error:
@@ -385,6 +410,16 @@ class WriteGroups:
 
     # On the writer's thread
 
+    def _append(self, jobs: Sequence[Job], ahead: Ahead) -> bool:
+        """Append what was run ahead to the journal; else run it on LMDB. As `_commit`."""
+        try:
+            if ahead.land():
+                return True
+        except OSError as error:
+            self._journal_failed(error)
+        self._engine.write(lambda: self._together(jobs, nearly_full(self._engine.env, self._engine.path)))
+        return False
+
     def _commit(self, jobs: Sequence[Job], ahead: Ahead | None) -> bool:
         """Give each job its replies; those without are told what this raises. Whether what was run `ahead` came true."""
         taken = [job for job in jobs if self._begin(job)]
@@ -394,8 +429,6 @@ class WriteGroups:
             try:
                 if self._land(ahead, taken):
                     return True
-            except OSError as error:
-                self._journal_failed(error)
             except lmdb.Error as error:
                 log.warning("a group of %d writes failed (%s); each is tried alone", len(taken), error)
                 work = self._each_alone
@@ -427,9 +460,6 @@ class WriteGroups:
         if not ahead.land():
             self._not_before = time.monotonic() + APART
             return False
-        for job in taken:
-            job.answered = True
-        self._count(sum(job.count for job in taken))
         return True
 
     def _count(self, commands: int) -> None:

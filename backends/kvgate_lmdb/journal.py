@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from kvgate.errors import ConfigurationError
 
@@ -25,6 +25,13 @@ ITEM: Final = struct.Struct(">HI")
 """Bytes of an engine key, and of its value or `GONE`; key and value follow."""
 GONE: Final = 0xFFFFFFFF
 Writes = Mapping[bytes, bytes | None]
+
+
+class Packed(NamedTuple):
+    """A group of writes as the record with this number."""
+
+    number: int
+    record: bytes
 
 
 def pack(number: int, writes: Writes) -> bytes:
@@ -186,13 +193,17 @@ class Journal:
         """Bytes of the records in the file that is written to."""
         return self._at
 
-    def append(self, writes: Writes) -> int:
-        """Write a record and have it on the disk; its number.
+    def next(self, writes: Writes) -> Packed:
+        """The record that would be the next one."""
+        return Packed(self.last + 1, pack(self.last + 1, writes))
+
+    def append(self, packed: Packed, writes: Writes) -> int:
+        """Write a record and have it on the disk; its number. One that is not the next any more is packed again.
 
         Raises:
             OSError: it may be there or not, see `failed`.
         """
-        record = pack(self.last + 1, writes)
+        record = packed.record if packed.number == self.last + 1 else pack(self.last + 1, writes)
         descriptor = self._files[self._active]
         try:
             done = 0

@@ -27,7 +27,7 @@ from kvgate.model import keyspace
 from kvgate.model.kv import TooLong
 from kvgate.model.meta import encode_counter
 from kvgate.model.overlay import Snapshot
-from kvgate_lmdb.journal import Journal, Writes
+from kvgate_lmdb.journal import Journal, Packed, Writes
 from kvgate_lmdb.mover import put_sorted
 
 log = logging.getLogger("kvgate.lmdb")
@@ -37,10 +37,10 @@ MOST_BYTES: Final = 8 << 20
 """Of a layer, which is frozen then: the larger, the more of its records share LMDB's pages, and the more memory is used."""
 OLD: Final = 0.5
 """Seconds after which a layer is frozen however small it is."""
-OVERFULL: Final = 4
-"""So many times as much, and the writers wait until LMDB has it all."""
+SLOWER: Final = 0.02
+"""Seconds that a group waits for each layer's worth that is in the newest layer beyond one, while LMDB takes longer."""
 PATIENCE: Final = 0.5
-"""Seconds that a group waits then, at most."""
+"""Seconds that a group waits then at most."""
 _ELEMENT, _GENERATION = ord("D"), ord("G")  # how keys of such records begin, see kvgate.model.keyspace
 _ID: Final = 9  # bytes of an element's key up to and including the id that it is under
 
@@ -179,20 +179,27 @@ class Recent:
         return sum(len(layer.records) for layer in self.layers)
 
     @property
-    def is_overfull(self) -> bool:
-        """Whether LMDB takes longer than the writers."""
-        size = sum(layer.size for layer in self.layers)
-        return self.records > OVERFULL * MOST_RECORDS or size > OVERFULL * MOST_BYTES
+    def is_behind(self) -> bool:
+        """Whether LMDB takes longer than the writers: the newest layer is large already, and the one before is still there."""
+        return len(self.layers) > 1 and self.layers[0].is_large
 
     def wait_for_room(self) -> None:
-        """Wait while LMDB takes longer than the writers, but not for ever: the layers may grow. On the writer's thread."""
-        until = time.monotonic() + PATIENCE
-        while self.is_overfull and time.monotonic() < until:
+        """Let a group wait while LMDB takes longer than the writers: the longer the more is waiting, so that they come to the
+        same pace without a long stop; but not for ever. On the writer's thread."""
+        top = self.layers[0]
+        over = max(len(top.records) / MOST_RECORDS, top.size / MOST_BYTES) - 1
+        until = time.monotonic() + min(PATIENCE, SLOWER * over)
+        while self.is_behind and time.monotonic() < until:
             time.sleep(0.001)
 
     # Groups of writes
 
-    def append(self, writes: Writes, changes: int) -> int | None:
+    def packed(self, writes: Writes) -> Packed:
+        """A group of writes, ready to be appended; packed in trio's thread, so that the writer's does not fight it for the
+        interpreter."""
+        return Packed(0, b"") if self.journal is None else self.journal.next(writes)
+
+    def append(self, packed: Packed, writes: Writes, changes: int) -> int | None:
         """Write a group to the journal, in the writer's thread; its number, for `publish`. None: there is no journal to
         write to, or LMDB was written to since there were so many `changes`; then nothing was done.
 
@@ -200,22 +207,22 @@ class Recent:
             OSError: nobody knows what is in the journal; the next who settles sees to it that it comes to nothing.
         """
         with self.landing:
-            return self._append(writes, changes)
+            return self._append(packed, writes, changes)
 
-    def append_at_once(self, writes: Writes, changes: int) -> int | None:
+    def append_at_once(self, packed: Packed, writes: Writes, changes: int) -> int | None:
         """As `append`, in trio's thread: None also where others would have to be waited for."""
         if not self.landing.acquire(blocking=False):
             return None
         try:
-            return self._append(writes, changes)
+            return self._append(packed, writes, changes)
         finally:
             self.landing.release()
 
-    def _append(self, writes: Writes, changes: int) -> int | None:
+    def _append(self, packed: Packed, writes: Writes, changes: int) -> int | None:
         journal = self.journal
         if journal is None or journal.failed or changes != self.changes:
             return None
-        number = journal.append(writes)
+        number = journal.append(packed, writes)
         with self._swap:
             self._landed.append(_Landed(number, writes))
         return number
