@@ -14,7 +14,7 @@ CACHE  := .cache/clients
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 # New packages are found at installation, so their appearance asks for another one.
-BUILD_INPUTS := pyproject.toml setup.py kvgate/lane/_native.c kvgate/model/_short.c $(wildcard backends/*/__init__.py compat/*/__init__.py)
+BUILD_INPUTS := pyproject.toml setup.py kvgate/lane/_native.c kvgate/model/_short.c backends/kvgate_lmdb/_syncer.c $(wildcard backends/*/__init__.py compat/*/__init__.py)
 
 .PHONY: help run run-demo run-tikv test check packages bench bench-short clients apps compat histories versioned fuzz clean
 .DEFAULT_GOAL := help

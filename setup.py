@@ -16,5 +16,12 @@ setup(
             extra_compile_args=["-O2", "-std=gnu11"],
             optional=True,
         ),
+        Extension(
+            "kvgate_lmdb._syncer",
+            ["backends/kvgate_lmdb/_syncer.c"],
+            extra_compile_args=["-O2", "-std=gnu11", "-pthread"],
+            extra_link_args=["-pthread"],
+            optional=True,
+        ),
     ]
 )

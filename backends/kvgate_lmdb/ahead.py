@@ -16,8 +16,8 @@ from kvgate.model.overlay import Snapshot
 from kvgate.model.short import UNIT
 from kvgate_lmdb.engine import Group, GroupTxn, LmdbEngine, Pages
 from kvgate_lmdb.jobs import Job, Run, Write
-from kvgate_lmdb.journal import Packed
 from kvgate_lmdb.recent import Sight
+from kvgate_lmdb.syncing import Syncer
 
 MOST_UNITS: Final = 768
 """What one client's commands may read and write here, about a millisecond of Python: a unit for each record, and one for each
@@ -51,7 +51,6 @@ class Ahead:
         self._kinds: set[int] = set()  # first bytes of the keys that commands wrote; runs write records of keys only
         self._engine = engine
         self._changes = engine.recent.changes
-        self._packed = Packed(0, b"")
         self.is_journaled = engine.recent.journal is not None
         self._landed = 0  # the number that the journal gave it
         self._txn, layers = engine.look()
@@ -207,7 +206,6 @@ class Ahead:
         """Nothing more is to come: in trio's thread, before `land`."""
         if self.writes and self.is_journaled:
             self.writes[keyspace.REVISION] = encode_counter(self.revision)
-            self._packed = self._engine.recent.packed(self.writes)
 
     def land(self) -> bool:
         """Commit the writes, on the writer's thread; False: somebody else has written since, and nothing was done.
@@ -221,13 +219,23 @@ class Ahead:
         if not self.writes:
             return self._engine.recent.changes == self._changes
         self._engine.recent.wait_for_room()
-        return self._note(self._engine.recent.append(self._packed, self.writes, self._changes))
+        return self._note(self._engine.recent.append(self.writes, self._changes))
 
     def land_at_once(self) -> bool:
         """As `land`, in trio's thread; False also where that would take longer."""
         if not self.writes or self._engine.recent.is_behind:
             return False
-        return self._note(self._engine.recent.append_at_once(self._packed, self.writes, self._changes))
+        return self._note(self._engine.recent.append_at_once(self.writes, self._changes))
+
+    def depart(self, syncer: Syncer) -> bool:
+        """Begin with what `land` does, by another thread; `arrive` follows. False as for `land_at_once`."""
+        if not self.writes or self._engine.recent.is_behind:
+            return False
+        return self._engine.recent.depart(syncer, self.writes, self._changes)
+
+    def arrive(self) -> bool:
+        """Whether what departed is in the journal; False: ask again a moment later. Raises OSError, as `land`."""
+        return self._note(self._engine.recent.arrive())
 
     def _note(self, number: int | None) -> bool:
         self._landed = number or 0

@@ -8,10 +8,12 @@ processes write to the store, on the thread. What runs is in this order: the gro
 """
 
 import logging
+import os
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 
@@ -28,6 +30,7 @@ from kvgate_lmdb.ahead import Ahead
 from kvgate_lmdb.engine import BrokenStoreError, Group, LmdbEngine
 from kvgate_lmdb.environment import nearly_full
 from kvgate_lmdb.jobs import Block, Job, Run, Write
+from kvgate_lmdb.syncing import Syncer, made
 
 log = logging.getLogger("kvgate.lmdb")
 
@@ -93,6 +96,8 @@ class WriteGroups:
         self._flying: Ahead | None = None  # the group that was run ahead and is being committed
         self._running: Sequence[Job] = ()  # the jobs of the group under way, run ahead or not
         self._generations: dict[bytes, int] = {}
+        self._syncer: Syncer | None = None
+        self._departed = 0.0  # when the group under way was given to the syncer, on the monotonic clock
         self._not_before = 0.0  # nothing is run ahead until then
         self._wake = trio.Event()
         self._idle = trio.Event()
@@ -230,9 +235,12 @@ class WriteGroups:
     async def run(self) -> None:
         """Commit groups until cancelled; then what is queued is answered ``TRYAGAIN``."""
         self._token = trio.lowlevel.current_trio_token()
+        notify = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._syncer = made(notify)
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._watch)
+                nursery.start_soon(self._arrivals, notify)
                 while True:
                     await self._wake.wait()
                     self._wake = trio.Event()
@@ -243,7 +251,12 @@ class WriteGroups:
         finally:
             self._closed = True
             with trio.CancelScope(shield=True):
+                while not self._arrived():
+                    await trio.to_thread.run_sync(self._engine.recent.wait_for_arrival)
                 await self._idle.wait()
+            if self._syncer is not None:
+                self._syncer.close()
+            os.close(notify)
             self._fall_back()
             refusal = error_reply(try_again("the store is being closed"))
             for job in self._queue:
@@ -307,8 +320,17 @@ class WriteGroups:
         if ahead is not None and ahead.is_journaled and self._boards(jobs, ahead):
             if not self._engine.durable and self._land_at_once(jobs, ahead):
                 return
+            if self._engine.durable and self._syncer is not None and ahead.depart(self._syncer):
+                self._running, self._flying, self._departed = jobs, ahead, time.monotonic()
+                if self._queue:
+                    self._wake.set()
+                return
             work = partial(self._append, jobs, ahead)
+        self._on_thread(work, jobs, ahead)
+        if self._queue:
+            self._wake.set()
 
+    def _on_thread(self, work: Callable[[], bool], jobs: Sequence[Job], ahead: Ahead | None) -> None:
         def commit() -> bool:
             begun = time.monotonic()
             try:
@@ -326,8 +348,34 @@ class WriteGroups:
             log.exception("no thread can be had to write")
             refusal = error_reply(try_again("the gate can start no thread; raise its limits of processes and memory"))
             self._done(jobs, ahead, landed=False, reply=refusal)
-        if self._queue:
-            self._wake.set()
+
+    async def _arrivals(self, notify: int) -> None:
+        """Tell the clients of each group that the syncer is done with."""
+        while True:
+            await trio.lowlevel.wait_readable(notify)
+            with suppress(BlockingIOError):
+                os.eventfd_read(notify)
+            while not self._arrived():  # noqa: ASYNC110 - who settles is a thread, which nobody waits for here
+                await trio.sleep(0.001)
+
+    def _arrived(self) -> bool:
+        """Go on after what departed, if anything did; False: ask again a moment later."""
+        jobs, ahead, begun = self._running, self._flying, self._departed
+        if ahead is None or not begun:
+            return True
+        try:
+            if not ahead.arrive():
+                return False
+        except OSError as error:
+            self._departed = 0.0
+            self._journal_failed(error)
+            self._on_thread(partial(self._instead, jobs), jobs, ahead)
+            return True
+        self._departed = 0.0
+        self.times.note(time.monotonic() - begun)
+        self._came_true(jobs)
+        self._done(jobs, ahead, landed=True)
+        return True
 
     def _boards(self, jobs: Sequence[Job], ahead: Ahead) -> bool:
         """Take the jobs of a group that is to be appended to the journal as it is; False where they have to be run again: a
@@ -388,7 +436,8 @@ class WriteGroups:
             log.exception("a group of writes failed")
         self._done(jobs, ahead, landed=landed, reply=reply)
 
-    def _done(self, jobs: Sequence[Job], ahead: Ahead | None, *, landed: bool, reply: Reply) -> None:
+    def _done(self, jobs: Sequence[Job], ahead: Ahead | None, *, landed: bool, reply: Reply = None) -> None:
+        """Go on after a group; `reply` is for those of its jobs that are not answered."""
         self._running, self._flying = (), None
         idle = self._idle
         try:
@@ -417,6 +466,10 @@ class WriteGroups:
                 return True
         except OSError as error:
             self._journal_failed(error)
+        return self._instead(jobs)
+
+    def _instead(self, jobs: Sequence[Job]) -> bool:
+        """Run on LMDB what could not be appended to the journal."""
         self._engine.write(lambda: self._together(jobs, nearly_full(self._engine.env, self._engine.path)))
         return False
 

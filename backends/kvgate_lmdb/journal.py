@@ -13,9 +13,10 @@ import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 from kvgate.errors import ConfigurationError
+from kvgate_lmdb.syncing import Syncer
 
 NAMES: Final = ("journal-0", "journal-1")
 MAGIC: Final = b"kvJ1"
@@ -25,13 +26,6 @@ ITEM: Final = struct.Struct(">HI")
 """Bytes of an engine key, and of its value or `GONE`; key and value follow."""
 GONE: Final = 0xFFFFFFFF
 Writes = Mapping[bytes, bytes | None]
-
-
-class Packed(NamedTuple):
-    """A group of writes as the record with this number."""
-
-    number: int
-    record: bytes
 
 
 def pack(number: int, writes: Writes) -> bytes:
@@ -181,7 +175,7 @@ class Journal:
             finally:
                 os.close(descriptor)
         self._active = 0
-        self._at = 0
+        self._at = self._departed = 0
         self._other = last  # the number of the last record in the file that is not written to
         self.last = last
         """The number of the last record."""
@@ -193,17 +187,13 @@ class Journal:
         """Bytes of the records in the file that is written to."""
         return self._at
 
-    def next(self, writes: Writes) -> Packed:
-        """The record that would be the next one."""
-        return Packed(self.last + 1, pack(self.last + 1, writes))
-
-    def append(self, packed: Packed, writes: Writes) -> int:
-        """Write a record and have it on the disk; its number. One that is not the next any more is packed again.
+    def append(self, writes: Writes) -> int:
+        """Write a record and have it on the disk; its number.
 
         Raises:
             OSError: it may be there or not, see `failed`.
         """
-        record = packed.record if packed.number == self.last + 1 else pack(self.last + 1, writes)
+        record = pack(self.last + 1, writes)
         descriptor = self._files[self._active]
         try:
             done = 0
@@ -215,6 +205,21 @@ class Journal:
             self.failed = True
             raise
         self._at += len(record)
+        self.last += 1
+        return self.last
+
+    def depart(self, syncer: Syncer, writes: Writes) -> None:
+        """Have `syncer` do what `append` does; nothing else is appended until `arrive`."""
+        record = pack(self.last + 1, writes)
+        syncer.start(self._files[self._active], record, self._at, self._durable)
+        self._departed = len(record)
+
+    def arrive(self, error: int) -> int:
+        """What `depart` began ended with this errno, 0 when all is well; the record's number. Raises OSError, as `append`."""
+        if error:
+            self.failed = True
+            raise OSError(error, os.strerror(error))
+        self._at += self._departed
         self.last += 1
         return self.last
 

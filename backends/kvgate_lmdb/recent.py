@@ -27,8 +27,9 @@ from kvgate.model import keyspace
 from kvgate.model.kv import TooLong
 from kvgate.model.meta import encode_counter
 from kvgate.model.overlay import Snapshot
-from kvgate_lmdb.journal import Journal, Packed, Writes
+from kvgate_lmdb.journal import Journal, Writes
 from kvgate_lmdb.mover import put_sorted
+from kvgate_lmdb.syncing import Syncer
 
 log = logging.getLogger("kvgate.lmdb")
 
@@ -149,6 +150,14 @@ class _Landed:
     writes: Writes
 
 
+@attrs.frozen(slots=True)
+class _Flight:
+    """A group that is being written and synced by another thread."""
+
+    syncer: Syncer
+    writes: Writes
+
+
 class Recent:
     """The layers of one store, and the journal behind them. Without a journal there never is anything in the layers."""
 
@@ -166,6 +175,8 @@ class Recent:
         self._landed: deque[_Landed] = deque()
         self._taken = 0  # up to this number LMDB has the journal's records
         self._swap = threading.Lock()  # around each change of `layers` and `_landed`; nobody waits long for it
+        self._flight: _Flight | None = None
+        self._arrival: int | OSError = 0
         self._wanted = False  # freeze when next there is an occasion
 
     @property
@@ -194,12 +205,7 @@ class Recent:
 
     # Groups of writes
 
-    def packed(self, writes: Writes) -> Packed:
-        """A group of writes, ready to be appended; packed in trio's thread, so that the writer's does not fight it for the
-        interpreter."""
-        return Packed(0, b"") if self.journal is None else self.journal.next(writes)
-
-    def append(self, packed: Packed, writes: Writes, changes: int) -> int | None:
+    def append(self, writes: Writes, changes: int) -> int | None:
         """Write a group to the journal, in the writer's thread; its number, for `publish`. None: there is no journal to
         write to, or LMDB was written to since there were so many `changes`; then nothing was done.
 
@@ -207,25 +213,77 @@ class Recent:
             OSError: nobody knows what is in the journal; the next who settles sees to it that it comes to nothing.
         """
         with self.landing:
-            return self._append(packed, writes, changes)
+            return self._append(writes, changes)
 
-    def append_at_once(self, packed: Packed, writes: Writes, changes: int) -> int | None:
+    def append_at_once(self, writes: Writes, changes: int) -> int | None:
         """As `append`, in trio's thread: None also where others would have to be waited for."""
         if not self.landing.acquire(blocking=False):
             return None
         try:
-            return self._append(packed, writes, changes)
+            return self._append(writes, changes)
         finally:
             self.landing.release()
 
-    def _append(self, packed: Packed, writes: Writes, changes: int) -> int | None:
-        journal = self.journal
-        if journal is None or journal.failed or changes != self.changes:
+    def _append(self, writes: Writes, changes: int) -> int | None:
+        journal = self._journal_for(changes)
+        if journal is None:
             return None
-        number = journal.append(packed, writes)
+        number = journal.append(writes)
         with self._swap:
             self._landed.append(_Landed(number, writes))
         return number
+
+    def _journal_for(self, changes: int) -> Journal | None:
+        journal = self.journal
+        return None if journal is None or journal.failed or changes != self.changes else journal
+
+    def depart(self, syncer: Syncer, writes: Writes, changes: int) -> bool:
+        """Begin to write a group to the journal, in trio's thread; `arrive` follows when `syncer` says so. False, as `None` of
+        `append_at_once`."""
+        if not self.landing.acquire(blocking=False):
+            return False
+        try:
+            journal = self._journal_for(changes)
+            if journal is None:
+                return False
+            journal.depart(syncer, writes)
+            self._flight = _Flight(syncer, writes)
+        finally:
+            self.landing.release()
+        return True
+
+    def arrive(self) -> int | None:
+        """The number of the group that departed, when it is in the journal; in trio's thread. None: somebody settles just now,
+        ask again a moment later. Raises OSError, as `append`."""
+        if not self.landing.acquire(blocking=False):
+            return None
+        try:
+            self._touch_down()
+        finally:
+            self.landing.release()
+        if isinstance(self._arrival, OSError):
+            raise self._arrival
+        return self._arrival
+
+    def wait_for_arrival(self) -> None:
+        """Until what departed is in the journal, or cannot be. On a thread; `arrive` says the rest."""
+        with self.landing:
+            self._touch_down()
+
+    def _touch_down(self) -> None:
+        """End what departed, if anything did: whoever holds `landing` first waits for it."""
+        flight, journal = self._flight, self.journal
+        if flight is None or journal is None:
+            return
+        error = flight.syncer.result()
+        self._flight = None
+        try:
+            self._arrival = journal.arrive(error)
+        except OSError as failed:
+            self._arrival = failed
+            return
+        with self._swap:
+            self._landed.append(_Landed(journal.last, flight.writes))
 
     def publish(self, number: int, writes: Writes, *, size: int, kinds: AbstractSet[int]) -> None:
         """Let readers see a group that was appended: so many bytes, with keys that begin so. In trio's thread, before the next
@@ -254,7 +312,7 @@ class Recent:
     def freeze(self) -> None:
         """Begin a new layer, if that can be; else when the next group was published. In trio's thread."""
         self._wanted = True
-        if len(self.layers) > 1 or not self.landing.acquire(blocking=False):
+        if len(self.layers) > 1 or self._flight is not None or not self.landing.acquire(blocking=False):
             return
         try:
             with self._swap:
@@ -289,6 +347,7 @@ class Recent:
             yield
             return
         with self.landing:
+            self._touch_down()
             self._settle(env)
             yield
 

@@ -20,9 +20,10 @@ from typing import Final
 ROOT: Final = Path(__file__).resolve().parents[2]
 SOURCE: Final = ROOT / "kvgate" / "lane" / "_native.c"
 SHORT: Final = ROOT / "kvgate" / "model" / "_short.c"
+SYNCER: Final = ROOT / "backends" / "kvgate_lmdb" / "_syncer.c"
 COVERAGE: Final = Path(__file__).with_name("coverage.c")
 FOLDER: Final = ROOT / ".cache" / "fuzz"
-NAMES: Final = {"_native": "kvgate.lane._native", "_short": "kvgate.model._short"}
+NAMES: Final = {"_native": "kvgate.lane._native", "_short": "kvgate.model._short", "_syncer": "kvgate_lmdb._syncer"}
 """Names to import them by, where those are not the files'."""
 PLACE: Final = "KVGATE_FUZZ_NATIVE"
 """The variable that tells a process where the build is."""

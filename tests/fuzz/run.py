@@ -15,7 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, Final
 
-from tests.fuzz.build import FOLDER, ROOT, SHORT, SOURCE, Unavailable, build, environment
+from tests.fuzz.build import FOLDER, ROOT, SHORT, SOURCE, SYNCER, Unavailable, build, environment
 from tests.fuzz.compare import SIDES
 from tests.fuzz.seeds import dictionary, programs
 
@@ -158,12 +158,16 @@ def sanitized_tests(source: Path, *tests: str) -> int:
 
 
 def all_tests() -> int:
-    """Run the tests of both extensions, one after the other; the first exit code that is not 0.
+    """Run the tests of all extensions, one after the other; the first exit code that is not 0.
 
     Raises:
         Unavailable: this machine lacks something.
     """
-    return sanitized_tests(SHORT, "tests/model/test_short.py") or sanitized_tests(SOURCE, "tests/lane")
+    return (
+        sanitized_tests(SHORT, "tests/model/test_short.py")
+        or sanitized_tests(SYNCER, "tests/kvgate_lmdb/test_syncing.py")
+        or sanitized_tests(SOURCE, "tests/lane")
+    )
 
 
 def replay(path: Path, side: str) -> int:
