@@ -62,6 +62,7 @@ TRIO = {
     "kvgate_lmdb.backend": "owns the sweeper's task",
     "kvgate_lmdb.engine": "commits on a thread",
     "kvgate_lmdb.groups": "gathers writes of several tasks",
+    "kvgate_lmdb.moving": "moves the journal on a thread or by a process",
     "kvgate_lmdb.reads": "long reads on threads, few at a time",
     "kvgate_lmdb.weighing": "pauses between portions on a thread",
     "kvgate_redis.backend": "owns the tasks of a backend",

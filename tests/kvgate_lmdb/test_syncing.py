@@ -80,7 +80,7 @@ def test_one_thing_at_a_time(syncer: Syncer, file: int) -> None:
     assert syncer.result() == 0
     for wrong in ((file, "text", 0, True), (file, b"x"), ("file", b"x", 0, True)):
         with pytest.raises(TypeError):
-                syncer.start(*wrong)
+            syncer.start(*wrong)
 
 
 def test_it_ends_with_what_was_started(notify: int, file: int) -> None:
