@@ -41,6 +41,8 @@ MOST_IN_PLACE: Final = 128
 ALONE_AGAIN: Final = 5.0
 """Seconds between two tries to be the only process with the store."""
 SMALL_MAP: Final = 1 << 30
+PROBES: Final = 5
+"""Commits that are measured when the gate starts."""
 PROBE_TIME: Final = 10.0
 """Seconds that a commit may take which is measured."""
 SWEEP_PAUSE: Final = 0.5
@@ -344,6 +346,8 @@ class LmdbBackend:
                 "records": stat["entries"],
                 "file_bytes": (info["last_pgno"] + 1) * stat["psize"],
                 "map_bytes": info["map_size"],
+                "journal": int(self.engine.recent.journal is not None),
+                "journal_records": self.engine.recent.records,
                 "write_groups": self._groups.groups,
                 "write_commands": self._groups.commands,
                 "swept_records": self.swept,
@@ -368,7 +372,7 @@ class LmdbBackend:
             return OK
 
         times = []
-        for _ in range(5):
+        for _ in range(PROBES):
             start = time.perf_counter()
             await self._groups.submit([Write(probe, [b"PROBE"], grows=False)], trio.current_time() + PROBE_TIME)
             times.append(time.perf_counter() - start)

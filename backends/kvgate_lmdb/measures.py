@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def measures(backend: "LmdbBackend", groups: "WriteGroups") -> Sequence[Measure]:
     """Of an open store; cheap. What belongs to the file is the same in all workers."""
-    env = backend.engine.env
+    env, recent = backend.engine.env, backend.engine.recent
     info, stat = env.info(), env.stat()
 
     def of_file(name: str, help_: str, value: float) -> Measure:
@@ -32,14 +32,16 @@ def measures(backend: "LmdbBackend", groups: "WriteGroups") -> Sequence[Measure]
         *room,
         of_file("lmdb_file_bytes", "Size of the store's file.", (info["last_pgno"] + 1) * stat["psize"]),
         of_file("lmdb_map_bytes", "The most that the store may grow to.", info["map_size"]),
-        of_file("lmdb_records", "Records in the store; a large key has several.", stat["entries"]),
+        of_file("lmdb_records", "Records in the store's file; a large key has several.", stat["entries"]),
         of_file("lmdb_readers", "Places for readers that were taken so far, of all processes.", info["num_readers"]),
         of_file("lmdb_readers_limit", "Places for readers that there are.", info["max_readers"]),
+        of_file("lmdb_journal", "1 while writes go to the journal: no other process uses the store.", recent.journal is not None),
+        of_file("lmdb_journal_records", "Records in the journal that the store's file does not have yet.", recent.records),
         Measure("lmdb_write_groups", "Groups of writes that were committed.", groups.groups),
-        Measure("lmdb_write_commands", "Commands in those groups.", groups.commands),
+        Measure("lmdb_write_commands", "Commands in those groups, five to measure a commit among them.", groups.commands),
         Measure(
             "lmdb_commit_seconds",
-            "Time of a group of writes on the writer's thread, with the commit that waits for the disk.",
+            "Time of a group of writes until it is on the disk: its record in the journal, or its commit.",
             groups.times.vector(),
             "histogram",
         ),

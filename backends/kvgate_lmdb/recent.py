@@ -310,9 +310,12 @@ class Recent:
             self.freeze()
 
     def freeze(self) -> None:
-        """Begin a new layer, if that can be; else when the next group was published. In trio's thread."""
+        """Begin a new layer, unless there is a frozen one; if that cannot be now, when the next group was published. In trio's
+        thread."""
+        if len(self.layers) > 1:
+            return
         self._wanted = True
-        if len(self.layers) > 1 or self._flight is not None or not self.landing.acquire(blocking=False):
+        if self._flight is not None or not self.landing.acquire(blocking=False):
             return
         try:
             with self._swap:
