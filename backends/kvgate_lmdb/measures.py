@@ -35,7 +35,7 @@ def measures(backend: "LmdbBackend", groups: "WriteGroups") -> Sequence[Measure]
         of_file("lmdb_records", "Records in the store's file; a large key has several.", stat["entries"]),
         of_file("lmdb_readers", "Places for readers that were taken so far, of all processes.", info["num_readers"]),
         of_file("lmdb_readers_limit", "Places for readers that there are.", info["max_readers"]),
-        of_file("lmdb_journal", "1 while writes go to the journal: no other process uses the store.", recent.journal is not None),
+        of_file("lmdb_journal", "1 while writes go to the journal: no other process uses the store.", bool(recent.journal)),
         of_file("lmdb_journal_records", "Records in the journal that the store's file does not have yet.", recent.records),
         Measure("lmdb_write_groups", "Groups of writes that were committed.", groups.groups),
         Measure("lmdb_write_commands", "Commands in those groups, five to measure a commit among them.", groups.commands),
