@@ -440,13 +440,23 @@ class Lane:
         client.inflight_bytes += weight
         return slot
 
-    def pending_run(self, client: Client, now: float, weight: int, count: int) -> Pending:
-        """As `pending`, for `count` commands that are answered together."""
-        slot = PendingRun(client, now, weight, count)
-        client.queue.append(slot)
-        client.inflight += count
-        client.inflight_bytes += weight
-        return slot
+    def pending_run(self, client: Client, run: PendingRun) -> None:
+        """As `pending`, for commands that are answered together; `answer` follows, or `fill` and `settle`."""
+        client.queue.append(run)
+        client.inflight += run.count
+        client.inflight_bytes += run.weight
+
+    def answer(self, run: PendingRun, raw: bytes, now: float) -> None:
+        """Give a run's replies, joined, none of which is an error or a null: they are counted in its account, and written out
+        when it is their turn. Those to a client that has left are counted only."""
+        if self.in_c:
+            native.paths.answer(self, run, raw, now)
+            return
+        if run.account is not None:
+            run.account.note(run.count, now - run.started, 0, 0, run.weight, len(raw))
+        if run.client is not None:
+            run.fill(raw)
+            self.settle(run.client)
 
     def settle(self, client: Client) -> None:
         """Write out what is answered at the head of the client's queue."""
