@@ -49,14 +49,14 @@ def _reads(execution: "Execution", takes: Runs, backend: Backend, spec: CommandS
     ) -> None:
         session: Session = client.session
         at, end = 0, count * width
-        alone = samples.active and lane.unsampled < count
+        alone = samples.follows and lane.unsampled < count
         alone = alone or bool(client.batch or session.batches or session.batching or session.enqueued)
         while at < end:
             raw, taken, misses = (b"", 0, 0) if alone else takes.read_run(spec.name, words, at, NULLS[session.proto])
             if taken:
                 begin, at = at, at + taken * width
                 if samples.active:
-                    lane.unsampled -= taken
+                    samples.passed(client, spec, name, words[begin:at], taken)
                 session.commands += taken
                 gate.commands += taken
                 session.quiet = False
@@ -85,13 +85,16 @@ def _writes(way: "_Way", local: Local) -> RunOf:
     ) -> None:
         session: Session = client.session
         if samples.active:
-            if lane.unsampled < count:
+            if lane.unsampled >= count:
+                lane.unsampled -= count
+            elif samples.follows:
                 width = len(words) // count
                 for at in range(0, len(words), width):
                     args = [name, *words[at : at + width]]
                     local(client, spec, args, encode_request(args), now, account)
                 return
-            lane.unsampled -= count
+            else:
+                samples.passed(client, spec, name, words, count)
         session.commands += count
         gate.commands += count
         session.quiet = False
