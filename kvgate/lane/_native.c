@@ -624,21 +624,23 @@ arguments(Walk *walk, Py_ssize_t key, Py_ssize_t key_length, Py_ssize_t more, Py
     return args;
 }
 
-/* Let the requests that wait be taken. */
+/* Let the requests that wait be taken; `rest` bytes follow. */
 static int
-take_words(Walk *walk)
+take_words(Walk *walk, Py_ssize_t rest)
 {
-    PyObject *count, *size = NULL, *done = NULL, *run = walk->words_run;
+    PyObject *count, *size = NULL, *behind = NULL, *done = NULL, *run = walk->words_run;
     walk->words_run = NULL;
     if ((count = PyLong_FromSsize_t(walk->words_count)) != NULL && (size = PyLong_FromSsize_t(walk->words_size)) != NULL &&
-        give_back(walk) == 0) {
-        PyObject *args[7] = {walk->client, walk->words_spec, walk->words, count, size, walk->now, walk->words_account};
+        (behind = PyLong_FromSsize_t(rest)) != NULL && give_back(walk) == 0) {
+        PyObject *args[8] = {walk->client, walk->words_spec, walk->words, count, size, walk->now, walk->words_account,
+                             behind};
         calls_up++;
-        done = PyObject_Vectorcall(run, args, 7, NULL);
+        done = PyObject_Vectorcall(run, args, 8, NULL);
     }
     Py_DECREF(run);
     Py_XDECREF(count);
     Py_XDECREF(size);
+    Py_XDECREF(behind);
     Py_XDECREF(done);
     Py_CLEAR(walk->words);
     return done == NULL ? -1 : 0;
@@ -1105,7 +1107,7 @@ scan(PyObject *lane, PyObject *client, PyObject *data, PyObject *now)
                 !((plan & LOOK) && has_ifeq(text, key_end, end))) {
                 int spent = 0;
                 if (walk.words_run != NULL && (walk.words_run != walk.run || walk.words_account != walk.account)) {
-                    if (take_words(&walk) < 0)
+                    if (take_words(&walk, size - pos) < 0)
                         goto end;
                     if (is_stalled(client)) {
                         if (set_aside(&walk, pos, &size) < 0)
@@ -1149,7 +1151,7 @@ scan(PyObject *lane, PyObject *client, PyObject *data, PyObject *now)
                     if (walk.run != NULL) {
                         if (add_words(&walk, key, key_length, plan >> MORE, end, taken) < 0)
                             goto end;
-                        if (above == MOST_ABOVE && take_words(&walk) < 0)
+                        if (above == MOST_ABOVE && take_words(&walk, size - end) < 0)
                             goto end;
                     }
                     else {
@@ -1243,7 +1245,7 @@ above:
         if (walk.run_up != NULL && forward(&walk, pos) < 0)
             goto end;
         if (walk.words_run != NULL) {
-            if (take_words(&walk) < 0)
+            if (take_words(&walk, size - pos) < 0)
                 goto end;
             if (is_stalled(client)) {
                 if (set_aside(&walk, pos, &size) < 0)
@@ -1266,7 +1268,7 @@ above:
     }
     bad = walk.run_up != NULL ? forward(&walk, pos) : 0;
     if (bad == 0 && walk.words_run != NULL)
-        bad = take_words(&walk);
+        bad = take_words(&walk, 0);
     if (bad == 0)
         bad = give_back(&walk);
 end:

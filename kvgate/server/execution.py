@@ -49,10 +49,6 @@ class Execution:
         """Tells trio's time, which `trio.current_time` has to look for."""
         return trio.lowlevel.current_clock().current_time
 
-    def _deadline(self) -> float:
-        """Until when what an adapter gets now has to be answered, on trio's clock."""
-        return self._clock() + self.gate.configuration.gate.command_timeout
-
     def learn(self, client: Client, user: User, spec: CommandSpec, args: list[bytes], frame: bytes, place: Place) -> None:
         """Let the lane hand such requests to the backend without asking anything again."""
         gate, backend, lane, samples = self.gate, place.backend, self.gate.lane, self.gate.samples
@@ -181,7 +177,7 @@ class Execution:
         client.batch = []
         if not session.batches and not session.batching:
             if only_runs(gathered):
-                deadline = self._deadline()
+                deadline = self.deadline()
                 for run in gathered:
                     run.enqueue(deadline)
                 return
@@ -246,12 +242,16 @@ class Execution:
             return [Raw(sorry.reply)] * len(commands)
         return [reply if isinstance(reply, Raw) else encode(reply, proto) for reply in replies]
 
+    def deadline(self) -> float:
+        """Until when what an adapter gets now has to be answered, on trio's clock."""
+        return self._clock() + self.gate.configuration.gate.command_timeout
+
     def context(self, session: Session) -> CallContext:
         """For whom, and until when."""
         return CallContext(
             proto=session.proto,
             user="" if session.user is None else session.user.name,
-            deadline=self._deadline(),
+            deadline=self.deadline(),
         )
 
 

@@ -45,8 +45,9 @@ def _reads(execution: "Execution", takes: Runs, backend: Backend, spec: CommandS
     lane, samples = gate.lane, gate.samples
 
     def run(
-        client: Client, spec: CommandSpec, words: list[bytes], count: int, size: int, now: float, account: Account
+        client: Client, spec: CommandSpec, words: list[bytes], count: int, size: int, now: float, account: Account, rest: int
     ) -> None:
+        del rest
         session: Session = client.session
         at, end = 0, count * width
         alone = samples.follows and lane.unsampled < count
@@ -77,11 +78,12 @@ def _reads(execution: "Execution", takes: Runs, backend: Backend, spec: CommandS
 
 
 def _writes(way: "_Way", local: Local) -> RunOf:
-    gate, name, lower = way.execution.gate, way.name, way.spec.lower
+    execution, name, lower = way.execution, way.name, way.spec.lower
+    gate = execution.gate
     lane, samples = gate.lane, gate.samples
 
     def run(
-        client: Client, spec: CommandSpec, words: list[bytes], count: int, size: int, now: float, account: Account
+        client: Client, spec: CommandSpec, words: list[bytes], count: int, size: int, now: float, account: Account, rest: int
     ) -> None:
         session: Session = client.session
         if samples.active:
@@ -101,7 +103,10 @@ def _writes(way: "_Way", local: Local) -> RunOf:
         session.last_command = lower
         several = Several(way, client, words, count, size, now, account)
         lane.pending_run(client, several)
-        client.batch.append(several)
+        if not (rest or client.batch or session.batches or session.batching):
+            several.enqueue(execution.deadline())
+        else:
+            client.batch.append(several)
 
     return run
 
@@ -127,8 +132,8 @@ class _Way:
 
 
 class Several(PendingRun):
-    """A run of writes that waits for the end of its portion, and then for its replies, whose place in the client's queue it
-    has itself."""
+    """A run of writes that waits for its replies, whose place in the client's queue it has itself; before that for the end of
+    its portion, if more follows."""
 
     __slots__ = ("_whose", "_words", "way")
 
@@ -136,7 +141,7 @@ class Several(PendingRun):
         self, way: _Way, client: Client, words: list[bytes], count: int, size: int, began: float, account: Account
     ) -> None:
         """As `kvgate.policy.compiled.RunOf` gets them."""
-        super().__init__(client, began, size, count, account)
+        PendingRun.__init__(self, client, began, size, count, account)  # super() would make an object for each write
         self.way = way
         self._whose = client  # also when it has left
         self._words = words

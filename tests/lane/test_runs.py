@@ -48,8 +48,10 @@ class Store(World):
         self.seen.append(("one", client.id, spec, args, frame, now, account.command))
         self._answer(client, spec, 1)
 
-    def run(self, client: Client, spec: Any, words: list[bytes], count: int, size: int, now: float, account: Any) -> None:
-        self.seen.append(("run", client.id, spec, list(words), count, size, now, account.command))
+    def run(
+        self, client: Client, spec: Any, words: list[bytes], count: int, size: int, now: float, account: Any, rest: int
+    ) -> None:
+        self.seen.append(("run", client.id, spec, list(words), count, size, now, account.command, rest))
         words.clear()  # they are the function's to keep
         self._answer(client, spec, count)
 
@@ -81,6 +83,8 @@ def test_what_follows_one_another_is_one_run() -> None:
     ]
     assert [each[5] for each in store.seen] == [3 * len(get), 2 * len(put), len(field), len(small), len(get)]
     assert [each[7] for each in store.seen] == ["get", "set", "hset", "get", "get"]
+    behind = (put * 2 + field + small + get, field + small + get, small + get, get, b"")
+    assert [each[8] for each in store.seen] == [len(each) for each in behind]
     said = [b"GET"] * 3 + [b"SET"] * 2 + [b"HSET", b"get", b"GET"]
     assert store.said[client.id].raw == b"".join(b"+%b\r\n" % word for word in said)
 
@@ -118,11 +122,13 @@ def test_a_run_ends_before_whatever_else_comes() -> None:
 def test_a_run_has_no_more_than_others_wait_for() -> None:
     store = Store()
     client = store.client()
-    store.lane.feed(client, encode_request([b"GET", b"L:a"]) * (2 * MOST_ABOVE + 5), store.now)
+    get = encode_request([b"GET", b"L:a"])
+    store.lane.feed(client, get * (2 * MOST_ABOVE + 5), store.now)
     assert [each[4] for each in store.seen] == [MOST_ABOVE]
-    assert client.backlog_size == (MOST_ABOVE + 5) * len(encode_request([b"GET", b"L:a"]))
+    assert client.backlog_size == (MOST_ABOVE + 5) * len(get)
     store.settle()
     assert [each[4] for each in store.seen] == [MOST_ABOVE, MOST_ABOVE, 5]
+    assert [each[8] for each in store.seen] == [len(get) * (MOST_ABOVE + 5), len(get) * 5, 0]
     assert store.said[client.id].raw == b"+GET\r\n" * (2 * MOST_ABOVE + 5)
 
 
@@ -218,8 +224,10 @@ class Later(Store):
         self.runs: list[PendingRun] = []
         self.counted: Account | None = None  # in whose place runs are counted
 
-    def run(self, client: Client, spec: Any, words: list[bytes], count: int, size: int, now: float, account: Any) -> None:
-        del spec, words
+    def run(
+        self, client: Client, spec: Any, words: list[bytes], count: int, size: int, now: float, account: Any, rest: int
+    ) -> None:
+        del spec, words, rest
         run = PendingRun(client, now, size, count, self.counted or account)
         self.lane.pending_run(client, run)
         self.runs.append(run)
