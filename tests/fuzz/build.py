@@ -29,7 +29,7 @@ PLACE: Final = "KVGATE_FUZZ_NATIVE"
 CHECKED: Final = (
     *("-O1", "-g", "-std=gnu11", "-fPIC", "-fno-omit-frame-pointer", "-fno-optimize-sibling-calls"),
     *("-fsanitize=address,undefined,float-cast-overflow", "-fno-sanitize-recover=all"),
-    "-fsanitize-coverage=trace-pc,trace-cmp",
+    *("-fsanitize-coverage=trace-pc,trace-cmp", "-DTOGETHER=1e9"),  # no limit of time: the same program does the same
 )
 
 

@@ -9,6 +9,7 @@ import attrs
 
 from kvgate.lane import machine
 from tests.fuzz.program import Play, setup_of
+from tests.fuzz.rounds import Trace
 from tests.fuzz.scene import Scene
 from tests.fuzz.sockets import SocketPlay, SocketScene
 
@@ -20,14 +21,14 @@ class Different(AssertionError):  # noqa: N818 - what the fuzzer is there to fin
     """The two kinds of paths did not do the same."""
 
 
-def play(data: bytes, side: str, *, in_c: bool) -> Scene:
-    """Run a program with one kind of paths.
+def play(data: bytes, side: str, *, in_c: bool, like: Scene | None = None) -> Scene:
+    """Run a program with one kind of paths; `like` is the scene of the same program in C.
 
     Raises:
         AssertionError: something did not hold that always holds.
     """
     if side == "sockets":
-        return play_on_sockets(data, in_c=in_c)
+        return play_on_sockets(data, in_c=in_c, trace=like.trace if isinstance(like, SocketScene) else None)
     scene = Scene(setup_of(data, side), in_c=in_c)
     speaker = scene.clients[0] if side == "client" else scene.shards[0].lines[0]
     Play(scene, speaker).run(data)
@@ -41,7 +42,8 @@ def compare(data: bytes, side: str) -> None:
         Different: they did not do the same.
         AssertionError: something did not hold that always holds.
     """
-    with_c, without = play(data, side, in_c=True), play(data, side, in_c=False)
+    with_c = play(data, side, in_c=True)
+    without = play(data, side, in_c=False, like=with_c)
     if isinstance(with_c, SocketScene) and isinstance(without, SocketScene):
         _same(with_c.seen(), without.seen(), "in the end")
         return
@@ -57,13 +59,13 @@ def _flat(seen: Any) -> Iterator[Any]:
     yield from rest
 
 
-def play_on_sockets(data: bytes, *, in_c: bool) -> SocketScene:
+def play_on_sockets(data: bytes, *, in_c: bool, trace: Trace | None = None) -> SocketScene:
     """Run a program through the driver's sockets; they are closed then.
 
     Raises:
         AssertionError: something did not hold that always holds.
     """
-    scene = SocketScene(setup_of(data, "sockets"), in_c=in_c)
+    scene = SocketScene(setup_of(data, "sockets"), in_c=in_c, trace=trace)
     level, together = logging.root.manager.disable, machine.TOGETHER
     machine.TOGETHER = math.inf  # type: ignore[misc]  # portions that wait are joined, however slow this machine is now
     logging.disable()  # connections that break are worth a warning, ten thousand times
