@@ -20,6 +20,8 @@ from typing import Final
 ROOT: Final = Path(__file__).resolve().parents[2]
 SOURCE: Final = ROOT / "kvgate" / "lane" / "_native.c"
 SHORT: Final = ROOT / "kvgate" / "model" / "_short.c"
+SIDES_OF: Final = {"short": SHORT}
+"""What the sides of the fuzzer run, where it is not `SOURCE`."""
 COVERAGE: Final = Path(__file__).with_name("coverage.c")
 FOLDER: Final = ROOT / ".cache" / "fuzz"
 NAMES: Final = {"_native": "kvgate.lane._native", "_short": "kvgate.model._short"}

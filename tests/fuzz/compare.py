@@ -11,22 +11,26 @@ from kvgate.lane import machine
 from tests.fuzz.program import Play, setup_of
 from tests.fuzz.rounds import Trace
 from tests.fuzz.scene import Scene
+from tests.fuzz.short import Outcome, play_short
 from tests.fuzz.sockets import SocketPlay, SocketScene
 
-SIDES: Final = ("client", "upstream", "sockets")
-"""Who speaks first: a client to stores that answer, a store to clients that asked, a client through the driver's sockets."""
+SIDES: Final = ("client", "upstream", "sockets", "short")
+"""Who speaks first: a client to stores that answer, a store to clients that asked, a client through the driver's sockets; and
+nobody, but the short ways of an embedded store are called."""
 
 
 class Different(AssertionError):  # noqa: N818 - what the fuzzer is there to find
     """The two kinds of paths did not do the same."""
 
 
-def play(data: bytes, side: str, *, in_c: bool, like: Scene | None = None) -> Scene:
+def play(data: bytes, side: str, *, in_c: bool, like: Scene | Outcome | None = None) -> Scene | Outcome:
     """Run a program with one kind of paths; `like` is the scene of the same program in C.
 
     Raises:
         AssertionError: something did not hold that always holds.
     """
+    if side == "short":
+        return play_short(data, in_c=in_c)
     if side == "sockets":
         return play_on_sockets(data, in_c=in_c, trace=like.trace if isinstance(like, SocketScene) else None)
     scene = Scene(setup_of(data, side), in_c=in_c)
@@ -46,6 +50,9 @@ def compare(data: bytes, side: str) -> None:
     without = play(data, side, in_c=False, like=with_c)
     if isinstance(with_c, SocketScene) and isinstance(without, SocketScene):
         _same(with_c.seen(), without.seen(), "in the end")
+        return
+    if isinstance(with_c, Outcome) or isinstance(without, Outcome):
+        _same([with_c], [without], "call")
         return
     _same(with_c.journal, without.journal, "step")
     _same(list(_flat(with_c.look())), list(_flat(without.look())), "in the end")

@@ -12,7 +12,7 @@ import atheris  # type: ignore[import-untyped]  # it says nothing of its types
 from tests.fuzz.build import load
 
 load()
-GUIDING = ["kvgate.lane.machine", "kvgate.lane.slots", "kvgate.wire.request", "kvgate.wire.measure"]
+GUIDING = ["kvgate.lane.machine", "kvgate.lane.slots", "kvgate.wire.request", "kvgate.wire.measure", "kvgate.model.short"]
 with atheris.instrument_imports(include=GUIDING):
     from tests.fuzz.compare import compare
 CLEAN_EVERY = 20

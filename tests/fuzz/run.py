@@ -15,7 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, Final
 
-from tests.fuzz.build import FOLDER, ROOT, SHORT, SOURCE, Unavailable, build, environment
+from tests.fuzz.build import FOLDER, ROOT, SHORT, SIDES_OF, SOURCE, Unavailable, build, environment
 from tests.fuzz.compare import SIDES
 from tests.fuzz.seeds import dictionary, programs
 
@@ -36,7 +36,7 @@ _MORE: Final = 60
 def parser() -> argparse.ArgumentParser:
     """Options of ``make fuzz``."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz.run", description=__doc__)
-    parser.add_argument("--side", choices=SIDES, action="append", help="only this one (both, one after the other)")
+    parser.add_argument("--side", choices=SIDES, action="append", help="only this one (all, one after the other)")
     parser.add_argument("--minutes", type=float, default=10.0, help="for each side (10)")
     parser.add_argument("--runs", type=int, help="programs in place of minutes")
     parser.add_argument("--seed", type=int, default=0, help="of libFuzzer (0: another one each time)")
@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser().parse_args(argv)
     sides = options.side or SIDES
     if (options.replay or options.shrink) and len(sides) != 1:
-        print("whose input is it? Add --side client or --side upstream")
+        print("whose input is it? Add --side client, or another one")
         return 2
     try:
         if options.tests:
@@ -96,7 +96,7 @@ def fuzz(
         *(f"-report_slow_units={SLOWEST}", "-detect_leaks=0"),
     ]
     with subprocess.Popen(
-        line, cwd=ROOT, env=environment(build(), fuzzer=True), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        line, cwd=ROOT, env=environment(_built(side), fuzzer=True), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, text=True, errors="replace",
     ) as process:  # fmt: skip
         assert process.stdout is not None
@@ -111,6 +111,10 @@ def fuzz(
         print(f"the input: {file}\nreplay it: make fuzz ARGS='--side {side} --replay {file}' (--shrink makes it shorter)")
         print(f"when it is mended, keep it: cp {file} tests/fuzz/found/{side}/NAME", flush=True)
     return True
+
+
+def _built(side: str) -> Path:
+    return build(SIDES_OF.get(side, SOURCE))
 
 
 def _follow(stdout: IO[str], side: str, say: Callable[[str], None] | None) -> tuple[list[str], str]:
@@ -141,7 +145,7 @@ def player(side: str, files: Sequence[Path], *, fuzzer: bool = False) -> "subpro
     """
     line = [sys.executable, "-m", "tests.fuzz.player", side, *map(str, files)]
     return subprocess.run(
-        line, cwd=ROOT, env=environment(build(), fuzzer=fuzzer), stdin=subprocess.DEVNULL, capture_output=True, text=True,
+        line, cwd=ROOT, env=environment(_built(side), fuzzer=fuzzer), stdin=subprocess.DEVNULL, capture_output=True, text=True,
         errors="replace", check=False,
     )  # fmt: skip
 

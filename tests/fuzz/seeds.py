@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from kvgate.wire.request import encode_request
 from tests.fuzz.program import EVENTS
+from tests.fuzz.short import short_programs
 from tests.fuzz.sockets import EVENTS_ON_SOCKETS
 from tests.lane.replies import PART_REPLIES, REPLY
 from tests.lane.test_machine import streams
@@ -48,6 +49,10 @@ def dictionary() -> str:
 
 def programs(side: str, examples: int = 200) -> Iterator[bytes]:
     """Made, recorded and kept ones, the same in each run: `examples` of hypothesis."""
+    if side == "short":
+        yield from short_programs()
+        yield from kept(side)
+        return
     yield from (upstream_programs if side == "upstream" else client_programs)(examples)
     yield from _replies_in_pieces() if side == "upstream" else _written()
     if side == "sockets":
@@ -125,7 +130,9 @@ def kept(side: str) -> Iterator[bytes]:
 
 
 def traffic(side: str) -> Iterator[bytes]:
-    """Programs of recorded conversations: whole, and in portions."""
+    """Programs of recorded conversations: whole, and in portions; none of a side without conversations."""
+    if side == "short":
+        return
     for path in sorted(TRAFFIC.glob("*.requests")):
         requests, replies = path.read_bytes(), path.with_suffix(".replies").read_bytes()
         if side != "upstream":
