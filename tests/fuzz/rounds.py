@@ -16,7 +16,9 @@ from typing import Final
 import attrs
 
 from kvgate.lane import native
+from kvgate.lane.client import Client
 from kvgate.lane.driver import Driver
+from kvgate.lane.upstream import Upstream
 from tests.fuzz.build import PLACE
 
 MUCH: Final = 32 * 1024
@@ -25,6 +27,8 @@ AT_A_LOOK: Final = 512
 """Sockets that one look names, as in _native.c."""
 PATIENT: Final = PLACE in os.environ
 """Whether what is to be sent waits as long as there is company: the fuzzer's builds have no limit of time for it."""
+PIECES: Final = 64
+"""Of what is sent, that go at once: as in _native.c."""
 UNREAD: Final = struct.Struct("i")
 
 Left = tuple[int, ...]
@@ -32,6 +36,43 @@ Left = tuple[int, ...]
 
 Trace = list[tuple[Left, bool]]
 """What each call of `rounds` in C left, and whether it asked for another look."""
+
+
+class InPieces(Driver):
+    """A driver whose Python methods send as many pieces at once as the C does: not all of them when they are many."""
+
+    def _flush_upstream(self, up: Upstream) -> None:
+        out = up.out
+        while len(out) > PIECES and up.transport is not None and not (up.transport.want_out or up.unsent or up.held):
+            rest = out[PIECES:]
+            del out[PIECES:]
+            super()._flush_upstream(up)
+            if up.unsent:
+                up.unsent = b"".join([up.unsent, *rest])
+            else:
+                out[:] = rest
+        super()._flush_upstream(up)
+
+    def _flush_client(self, client: Client) -> None:
+        transport, out = client.transport, client.out
+        if len(out) <= PIECES or client.cut or client.closing or client.held > self.limits.out_pause or transport.behind:
+            super()._flush_client(client)
+            return
+        client.sent += sum(map(len, out))
+        while out:
+            data = b"".join(out[:PIECES])
+            try:
+                sent = transport.sock.send(data)
+            except BlockingIOError:
+                sent = 0
+            except OSError:
+                self.close_client(client)
+                return
+            del out[:PIECES]
+            if sent < len(data):
+                rest = b"".join([data[sent:], *out])
+                out.clear()
+                self._left_over(transport, client, rest)
 
 
 @attrs.define

@@ -116,8 +116,13 @@ def in_company() -> Iterator[bytes]:
         yield b"\1\x10\0" + four + slow + b"\xffD\0" + around + b"\xfft\3\xfft\x41\xffC\0" + both
         fails = b"".join(b"\xffF%c" % kind + around + b"\xff+%c" % (kind % 4) + here for kind in range(number % 3, 9, 3))
         yield b"\x41\2\x09" + four + fails + b"\xffX\1\xff+\2" + around + b"\xff+\x80+OK\r\n\xffX\0"
+        for what in (number % 5, number % 5 + 5, number % 5 + 13):
+            later = around + b"\xff+\0ECHO\r\n" + around + b"\xffe\2\xffC\0" + around
+            yield b"\1\0\0" + four + around + b"\xffM%c" % what + later
     many, large = encode_request([b"MGET", b"A.b:1", b"A.b:2", b"A.b:3"]), encode_request([b"SET", b"A.b:1", b"x" * 5000])
-    for four in (b"\4", b"\6"):
+    for four in (b"\0", b"\4", b"\6"):
+        for two in (b"\0", b"\x10"):  # more pieces for one store than one send takes
+            yield b"\0" + two + b"\0" + four + (read + write) * 80 + b"\xff+\1" + (write + read) * 80
         yield b"\1\0\0" + four + (many + b"\xff+\1" + write + b"\xff+\0") * 3 + many
         yield b"\1\0\0" + four + large * 2 + b"\xffr\x08\xff+\1" + both + b"\xff+\0" + read * 400
         yield b"\1\0\0" + four + large + b"\xfft\0" + read + b"\xffr\x80\xff+\1" + both + b"\xff+\0" + read + b"\xfft\1" + both

@@ -23,7 +23,7 @@ from kvgate.lane.upstream import Upstream
 from kvgate.metrics.ledger import Account
 from tests.fuzz.peers import Peer
 from tests.fuzz.program import EVENTS_HERE, Play, program
-from tests.fuzz.rounds import Rounds, Trace
+from tests.fuzz.rounds import InPieces, Rounds, Trace
 from tests.fuzz.scene import Scene, Setup
 from tests.lane.world import Store
 
@@ -57,8 +57,11 @@ class SocketScene(Scene):
         self.trace: Trace = [] if trace is None else trace
         self.failing: dict[str, int] = {}  # of the gate's methods → how often each succeeds before it fails once
         self._in_turn = False
+        self.meanwhile: list[Callable[[], None]] = []  # what happens elsewhere while the next request is looked at
+        self.blocked: set[int] = set()  # clients that leave when they send no more
         self.lane.slow_after = math.inf
-        self.driver = Driver(self.lane, lambda *_: b"", limits=Limits(out_pause=50_000, bytes_in=200_000, commands=500))
+        limits, kind = Limits(out_pause=50_000, bytes_in=200_000, commands=500), Driver if in_c else InPieces
+        self.driver = kind(self.lane, lambda *_: b"", limits=limits)
         self.driver._nursery = cast("trio.Nursery", _Nursery(self))
         self.peers: dict[int, Peer] = {}  # of clients
         self.behind: dict[Upstream, Peer] = {}  # of stores
@@ -150,6 +153,8 @@ class SocketScene(Scene):
 
     def request(self, client: Client, args: list[bytes], frame: bytes, now: float) -> None:
         """As always, if it does not fail."""
+        while self._in_turn and self.meanwhile:
+            self.meanwhile.pop()()
         self.may_fail("request")
         super().request(client, args, frame, now)
         self.may_fail("requested")
@@ -177,6 +182,8 @@ class SocketScene(Scene):
     def half_closed(self, client: Client) -> None:
         """As always, if it does not fail."""
         super().half_closed(client)
+        if client.id in self.blocked:
+            self.driver.close_client(client)
         self.may_fail("half")
 
     def sampled(self, client: Client, account: Account, args: list[bytes]) -> Account | None:
@@ -282,6 +289,24 @@ class SocketPlay(Play):
         self.cut(0)
         self.scene.failing[_FAIL[argument % len(_FAIL)]] = argument // len(_FAIL) % 8
 
+    def meanwhile(self, argument: int) -> None:
+        """While the gate looks at the next request, a client is killed, a peer ends or sends no more, or a store ends; or,
+        from now on, a client leaves when it sends no more."""
+        self.cut(0)
+        scene, what, who = self.scene, argument % 5, argument // 5
+        client = scene.clients[who % 4]
+        peer = scene.peers[client.id]
+        happens: list[Callable[[], None]] = [
+            lambda: scene.driver.close_client(client),
+            peer.close,
+            peer.end,
+            list(scene.behind.values())[who % len(scene.links)].close,
+        ]
+        if what < len(happens):
+            scene.meanwhile.append(happens[what])
+        else:
+            scene.blocked.add(client.id)
+
     def read(self, argument: int) -> None:
         """A client, or a store, reads, or does not, from now on."""
         self.cut(0)
@@ -341,6 +366,7 @@ _ON_SOCKETS: Final[dict[str, Callable[[SocketPlay, int], None]]] = {
     "+": SocketPlay.next,
     "X": SocketPlay.vanish,
     "F": SocketPlay.fail,
+    "M": SocketPlay.meanwhile,
 }
 
 EVENTS_ON_SOCKETS: Final = "".join(_ON_SOCKETS)
