@@ -115,8 +115,8 @@ def in_company() -> Iterator[bytes]:
         slow = b"\xfft\2\xfft\x40" + (read + write + b"\xff+\1") * 30 + around + b"\xffC\0"
         yield b"\1\x10\0" + four + slow + b"\xffD\0" + around + b"\xfft\3\xfft\x41\xffC\0" + both
         fails = b"".join(b"\xffF%c" % kind + around + b"\xff+%c" % (kind % 4) + here for kind in range(number % 3, 9, 3))
-        yield b"\x41\2\x09" + four + fails + b"\xffX\1\xff+\2" + around + b"\xff+\x80+OK\r\n\xffX\0"
-        for what in (number % 5, number % 5 + 5, number % 5 + 13):
+        yield b"\x41\2\x09" + four + fails + b"\xffX\1\xff+\2" + around + b"\xff+\x80\xffX\0\xffC\0\xff+\0" + here
+        for what in (number % 6, number % 6 + 6, number * 5 % 96):
             later = around + b"\xff+\0ECHO\r\n" + around + b"\xffe\2\xffC\0" + around
             yield b"\1\0\0" + four + around + b"\xffM%c" % what + later
     many, large = encode_request([b"MGET", b"A.b:1", b"A.b:2", b"A.b:3"]), encode_request([b"SET", b"A.b:1", b"x" * 5000])

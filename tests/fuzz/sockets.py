@@ -10,6 +10,8 @@ import math
 import select
 import socket
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from typing import Any, Final, cast
 
 import attrs
@@ -21,7 +23,7 @@ from kvgate.lane.driver import Driver, Limits, Transport
 from kvgate.lane.slots import Pending
 from kvgate.lane.upstream import Upstream
 from kvgate.metrics.ledger import Account
-from tests.fuzz.peers import Peer
+from tests.fuzz.peers import AT_ONCE, Peer
 from tests.fuzz.program import EVENTS_HERE, Play, program
 from tests.fuzz.rounds import InPieces, Rounds, Trace
 from tests.fuzz.scene import Scene, Setup
@@ -290,20 +292,26 @@ class SocketPlay(Play):
         self.scene.failing[_FAIL[argument % len(_FAIL)]] = argument // len(_FAIL) % 8
 
     def meanwhile(self, argument: int) -> None:
-        """While the gate looks at the next request, a client is killed, a peer ends or sends no more, or a store ends; or,
-        from now on, a client leaves when it sends no more."""
+        """While the gate looks at the next request, a client is killed, or somebody ends, sends no more, or is gone with what
+        the kernel had named; or, from now on, a client leaves when it sends no more."""
         self.cut(0)
-        scene, what, who = self.scene, argument % 5, argument // 5
-        client = scene.clients[who % 4]
-        peer = scene.peers[client.id]
-        happens: list[Callable[[], None]] = [
-            lambda: scene.driver.close_client(client),
-            peer.close,
-            peer.end,
-            list(scene.behind.values())[who % len(scene.links)].close,
-        ]
-        if what < len(happens):
-            scene.meanwhile.append(happens[what])
+        scene, what, who = self.scene, argument % 6, argument // 6
+        client, everybody = scene.clients[who % 4], [*scene.clients, *scene.links]
+        other = everybody[who % len(everybody)]
+        peer = scene.peers[other.id] if isinstance(other, Client) else scene.behind[other]
+
+        def lose() -> None:
+            if other.transport is not None and other.transport.fd >= 0:
+                with suppress(OSError):
+                    other.transport.sock.recv(AT_ONCE)
+
+        def vanish() -> None:
+            lose()
+            peer.close()
+
+        if what < 5:
+            kill = partial(scene.driver.close_client, client)
+            scene.meanwhile.append((kill, peer.close, peer.end, lose, vanish)[what])
         else:
             scene.blocked.add(client.id)
 
