@@ -108,7 +108,7 @@ def in_company() -> Iterator[bytes]:
     cut = b"\xff+\0".join(bytewise(write))
     asked = [b"SET", b"Ex.h:1", b"v"], [b"GET", b"Ex.h:1"], [b"SET", b"k", b"v" * 80], [b"MGET", b"plain", b"A.b:1", b"A.b:2"]
     here = b"".join(map(encode_request, asked))
-    for number in range(1, 16, 2):  # looks in a row, one socket at a time, replies apart
+    for number in (1, 3, 6, 11, 14):  # looks in a row, one socket at a time, replies apart
         four = bytes([number << 1 & 31])
         yield b"\1\0\0" + four + around * 3 + b"\xff+\1PING\r\n\xff+\1" + cut + b"\xff+\2" + read + b"\xffX\0" + both
         # small buffers; a client and a store that do not read; a store that ends with requests unread
