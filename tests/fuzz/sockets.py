@@ -296,7 +296,8 @@ class SocketPlay(Play):
         the kernel had named; or, from now on, a client leaves when it sends no more."""
         self.cut(0)
         scene, what, who = self.scene, argument % 6, argument // 6
-        client, everybody = scene.clients[who % 4], [*scene.clients, *scene.links]
+        client = scene.clients[who % 4]
+        everybody: list[Client | Upstream] = [*scene.clients, *scene.links]
         other = everybody[who % len(everybody)]
         peer = scene.peers[other.id] if isinstance(other, Client) else scene.behind[other]
 
