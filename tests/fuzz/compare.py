@@ -11,7 +11,6 @@ from kvgate.lane import machine
 from tests.fuzz.program import Play, setup_of
 from tests.fuzz.rounds import Trace
 from tests.fuzz.scene import Scene
-from tests.fuzz.short import Outcome, play_short
 from tests.fuzz.sockets import SocketPlay, SocketScene
 
 SIDES: Final = ("client", "upstream", "sockets", "short")
@@ -23,16 +22,22 @@ class Different(AssertionError):  # noqa: N818 - what the fuzzer is there to fin
     """The two kinds of paths did not do the same."""
 
 
-def play(data: bytes, side: str, *, in_c: bool, like: Scene | Outcome | None = None) -> Scene | Outcome:
-    """Run a program with one kind of paths; `like` is the scene of the same program in C.
+def play(data: bytes, side: str, *, in_c: bool) -> Any:
+    """Run a program with one kind of paths; a `Scene`, or what tests.fuzz.short sees.
 
     Raises:
         AssertionError: something did not hold that always holds.
     """
     if side == "short":
+        from tests.fuzz.short import play_short  # noqa: PLC0415 - the other sides would wait for what it imports
+
         return play_short(data, in_c=in_c)
     if side == "sockets":
-        return play_on_sockets(data, in_c=in_c, trace=like.trace if isinstance(like, SocketScene) else None)
+        return play_on_sockets(data, in_c=in_c)
+    return _play_scene(data, side, in_c=in_c)
+
+
+def _play_scene(data: bytes, side: str, *, in_c: bool) -> Scene:
     scene = Scene(setup_of(data, side), in_c=in_c)
     speaker = scene.clients[0] if side == "client" else scene.shards[0].lines[0]
     Play(scene, speaker).run(data)
@@ -46,14 +51,14 @@ def compare(data: bytes, side: str) -> None:
         Different: they did not do the same.
         AssertionError: something did not hold that always holds.
     """
-    with_c = play(data, side, in_c=True)
-    without = play(data, side, in_c=False, like=with_c)
-    if isinstance(with_c, SocketScene) and isinstance(without, SocketScene):
-        _same(with_c.seen(), without.seen(), "in the end")
+    if side == "short":
+        _same([play(data, side, in_c=True)], [play(data, side, in_c=False)], "call")
         return
-    if isinstance(with_c, Outcome) or isinstance(without, Outcome):
-        _same([with_c], [without], "call")
+    if side == "sockets":
+        on_sockets = play_on_sockets(data, in_c=True)
+        _same(on_sockets.seen(), play_on_sockets(data, in_c=False, trace=on_sockets.trace).seen(), "in the end")
         return
+    with_c, without = (_play_scene(data, side, in_c=in_c) for in_c in (True, False))
     _same(with_c.journal, without.journal, "step")
     _same(list(_flat(with_c.look())), list(_flat(without.look())), "in the end")
     _same(with_c.journal, without.journal, "what is left")

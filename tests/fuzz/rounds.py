@@ -22,7 +22,7 @@ from kvgate.lane.upstream import Upstream
 from tests.fuzz.build import PLACE
 
 MUCH: Final = 32 * 1024
-"""Bytes for one store that wait for nothing, as in _native.c; a test compares what it does at the limit."""
+"""Bytes for one store that wait for nothing, as in _native.c."""
 AT_A_LOOK: Final = 512
 """Sockets that one look names, as in _native.c."""
 PATIENT: Final = PLACE in os.environ

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from kvgate.wire.request import encode_request
 from tests.fuzz.program import EVENTS
-from tests.fuzz.short import short_programs
 from tests.fuzz.sockets import EVENTS_ON_SOCKETS
 from tests.lane.replies import PART_REPLIES, REPLY
 from tests.lane.test_machine import streams
@@ -50,6 +49,8 @@ def dictionary() -> str:
 def programs(side: str, examples: int = 200) -> Iterator[bytes]:
     """Made, recorded and kept ones, the same in each run: `examples` of hypothesis."""
     if side == "short":
+        from tests.fuzz.short import short_programs  # noqa: PLC0415 - the other sides would wait for what it imports
+
         yield from short_programs()
         yield from kept(side)
         return
