@@ -38,7 +38,7 @@ MOST_BYTES: Final = 8 << 20
 """Of a layer, which is frozen then: the larger, the more of its records share LMDB's pages, and the more memory is used."""
 OLD: Final = 0.5
 """Seconds after which a layer is frozen however small it is."""
-SLOWER: Final = 0.02
+SLOWER: Final = 0.005
 """Seconds that a group waits for each layer's worth that is in the newest layer beyond one, while LMDB takes longer."""
 PATIENCE: Final = 0.5
 """Seconds that a group waits then at most."""

@@ -26,7 +26,9 @@
 #define RECEIVE (64 * 1024)
 #define PIECES 64           /* joined by the kernel in one send */
 #define EVENTS 512          /* sockets that one look at the epoll set names */
+#ifndef TOGETHER            /* the fuzzer sets it, so that nothing depends on how fast this machine is */
 #define TOGETHER 0.0001     /* seconds that what is to be sent may wait for more while other sockets are served */
+#endif
 #define MUCH (32 * 1024)    /* bytes for one store that wait for nothing */
 #define BUFFERED_REPLY (1024 * 1024)
 #define PAUSE_LOOK (1024 * 1024)
@@ -53,6 +55,7 @@
 #define SLOT(X) X(account) X(client) X(frames) X(offset) X(parts) X(readonly) X(retried) X(started) X(want)
 #define PART(X) X(number) X(owner) X(whole)
 #define SPLIT(X) X(left) X(merge) X(order) X(raws) X(weight)
+#define RUN(X) X(count) X(weight)
 #define ACCOUNT(X) X(buckets) X(bytes_in) X(bytes_out) X(calls) X(errors) X(misses) X(readonly) X(seconds)
 #define ROUTE(X) X(accounts) X(is_crc32) X(local) X(max_key) X(plans) X(quick) X(runs) X(slot_of) X(specs) X(tables) \
     X(tolls)
@@ -67,6 +70,7 @@ static struct { PyTypeObject *type; UPSTREAM(OFFSET) } upstream_at;
 static struct { PyTypeObject *type; SLOT(OFFSET) } slot_at;
 static struct { PyTypeObject *type; PART(OFFSET) } part_at;
 static struct { PyTypeObject *type; SPLIT(OFFSET) } split_at;
+static struct { PyTypeObject *type; RUN(OFFSET) } run_at;
 static struct { PyTypeObject *type; ACCOUNT(OFFSET) } account_at;
 static struct { PyTypeObject *type; ROUTE(OFFSET) } route_at;
 static struct { PyTypeObject *type; TOLL(OFFSET) } toll_at;
@@ -622,21 +626,23 @@ arguments(Walk *walk, Py_ssize_t key, Py_ssize_t key_length, Py_ssize_t more, Py
     return args;
 }
 
-/* Let the requests that wait be taken. */
+/* Let the requests that wait be taken; `rest` bytes follow. */
 static int
-take_words(Walk *walk)
+take_words(Walk *walk, Py_ssize_t rest)
 {
-    PyObject *count, *size = NULL, *done = NULL, *run = walk->words_run;
+    PyObject *count, *size = NULL, *behind = NULL, *done = NULL, *run = walk->words_run;
     walk->words_run = NULL;
     if ((count = PyLong_FromSsize_t(walk->words_count)) != NULL && (size = PyLong_FromSsize_t(walk->words_size)) != NULL &&
-        give_back(walk) == 0) {
-        PyObject *args[7] = {walk->client, walk->words_spec, walk->words, count, size, walk->now, walk->words_account};
+        (behind = PyLong_FromSsize_t(rest)) != NULL && give_back(walk) == 0) {
+        PyObject *args[8] = {walk->client, walk->words_spec, walk->words, count, size, walk->now, walk->words_account,
+                             behind};
         calls_up++;
-        done = PyObject_Vectorcall(run, args, 7, NULL);
+        done = PyObject_Vectorcall(run, args, 8, NULL);
     }
     Py_DECREF(run);
     Py_XDECREF(count);
     Py_XDECREF(size);
+    Py_XDECREF(behind);
     Py_XDECREF(done);
     Py_CLEAR(walk->words);
     return done == NULL ? -1 : 0;
@@ -1103,7 +1109,7 @@ scan(PyObject *lane, PyObject *client, PyObject *data, PyObject *now)
                 !((plan & LOOK) && has_ifeq(text, key_end, end))) {
                 int spent = 0;
                 if (walk.words_run != NULL && (walk.words_run != walk.run || walk.words_account != walk.account)) {
-                    if (take_words(&walk) < 0)
+                    if (take_words(&walk, size - pos) < 0)
                         goto end;
                     if (is_stalled(client)) {
                         if (set_aside(&walk, pos, &size) < 0)
@@ -1147,7 +1153,7 @@ scan(PyObject *lane, PyObject *client, PyObject *data, PyObject *now)
                     if (walk.run != NULL) {
                         if (add_words(&walk, key, key_length, plan >> MORE, end, taken) < 0)
                             goto end;
-                        if (above == MOST_ABOVE && take_words(&walk) < 0)
+                        if (above == MOST_ABOVE && take_words(&walk, size - end) < 0)
                             goto end;
                     }
                     else {
@@ -1241,7 +1247,7 @@ above:
         if (walk.run_up != NULL && forward(&walk, pos) < 0)
             goto end;
         if (walk.words_run != NULL) {
-            if (take_words(&walk) < 0)
+            if (take_words(&walk, size - pos) < 0)
                 goto end;
             if (is_stalled(client)) {
                 if (set_aside(&walk, pos, &size) < 0)
@@ -1264,7 +1270,7 @@ above:
     }
     bad = walk.run_up != NULL ? forward(&walk, pos) : 0;
     if (bad == 0 && walk.words_run != NULL)
-        bad = take_words(&walk);
+        bad = take_words(&walk, 0);
     if (bad == 0)
         bad = give_back(&walk);
 end:
@@ -1722,13 +1728,67 @@ is_head_ready(PyObject *client)
     return ready;
 }
 
+/* Write a whole reply out that stands for `count` commands of `weight` bytes, or keep it for its turn: that of a Pending slot
+ * which has none yet, and whose client is there. */
+static int
+fill(PyObject *lane, PyObject *client, PyObject *slot, PyObject *reply, Py_ssize_t count, Py_ssize_t weight)
+{
+    PyObject *head;
+    int is_first, ready;
+    put_borrowed(&S(want), zero);
+    if ((head = first(C(queue))) == NULL)
+        return -1;
+    is_first = head == slot;
+    Py_DECREF(head);
+    if (!is_first) {
+        if (append(S(parts), reply) < 0 || add(&C(held), PyBytes_GET_SIZE(reply)) < 0)
+            return -1;
+        return touch_client(lane, client);
+    }
+    if (append(C(out), reply) < 0 || touch_client(lane, client) < 0 || pop(C(queue)) < 0 || add(&C(inflight), -count) < 0 ||
+        add(&C(inflight_bytes), -weight) < 0 || (ready = is_head_ready(client)) < 0)
+        return -1;
+    if (!ready && PyObject_Size(C(queue)) == 0)
+        ready = C(waiting) != Py_None || C(eof) == Py_True || PyObject_Size(C(backlog)) != 0;
+    return ready ? settle(lane, client) : 0;
+}
+
+/* Lane.answer. */
+static int
+answer(PyObject *lane, PyObject *slot, PyObject *raw, double now)
+{
+    PyObject *client, *held;
+    Py_ssize_t commands, weight, want;
+    Count count = {0};
+    int bad;
+    if (number(AT(slot, run_at.count), &commands) < 0 || number(AT(slot, run_at.weight), &weight) < 0 ||
+        number(S(want), &want) < 0 || !is_a(S(started), &PyFloat_Type) || S(account) == NULL)
+        return -1;
+    count.account = Py_NewRef(S(account));
+    count.seconds = now - PyFloat_AS_DOUBLE(S(started));
+    count.calls = commands;
+    count.taken = weight;
+    count.given = PyBytes_GET_SIZE(raw);
+    if (count_end(&count) < 0)
+        return -1;
+    client = S(client);
+    if (client == Py_None)
+        return 0;
+    if (!is_a(client, client_at.type))
+        return -1;
+    held = Py_NewRef(client);
+    bad = want ? fill(lane, client, slot, raw, commands, weight) : settle(lane, client);
+    Py_DECREF(held);
+    return bad;
+}
+
 /* Lane._special for a Part's reply: 1 when it is done, 0 when the Python method has to do it, -1. */
 static int
 take_part(PyObject *lane, PyObject *up, PyObject *slot, PyObject *raw)
 {
-    PyObject *whole = AT(slot, part_at.whole), *client, *raws, *order, *reply = NULL, *head;
+    PyObject *whole = AT(slot, part_at.whole), *client, *raws, *order, *reply = NULL;
     Py_ssize_t left, number_of, merge, weight;
-    int is_first, ready;
+    int bad;
     if (whole == NULL || Py_TYPE(whole) != split_at.type)
         return 0;
     client = AT(whole, slot_at.client);
@@ -1751,34 +1811,11 @@ take_part(PyObject *lane, PyObject *up, PyObject *slot, PyObject *raw)
         return 1;
     Py_INCREF(client);
     Py_INCREF(whole);
-    put_borrowed(&AT(whole, slot_at.want), zero);
-    if ((head = first(C(queue))) == NULL)
-        goto bad;
-    is_first = head == whole;
-    Py_DECREF(head);
-    if (!is_first) {
-        if (append(AT(whole, slot_at.parts), reply) < 0 || add(&C(held), PyBytes_GET_SIZE(reply)) < 0 ||
-            touch_client(lane, client) < 0)
-            goto bad;
-    }
-    else {
-        if (append(C(out), reply) < 0 || touch_client(lane, client) < 0 || pop(C(queue)) < 0 || add(&C(inflight), -1) < 0 ||
-            add(&C(inflight_bytes), -weight) < 0 || (ready = is_head_ready(client)) < 0)
-            goto bad;
-        if (!ready && PyObject_Size(C(queue)) == 0)
-            ready = C(waiting) != Py_None || C(eof) == Py_True || PyObject_Size(C(backlog)) != 0;
-        if (ready && settle(lane, client) < 0)
-            goto bad;
-    }
+    bad = fill(lane, client, whole, reply, 1, weight);
     Py_DECREF(whole);
     Py_DECREF(client);
     Py_DECREF(reply);
-    return 1;
-bad:
-    Py_DECREF(whole);
-    Py_DECREF(client);
-    Py_DECREF(reply);
-    return -1;
+    return bad < 0 ? -1 : 1;
 }
 
 /* Lane._fed_by. */
@@ -2331,6 +2368,15 @@ py_fed_by(PyObject *module, PyObject *const *args, Py_ssize_t count)
     return step("fed_by", upstream_at.type, fed_by, args, count);
 }
 
+static PyObject *
+py_answer(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    if (!takes("answer", count, 4) || !is_a(args[1], run_at.type) || !is_a(args[2], &PyBytes_Type) ||
+        !is_a(args[3], &PyFloat_Type))
+        return NULL;
+    return done(answer(args[0], args[1], args[2], PyFloat_AS_DOUBLE(args[3])));
+}
+
 /* Driver._serve for one socket. */
 static int
 serve_event(PyObject *driver, PyObject *lane, PyObject *transports, PyObject *fd, PyObject *mask)
@@ -2497,12 +2543,13 @@ look_around(PyObject *driver, PyObject *lane, Around *around)
     return bad;
 }
 
-/* Whether there is something to do that Driver._settle does: 1, 0, or -1 with an exception. */
+/* Whether there is something to do that Driver._settle does: 1, 0, or -1 with an exception. Whom it does not read is only a
+ * reason after something was served: else nothing has changed for them. */
 static int
-is_to_settle(Around *around)
+is_to_settle(Around *around, int served)
 {
     PyObject *all[] = {around->resumable, around->to_drop, around->to_connect, around->paused};
-    for (int at = 0; at < 4; at++) {
+    for (int at = 0; at < 3 + served; at++) {
         Py_ssize_t size = PyObject_Size(all[at]);
         if (size)
             return size < 0 ? -1 : 1;
@@ -2584,12 +2631,12 @@ py_rounds(PyObject *module, PyObject *const *args, Py_ssize_t count)
         }
         if (found <= 0) { /* what waited for company goes now */
             if (flush(driver, around.upstreams, around.clients, around.out_pause) == 0)
-                more = is_to_settle(&around);
+                more = is_to_settle(&around, 0);
             break;
         }
         if (serve_named(driver, lane, transports, later, named, found, until) < 0)
             break;
-        if ((unsettled = is_to_settle(&around)) < 0)
+        if ((unsettled = is_to_settle(&around, 1)) < 0)
             break;
         if (unsettled) {
             more = 1;
@@ -2607,7 +2654,7 @@ py_rounds(PyObject *module, PyObject *const *args, Py_ssize_t count)
             unsettled = much < 0 || (much && flush_upstreams(driver, around.upstreams) < 0) ||
                         flush_clients(driver, around.clients, around.out_pause, 0) < 0 ? -1 : 0;
         }
-        if (unsettled < 0 || (unsettled = is_to_settle(&around)) < 0)
+        if (unsettled < 0 || (unsettled = is_to_settle(&around, 1)) < 0)
             break;
         if (unsettled || calls != calls_up || --most <= 0 || now >= until) {
             more = 1;
@@ -2662,6 +2709,7 @@ look_at_class(PyObject *cls, PyTypeObject **type, const Field *fields)
 #define SLOT_FIELD(n) {#n, &slot_at.n},
 #define PART_FIELD(n) {#n, &part_at.n},
 #define SPLIT_FIELD(n) {#n, &split_at.n},
+#define RUN_FIELD(n) {#n, &run_at.n},
 #define ACCOUNT_FIELD(n) {#n, &account_at.n},
 #define ROUTE_FIELD(n) {#n, &route_at.n},
 #define TOLL_FIELD(n) {#n, &toll_at.n},
@@ -2673,7 +2721,7 @@ static PyObject *
 py_bind(PyObject *module, PyObject *const *args, Py_ssize_t count)
 {
     PyObject *collections, *deque;
-    if (!takes("bind", count, 15))
+    if (!takes("bind", count, 16))
         return NULL;
     LOOK_AT(args[0], client_at, CLIENT, CLIENT_FIELD);
     LOOK_AT(args[1], upstream_at, UPSTREAM, UPSTREAM_FIELD);
@@ -2685,6 +2733,7 @@ py_bind(PyObject *module, PyObject *const *args, Py_ssize_t count)
     LOOK_AT(args[12], part_at, PART, PART_FIELD);
     LOOK_AT(args[13], split_at, SPLIT, SPLIT_FIELD);
     LOOK_AT(args[14], measurer_at, MEASURER, MEASURER_FIELD);
+    LOOK_AT(args[15], run_at, RUN, RUN_FIELD);
     if (!PyType_Check(args[3]) || !PyExceptionClass_Check(args[9])) {
         PyErr_SetString(PyExc_TypeError, "bind() takes classes");
         return NULL;
@@ -2717,6 +2766,7 @@ py_bind_transport(PyObject *module, PyObject *cls)
 static PyMethodDef methods[] = {
     {"scan", (PyCFunction)(void (*)(void))py_scan, METH_FASTCALL, "scan(lane, client, data, now): see Lane._scan."},
     {"fed_by", (PyCFunction)(void (*)(void))py_fed_by, METH_FASTCALL, "fed_by(lane, up, data, now): see Lane._fed_by."},
+    {"answer", (PyCFunction)(void (*)(void))py_answer, METH_FASTCALL, "answer(lane, run, raw, now): see Lane.answer."},
     {"follow", (PyCFunction)(void (*)(void))py_follow, METH_FASTCALL, "follow(measurer, data, pos): see Measurer.feed."},
     {"measure", (PyCFunction)(void (*)(void))py_measure, METH_FASTCALL, "measure(data, pos): see kvgate.wire.measure."},
     {"serve", (PyCFunction)(void (*)(void))py_serve, METH_FASTCALL,
@@ -2726,7 +2776,7 @@ static PyMethodDef methods[] = {
     {"flush", (PyCFunction)(void (*)(void))py_flush, METH_FASTCALL, "flush(driver, lane): see Driver._flush."},
     {"bind", (PyCFunction)(void (*)(void))py_bind, METH_FASTCALL,
      "bind(Client, Upstream, Slot, Expired, Account, Route, Toll, RequestScanner, State.UP, ProtocolError, measure, NO_COLON,"
-     " Part, Split, Measurer)"},
+     " Part, Split, Measurer, PendingRun)"},
     {"bind_transport", py_bind_transport, METH_O, "bind_transport(Transport)"},
     {NULL, NULL, 0, NULL},
 };

@@ -6,6 +6,7 @@ from typing import Any
 from kvgate.lane.client import Client
 from kvgate.lane.driver import Driver, Transport
 from kvgate.lane.machine import Lane
+from kvgate.lane.slots import PendingRun
 from kvgate.lane.upstream import Upstream
 from kvgate.wire.measure import Measurer
 
@@ -13,6 +14,7 @@ LIMITS: dict[str, int]
 
 def scan(lane: Lane, client: Client, data: bytes, now: float, /) -> None: ...
 def fed_by(lane: Lane, up: Upstream, data: bytes, now: float, /) -> None: ...
+def answer(lane: Lane, run: PendingRun, raw: bytes, now: float, /) -> None: ...
 def serve(driver: Driver, transports: dict[int, Transport], events: deque[tuple[int, int]], until: float, /) -> bool: ...
 def rounds(
     driver: Driver,

@@ -274,7 +274,7 @@ class Lane:
                     and not (plan & LOOK and find(FOUR_LETTERS, key_end, end) >= 0 and IFEQ.search(data, key_end, end))
                 ):
                     if words_run is not None and (words_run is not run or words_account is not account):
-                        words_run(client, words_spec, words, words_count, words_size, now, words_account)
+                        words_run(client, words_spec, words, words_count, words_size, now, words_account, size - pos)
                         words_run = None
                         if client.stalled:
                             size = self._set_aside(client, data, pos)
@@ -342,7 +342,7 @@ class Lane:
                             words_size += len(frame)
                             if above < MOST_ABOVE:
                                 continue
-                            run(client, spec, words, words_count, words_size, now, account)
+                            run(client, spec, words, words_count, words_size, now, account, size - pos)
                             words_run = None
                         else:
                             local(client, spec, args, frame, now, account)
@@ -374,7 +374,7 @@ class Lane:
                 self.forward(client, run_up, frames, now, run_account, run_count, run_toll)
                 run_up = None
             if words_run is not None:
-                words_run(client, words_spec, words, words_count, words_size, now, words_account)
+                words_run(client, words_spec, words, words_count, words_size, now, words_account, size - pos)
                 words_run = None
                 if client.stalled:
                     size = self._set_aside(client, data, pos)
@@ -389,7 +389,7 @@ class Lane:
             frames = b"".join(pieces) if prefix else data[run_start:pos]
             self.forward(client, run_up, frames, now, run_account, run_count, run_toll)
         if words_run is not None:
-            words_run(client, words_spec, words, words_count, words_size, now, words_account)
+            words_run(client, words_spec, words, words_count, words_size, now, words_account, 0)
 
     @staticmethod
     def _set_aside(client: Client, data: bytes, pos: int) -> int:
@@ -440,13 +440,23 @@ class Lane:
         client.inflight_bytes += weight
         return slot
 
-    def pending_run(self, client: Client, now: float, weight: int, count: int) -> Pending:
-        """As `pending`, for `count` commands that are answered together."""
-        slot = PendingRun(client, now, weight, count)
-        client.queue.append(slot)
-        client.inflight += count
-        client.inflight_bytes += weight
-        return slot
+    def pending_run(self, client: Client, run: PendingRun) -> None:
+        """As `pending`, for commands that are answered together; `answer` follows, or `fill` and `settle`."""
+        client.queue.append(run)
+        client.inflight += run.count
+        client.inflight_bytes += run.weight
+
+    def answer(self, run: PendingRun, raw: bytes, now: float) -> None:
+        """Give a run's replies, joined, none of which is an error or a null: they are counted in its account, and written out
+        when it is their turn. Those to a client that has left are counted only."""
+        if self.in_c:
+            native.paths.answer(self, run, raw, now)
+            return
+        if run.account is not None:
+            run.account.note(run.count, now - run.started, 0, 0, run.weight, len(raw))
+        if run.client is not None:
+            run.fill(raw)
+            self.settle(run.client)
 
     def settle(self, client: Client) -> None:
         """Write out what is answered at the head of the client's queue."""

@@ -8,7 +8,7 @@ from typing import Final
 
 from kvgate.errors import ProtocolError
 from kvgate.lane.client import Client
-from kvgate.lane.slots import Expired, Part, Slot, Split
+from kvgate.lane.slots import Expired, Part, PendingRun, Slot, Split
 from kvgate.lane.upstream import State, Upstream
 from kvgate.metrics.ledger import Account
 from kvgate.policy.compiled import NO_COLON, Route, Toll
@@ -28,5 +28,5 @@ WANTED = BUILT and os.environ.get("KVGATE_NATIVE", "1") != "0"
 if BUILT:
     paths.bind(
         Client, Upstream, Slot, Expired, Account, Route, Toll, RequestScanner, State.UP, ProtocolError, measure, NO_COLON,
-        Part, Split, Measurer
+        Part, Split, Measurer, PendingRun
     )  # fmt: skip

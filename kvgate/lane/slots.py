@@ -128,9 +128,18 @@ class PendingRun(Pending):
 
     __slots__ = ("count",)
 
-    def __init__(self, client: "Client", started: float, weight: int, count: int) -> None:
-        """Of `count` commands; `weight` as of `Pending`, of all."""
-        super().__init__(client, started, weight)
+    def __init__(self, client: "Client", started: float, weight: int, count: int, account: "Account") -> None:
+        """Of `count` commands; `weight` as of `Pending`, of all; `account` is where `Lane.answer` counts them."""
+        self.client = client  # all by itself: one is made for each write of a client, and three calls up cost as much again
+        self.want = 1
+        self.frames = b""
+        self.started = started
+        self.readonly = False
+        self.account = account
+        self.parts = []
+        self.offset = 0
+        self.retried = False
+        self.weight = weight
         self.count = count
 
 

@@ -30,9 +30,10 @@ HEADS_LIMIT = 4096
 """Spellings kept per user and backend: 240 commands in a few cases and lengths; beyond that the memory starts anew."""
 
 
-RunOf = Callable[[Any, Any, list[bytes], int, int, float, Any], None]
-"""``run(client, spec, words, count, size, now, account)``: `count` requests of one kind that a client sent one after the
-other, `size` bytes in all; `words` are their arguments without the names, all in one list, which is the function's to keep."""
+RunOf = Callable[[Any, Any, list[bytes], int, int, float, Any, int], None]
+"""``run(client, spec, words, count, size, now, account, rest)``: `count` requests of one kind that a client sent one after the
+other, `size` bytes in all; `words` are their arguments without the names, all in one list, which is the function's to keep.
+`rest`: bytes that follow, of those that the lane looks at with them."""
 
 
 class Toll:

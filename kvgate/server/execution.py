@@ -7,7 +7,8 @@ answered, unless the backend keeps their order itself (kvgate.backend.Queueing).
 import logging
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -42,6 +43,11 @@ class Execution:
     def __init__(self, gate: "Dispatcher") -> None:
         """Nothing is handed on yet."""
         self.gate = gate
+
+    @cached_property
+    def _clock(self) -> Callable[[], float]:
+        """Tells trio's time, which `trio.current_time` has to look for."""
+        return trio.lowlevel.current_clock().current_time
 
     def learn(self, client: Client, user: User, spec: CommandSpec, args: list[bytes], frame: bytes, place: Place) -> None:
         """Let the lane hand such requests to the backend without asking anything again."""
@@ -170,9 +176,9 @@ class Execution:
         gathered: list[Emulated | Several] = client.batch
         client.batch = []
         if not session.batches and not session.batching:
-            if runs := only_runs(gathered):
-                deadline = trio.current_time() + self.gate.configuration.gate.command_timeout
-                for run in runs:
+            if only_runs(gathered):
+                deadline = self.deadline()
+                for run in gathered:
                     run.enqueue(deadline)
                 return
             batch = expanded(gathered)
@@ -181,15 +187,10 @@ class Execution:
         else:
             batch = expanded(gathered)
         session.batches.extend(batch)
-        self._start_batches(client)
+        self.go_on(client)
 
-    def settled(self, client: Client) -> None:
-        """A portion that was handed on is answered: what waits behind it may run."""
-        self.gate.lane.settle(client)
-        if not client.session.enqueued and client.session.batches:
-            self._start_batches(client)
-
-    def _start_batches(self, client: Client) -> None:
+    def go_on(self, client: Client) -> None:
+        """Run what waits behind the portions that are answered now, in a task, once all are."""
         session: Session = client.session
         if session.batches and not session.batching and not session.enqueued:
             session.batching = True
@@ -241,12 +242,16 @@ class Execution:
             return [Raw(sorry.reply)] * len(commands)
         return [reply if isinstance(reply, Raw) else encode(reply, proto) for reply in replies]
 
+    def deadline(self) -> float:
+        """Until when what an adapter gets now has to be answered, on trio's clock."""
+        return self._clock() + self.gate.configuration.gate.command_timeout
+
     def context(self, session: Session) -> CallContext:
         """For whom, and until when."""
         return CallContext(
             proto=session.proto,
             user="" if session.user is None else session.user.name,
-            deadline=trio.current_time() + self.gate.configuration.gate.command_timeout,
+            deadline=self.deadline(),
         )
 
 
@@ -267,4 +272,5 @@ class _Portion:
         client.session.enqueued -= 1
         raws = [reply if isinstance(reply, Raw) else encode(reply, proto) for reply in replies]
         self._execution.answered(client, self._batch, raws, self._begun)
-        self._execution.settled(client)
+        self._execution.gate.lane.settle(client)
+        self._execution.go_on(client)

@@ -6,12 +6,12 @@ client's earlier writes are not answered yet, a record that only a handler under
 
 import time
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeGuard
 
 from kvgate.backend import Backend, Command, Queueing, Runs
 from kvgate.commands.spec import CommandSpec
 from kvgate.lane.client import Client
-from kvgate.lane.slots import Pending
+from kvgate.lane.slots import PendingRun
 from kvgate.metrics.ledger import Account
 from kvgate.policy.compiled import RunOf
 from kvgate.server.places import Local, Place
@@ -34,33 +34,34 @@ def taker(execution: "Execution", place: Place, spec: CommandSpec, args: list[by
     if not isinstance(backend, Runs) or backend.runs.get(spec.name) != len(args) - 1:
         return None
     if spec.readonly:
-        return _reads(execution, backend, place.backend, args[0], len(args) - 1, local)
+        return _reads(execution, backend, place.backend, spec, args[0], local)
     if not isinstance(backend, Queueing) or not backend.in_order:
         return None
-    return _writes(execution, backend, place.backend, args[0], local)
+    return _writes(_Way(execution, backend, place.backend, spec, args[0]), local)
 
 
-def _reads(execution: "Execution", takes: Runs, backend: Backend, name: bytes, width: int, local: Local) -> RunOf:
-    gate = execution.gate
+def _reads(execution: "Execution", takes: Runs, backend: Backend, spec: CommandSpec, name: bytes, local: Local) -> RunOf:
+    gate, lower, width = execution.gate, spec.lower, takes.runs[spec.name]
     lane, samples = gate.lane, gate.samples
 
     def run(
-        client: Client, spec: CommandSpec, words: list[bytes], count: int, size: int, now: float, account: Account
+        client: Client, spec: CommandSpec, words: list[bytes], count: int, size: int, now: float, account: Account, rest: int
     ) -> None:
+        del rest
         session: Session = client.session
         at, end = 0, count * width
-        alone = samples.active and lane.unsampled < count
+        alone = samples.follows and lane.unsampled < count
         alone = alone or bool(client.batch or session.batches or session.batching or session.enqueued)
         while at < end:
             raw, taken, misses = (b"", 0, 0) if alone else takes.read_run(spec.name, words, at, NULLS[session.proto])
             if taken:
                 begin, at = at, at + taken * width
                 if samples.active:
-                    lane.unsampled -= taken
+                    samples.passed(client, spec, name, words[begin:at], taken)
                 session.commands += taken
                 gate.commands += taken
                 session.quiet = False
-                session.last_command = spec.lower
+                session.last_command = lower
                 seconds = time.monotonic() - now
                 length = size if taken == count else sum(map(len, _frames(name, words[begin:at], width)))
                 account.note(taken, seconds, 0, misses, length, len(raw))
@@ -76,28 +77,36 @@ def _reads(execution: "Execution", takes: Runs, backend: Backend, name: bytes, w
     return run
 
 
-def _writes(execution: "Execution", takes: Runs, backend: Backend, name: bytes, local: Local) -> RunOf:
+def _writes(way: "_Way", local: Local) -> RunOf:
+    execution, name, lower = way.execution, way.name, way.spec.lower
     gate = execution.gate
     lane, samples = gate.lane, gate.samples
 
     def run(
-        client: Client, spec: CommandSpec, words: list[bytes], count: int, size: int, now: float, account: Account
+        client: Client, spec: CommandSpec, words: list[bytes], count: int, size: int, now: float, account: Account, rest: int
     ) -> None:
         session: Session = client.session
-        if samples.active and lane.unsampled < count:
-            width = len(words) // count
-            for at in range(0, len(words), width):
-                args = [name, *words[at : at + width]]
-                local(client, spec, args, encode_request(args), now, account)
-            return
         if samples.active:
-            lane.unsampled -= count
+            if lane.unsampled >= count:
+                lane.unsampled -= count
+            elif samples.follows:
+                width = len(words) // count
+                for at in range(0, len(words), width):
+                    args = [name, *words[at : at + width]]
+                    local(client, spec, args, encode_request(args), now, account)
+                return
+            else:
+                samples.passed(client, spec, name, words, count)
         session.commands += count
         gate.commands += count
         session.quiet = False
-        session.last_command = spec.lower
-        slot = lane.pending_run(client, now, size, count)
-        client.batch.append(Several(execution, takes, backend, client, spec, name, words, count, size, slot, account, now))
+        session.last_command = lower
+        several = Several(way, client, words, count, size, now, account)
+        lane.pending_run(client, several)
+        if not (rest or client.batch or session.batches or session.batching):
+            several.enqueue(execution.deadline())
+        else:
+            client.batch.append(several)
 
     return run
 
@@ -107,103 +116,100 @@ def _frames(name: bytes, words: Sequence[bytes], width: int) -> Iterator[bytes]:
     return (encode_request([name, *words[at : at + width]]) for at in range(0, len(words), width))
 
 
-class Several:
-    """A run of writes that waits for the end of its portion, and then for its replies. Its one slot has the place of all."""
+class _Way:
+    """What all runs of writes that look alike have in common: the command, its `name` as the client writes it, and the
+    `backend`, which `takes` them."""
 
-    __slots__ = (
-        "_account",
-        "_began",
-        "_begun",
-        "_client",
-        "_count",
-        "_execution",
-        "_name",
-        "_size",
-        "_slot",
-        "_spec",
-        "_takes",
-        "_words",
-        "backend",
-    )
+    __slots__ = ("backend", "execution", "flush", "name", "spec", "takes")
+
+    def __init__(self, execution: "Execution", takes: Runs, backend: Backend, spec: CommandSpec, name: bytes) -> None:
+        self.execution = execution
+        self.takes = takes
+        self.backend = backend
+        self.spec = spec
+        self.name = name
+        self.flush = execution.gate.driver.kick
+
+
+class Several(PendingRun):
+    """A run of writes that waits for its replies, whose place in the client's queue it has itself; before that for the end of
+    its portion, if more follows."""
+
+    __slots__ = ("_whose", "_words", "way")
 
     def __init__(
-        self,
-        execution: "Execution",
-        takes: Runs,
-        backend: Backend,
-        client: Client,
-        spec: CommandSpec,
-        name: bytes,
-        words: list[bytes],
-        count: int,
-        size: int,
-        slot: Pending,
-        account: Account,
-        began: float,
+        self, way: _Way, client: Client, words: list[bytes], count: int, size: int, began: float, account: Account
     ) -> None:
-        """As `kvgate.policy.compiled.RunOf` gets them; `name` as the client writes it, `slot` for all replies; `backend` is
-        the one that `takes` the run."""
-        self.backend = backend
-        self._takes = takes
-        self._execution = execution
-        self._client = client
-        self._spec = spec
-        self._name = name
+        """As `kvgate.policy.compiled.RunOf` gets them."""
+        PendingRun.__init__(self, client, began, size, count, account)  # super() would make an object for each write
+        self.way = way
+        self._whose = client  # also when it has left
         self._words = words
-        self._count = count
-        self._size = size
-        self._slot = slot
-        self._account = account
-        self._began = began
-        self._begun = 0.0
 
     def enqueue(self, deadline: float) -> None:
         """Hand it to its backend, which has until `deadline` on trio's clock."""
-        self._begun = time.monotonic()
-        self._client.session.enqueued += 1
-        flush = self._execution.gate.driver.kick
-        self._takes.enqueue_run(self._spec, self._words, self._count, deadline, self._done, flush)
+        way = self.way
+        self._whose.session.enqueued += 1
+        way.takes.enqueue_run(way.spec, self._words, self.count, deadline, self._done, way.flush)
 
     def _done(self, replies: Sequence[Raw | Reply]) -> None:
-        execution, client, account, now = self._execution, self._client, self._account, time.monotonic()
-        client.session.enqueued -= 1
-        seconds = now - self._began
-        if len(replies) == 1 and isinstance(replies[0], Raw):
-            raw: bytes = replies[0]
-            account.note(self._count, seconds, 0, 0, self._size, len(raw))
+        execution, client, now = self.way.execution, self._whose, time.monotonic()
+        session, lane = client.session, execution.gate.lane
+        session.enqueued -= 1
+        first = replies[0]
+        if len(replies) == 1 and isinstance(first, Raw):
+            lane.answer(self, first, now)
         else:
-            raws = [reply if isinstance(reply, Raw) else encode(reply, client.session.proto) for reply in replies]
-            account.note(0, seconds, bytes_in=self._size)
-            for each in raws:
-                account.note_reply(each, seconds)
-            raw = b"".join(raws)
-        self._slot.fill(raw)
-        if seconds > execution.gate.lane.slow_after:
-            args = [self._name, *self._words[: len(self._words) // self._count]]
-            queued = self._begun - self._began
-            execution.slow(client, self.backend, args, account, seconds, queued, self._count - 1)
-        execution.settled(client)
+            self._answer_each(replies, now)
+        if now - self.started > lane.slow_after:
+            self._tell_slow(now - self.started)
+        if session.batches:
+            execution.go_on(client)
+
+    def _answer_each(self, replies: Sequence[Raw | Reply], now: float) -> None:
+        """Count and give replies among which there may be errors."""
+        client, account, seconds = self._whose, self._account, now - self.started
+        raws = [reply if isinstance(reply, Raw) else encode(reply, client.session.proto) for reply in replies]
+        account.note(0, seconds, bytes_in=self.weight)
+        for each in raws:
+            account.note_reply(each, seconds)
+        self.fill(b"".join(raws))
+        self.way.execution.gate.lane.settle(client)
+
+    def _tell_slow(self, seconds: float) -> None:
+        way = self.way
+        args = [way.name, *self._words[: len(self._words) // self.count]]
+        way.execution.slow(self._whose, way.backend, args, self._account, seconds, 0.0, self.count - 1)
+
+    @property
+    def _account(self) -> Account:
+        assert self.account is not None  # noqa: S101 - the one that it was made with
+        return self.account
 
     def one_by_one(self) -> Iterator[Emulated]:
-        """Its commands, for a backend's other ways; their replies are given to the slot when all are there."""
+        """Its commands, for a backend's other ways; their replies are given when all are there."""
         replies: list[bytes] = []
 
         def take(raw: bytes) -> None:
             replies.append(raw)
-            if len(replies) == self._count:
-                self._slot.fill(b"".join(replies))
+            if len(replies) == self.count:
+                self.fill(b"".join(replies))
 
-        width = len(self._words) // self._count
+        way, width = self.way, len(self._words) // self.count
         for at in range(0, len(self._words), width):
-            args = [self._name, *self._words[at : at + width]]
-            command = Command(args, self._spec, FIRST, encode_request(args))
-            yield Emulated(self.backend, command, Answer(take), self._account, self._began)
+            args = [way.name, *self._words[at : at + width]]
+            command = Command(args, way.spec, FIRST, encode_request(args))
+            yield Emulated(way.backend, command, Answer(take), self._account, self.started)
 
 
-def only_runs(batch: "Sequence[Emulated | Several]") -> "Sequence[Several]":
-    """A portion that is nothing but runs for one backend; empty where it is not."""
-    runs = [each for each in batch if type(each) is Several]
-    return runs if len(runs) == len(batch) and all(each.backend is batch[0].backend for each in runs) else ()
+def only_runs(batch: "list[Emulated | Several]") -> "TypeGuard[list[Several]]":
+    """Whether a portion is nothing but runs for one backend."""
+    backend: Backend | None = None
+    for each in batch:
+        if type(each) is not Several or (backend is not None and each.way.backend is not backend):
+            return False
+        backend = each.way.backend
+    return True
 
 
 def expanded(batch: "Sequence[Emulated | Several]") -> list[Emulated]:

@@ -79,6 +79,11 @@ class Samples:
         self._lane.sampling = self._gap if self.active else None
         self._lane.unsampled = self._gap() if self.active else NEVER
 
+    @property
+    def follows(self) -> bool:
+        """Whether somebody follows commands: then one that is shown may be counted elsewhere, and goes by itself."""
+        return self._follower is not None
+
     def _gap(self) -> int:
         """How many commands are passed over before the next one that anybody is shown: by lot, so that nothing regular in
         what clients send is seen always or never."""
@@ -108,6 +113,18 @@ class Samples:
         found = self._show(client, spec, args, account)
         lane.unsampled = self._gap()
         return found or account
+
+    def passed(self, client: Client, spec: CommandSpec, name: bytes, words: list[bytes], count: int) -> None:
+        """As `count`, for a run of `count` commands while nobody `follows`: their `words` are those behind the `name`, of one
+        command after the other."""
+        lane = self._lane
+        at = lane.unsampled
+        if at < count:
+            width = len(words) // count
+            while at < count:
+                self._watch(client, spec, [name, *words[at * width : (at + 1) * width]])
+                at += 1 + self._gap()
+        lane.unsampled = at - count
 
     def through(
         self, client: Client, spec: CommandSpec, args: list[bytes], account: Account, send: Callable[[Account], None]

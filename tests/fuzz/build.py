@@ -21,6 +21,8 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 SOURCE: Final = ROOT / "kvgate" / "lane" / "_native.c"
 SHORT: Final = ROOT / "kvgate" / "model" / "_short.c"
 SYNCER: Final = ROOT / "backends" / "kvgate_lmdb" / "_syncer.c"
+SIDES_OF: Final = {"short": SHORT}
+"""What the sides of the fuzzer run, where it is not `SOURCE`."""
 COVERAGE: Final = Path(__file__).with_name("coverage.c")
 FOLDER: Final = ROOT / ".cache" / "fuzz"
 NAMES: Final = {"_native": "kvgate.lane._native", "_short": "kvgate.model._short", "_syncer": "kvgate_lmdb._syncer"}
@@ -30,7 +32,7 @@ PLACE: Final = "KVGATE_FUZZ_NATIVE"
 CHECKED: Final = (
     *("-O1", "-g", "-std=gnu11", "-fPIC", "-fno-omit-frame-pointer", "-fno-optimize-sibling-calls"),
     *("-fsanitize=address,undefined,float-cast-overflow", "-fno-sanitize-recover=all"),
-    "-fsanitize-coverage=trace-pc,trace-cmp",
+    *("-fsanitize-coverage=trace-pc,trace-cmp", "-DTOGETHER=1e9"),  # no limit of time: the same program does the same
 )
 
 

@@ -5,6 +5,7 @@ search as well, so that a branch that only they have is found, too.
 """
 
 import gc
+import importlib
 import sys
 
 import atheris  # type: ignore[import-untyped]  # it says nothing of its types
@@ -12,9 +13,12 @@ import atheris  # type: ignore[import-untyped]  # it says nothing of its types
 from tests.fuzz.build import load
 
 load()
-GUIDING = ["kvgate.lane.machine", "kvgate.lane.slots", "kvgate.wire.request", "kvgate.wire.measure"]
+GUIDING = ["kvgate.lane.machine", "kvgate.lane.slots", "kvgate.wire.request", "kvgate.wire.measure", "kvgate.model.short"]
 with atheris.instrument_imports(include=GUIDING):
     from tests.fuzz.compare import compare
+
+    if sys.argv[1] == "short":
+        importlib.import_module("tests.fuzz.short")
 CLEAN_EVERY = 20
 """Programs after which their worlds, which are circles, are freed: memory that grows all the same is a finding."""
 

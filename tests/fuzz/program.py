@@ -43,6 +43,9 @@ def setup_of(data: bytes, side: str) -> Setup:
         homes=three & 31,
         depth=(0, 0, 0, 1, 2, 5, 20, 0)[three >> 5],
         mute=side == "upstream" or four & 1 == 1,
+        looks=(1, 2, 3, 1000)[four >> 1 & 3],
+        hurried=bool(four & 8),
+        apart=bool(four & 16),
     )
 
 

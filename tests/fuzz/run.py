@@ -6,16 +6,17 @@ anything was found, 2 when this machine lacks something. The corpus grows in .ca
 
 import argparse
 import hashlib
+import os
 import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import IO, Final
 
-from tests.fuzz.build import FOLDER, ROOT, SHORT, SOURCE, SYNCER, Unavailable, build, environment
+from tests.fuzz.build import FOLDER, ROOT, SHORT, SIDES_OF, SOURCE, SYNCER, Unavailable, build, environment
 from tests.fuzz.compare import SIDES
 from tests.fuzz.seeds import dictionary, programs
 
@@ -36,7 +37,7 @@ _MORE: Final = 60
 def parser() -> argparse.ArgumentParser:
     """Options of ``make fuzz``."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz.run", description=__doc__)
-    parser.add_argument("--side", choices=SIDES, action="append", help="only this one (both, one after the other)")
+    parser.add_argument("--side", choices=SIDES, action="append", help="only this one (all, one after the other)")
     parser.add_argument("--minutes", type=float, default=10.0, help="for each side (10)")
     parser.add_argument("--runs", type=int, help="programs in place of minutes")
     parser.add_argument("--seed", type=int, default=0, help="of libFuzzer (0: another one each time)")
@@ -52,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser().parse_args(argv)
     sides = options.side or SIDES
     if (options.replay or options.shrink) and len(sides) != 1:
-        print("whose input is it? Add --side client or --side upstream")
+        print("whose input is it? Add --side client, or another one")
         return 2
     try:
         if options.tests:
@@ -96,7 +97,7 @@ def fuzz(
         *(f"-report_slow_units={SLOWEST}", "-detect_leaks=0"),
     ]
     with subprocess.Popen(
-        line, cwd=ROOT, env=environment(build(), fuzzer=True), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        line, cwd=ROOT, env=environment(_built(side), fuzzer=True), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, text=True, errors="replace",
     ) as process:  # fmt: skip
         assert process.stdout is not None
@@ -104,13 +105,36 @@ def fuzz(
     if process.returncode == 0:
         print(f"{side}: {state}; nothing found", flush=True)
         return False
+    files = [found[1] for text in said if (found := _WRITTEN.search(text)) and "slow-unit" not in found[1]]
+    if files and stood_still(side, Path(files[-1])):
+        print(f"{side}: {state}; nothing found, but ended early: this machine stood still for {SLOWEST} s", flush=True)
+        return False
     print("\n".join(said[-_MORE:]))
     print(f"{side}: {state}; FOUND SOMETHING (exit code {process.returncode}), see above")
-    files = [found[1] for text in said if (found := _WRITTEN.search(text)) and "slow-unit" not in found[1]]
     for file in files[-1:]:
         print(f"the input: {file}\nreplay it: make fuzz ARGS='--side {side} --replay {file}' (--shrink makes it shorter)")
         print(f"when it is mended, keep it: cp {file} tests/fuzz/found/{side}/NAME", flush=True)
     return True
+
+
+def stood_still(side: str, file: Path) -> bool:
+    """Whether an input that took too long by the clock on the wall is played quickly by another process.
+
+    Raises:
+        Unavailable: this machine lacks something.
+    """
+    if not file.name.startswith("timeout-"):
+        return False
+    before = sum(os.times()[2:4])  # processor seconds of children that have ended
+    try:
+        done = player({side: [file]}, seconds=5 * SLOWEST)
+    except subprocess.TimeoutExpired:
+        return False
+    return done.returncode == 0 and sum(os.times()[2:4]) - before < SLOWEST / 2
+
+
+def _built(side: str) -> Path:
+    return build(SIDES_OF.get(side, SOURCE))
 
 
 def _follow(stdout: IO[str], side: str, say: Callable[[str], None] | None) -> tuple[list[str], str]:
@@ -133,16 +157,22 @@ def _follow(stdout: IO[str], side: str, say: Callable[[str], None] | None) -> tu
     return said, state
 
 
-def player(side: str, files: Sequence[Path], *, fuzzer: bool = False) -> "subprocess.CompletedProcess[str]":
-    """Play inputs in a process with the sanitizers; its exit code is 0 when nothing was found.
+def player(
+    inputs: Mapping[str, Sequence[Path]], *, fuzzer: bool = False, seconds: float | None = None
+) -> "subprocess.CompletedProcess[str]":
+    """Play inputs, by side, in a process with the sanitizers; its exit code is 0 when nothing was found. The sides are of one
+    extension. `seconds` may pass, if not None.
 
     Raises:
         Unavailable: this machine lacks something.
+        subprocess.TimeoutExpired: it took longer.
     """
-    line = [sys.executable, "-m", "tests.fuzz.player", side, *map(str, files)]
+    words = [word for side, files in inputs.items() for word in (side, *map(str, files))]
+    line = [sys.executable, "-m", "tests.fuzz.player", *words]
+    environ = environment(_built(next(iter(inputs))), fuzzer=fuzzer)
     return subprocess.run(
-        line, cwd=ROOT, env=environment(build(), fuzzer=fuzzer), stdin=subprocess.DEVNULL, capture_output=True, text=True,
-        errors="replace", check=False,
+        line, cwd=ROOT, env=environ, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False,
+        timeout=seconds,
     )  # fmt: skip
 
 
@@ -173,7 +203,7 @@ def all_tests() -> int:
 def replay(path: Path, side: str) -> int:
     """Play an input, or each of a folder, and show what comes of it."""
     files = sorted(path.iterdir()) if path.is_dir() else [path]
-    done = player(side, files)
+    done = player({side: files})
     print(done.stdout + done.stderr)
     print("found something" if done.returncode else f"{len(files)} played: nothing found")
     return 1 if done.returncode else 0
@@ -182,7 +212,7 @@ def replay(path: Path, side: str) -> int:
 def shrink(path: Path, side: str) -> int:
     """Take pieces away as long as the rest ends with the same words; the shortest is left beside the input."""
     data, tried = path.read_bytes(), path.with_name(f"{path.name}.try")
-    wanted = _words(player(side, [path]))
+    wanted = _words(player({side: [path]}))
     if not wanted:
         print("nothing found: there is nothing to shrink")
         return 2
@@ -190,7 +220,7 @@ def shrink(path: Path, side: str) -> int:
     while size:
         for shorter in list(_without(data, size)):
             tried.write_bytes(shorter)
-            if len(shorter) < len(data) and _words(player(side, [tried])) == wanted:
+            if len(shorter) < len(data) and _words(player({side: [tried]})) == wanted:
                 data = shorter
                 print(f"{len(data)} bytes", flush=True)
                 break

@@ -106,6 +106,12 @@ class Setup:
     """Bits: which of the clients are at home in a namespace from the beginning."""
     depth: int = 0
     """Commands that the clients may have in flight; 0: any number."""
+    looks: int = 1
+    """Of the driver at its sockets in a row, before the others speak again; this and the next ones are about sockets."""
+    hurried: bool = False
+    """Whether a look has time for one socket only."""
+    apart: bool = False
+    """Whether some replies of a store are portions of their own."""
 
 
 class Scene(World):

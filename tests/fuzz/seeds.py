@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from kvgate.wire.request import encode_request
 from tests.fuzz.program import EVENTS
+from tests.fuzz.sockets import EVENTS_ON_SOCKETS
 from tests.lane.replies import PART_REPLIES, REPLY
 from tests.lane.test_machine import streams
 from tests.wire.feeding import at_cuts, bytewise
@@ -23,6 +24,8 @@ _GENERATED: Final = settings(
     derandomize=True, database=None, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
 )
 
+_LETTERS: Final = dict.fromkeys(EVENTS + EVENTS_ON_SOCKETS)
+
 WORDS: Final = (
     *(b"\r\n", b"\r\n$", b"*1\r\n", b"*2\r\n", b"*3\r\n", b"*2\r\n$3\r\nGET\r\n", b"*3\r\n$3\r\nSET\r\n", b"*4\r\n"),
     *(b"$1\r\nv\r\n", b"$5\r\nA.b:1\r\n", b"$5\r\nN.o:1\r\n", b"$5\r\nO.d:1\r\n", b"$6\r\nEx.h:1\r\n", b"$5\r\nM.x:1\r\n"),
@@ -32,8 +35,8 @@ WORDS: Final = (
     *(b"CONV", b"SLOW", b"TASK", b"MSET", b"DEL", b"EXISTS", b"UNLINK", b"TOUCH", b"IFEQ"),
     *(b"+OK\r\n", b":1\r\n", b"_\r\n", b"*-1\r\n", b"-ERR no\r\n", b"-NOAUTH x\r\n", b"-NOPERM x\r\n", b"-READONLY You\r\n"),
     *(b"-MASTERDOWN x\r\n", b">2\r\n+message\r\n+x\r\n", b"%1\r\n", b"~0\r\n", b"|1\r\n", b"=5\r\ntxt:a\r\n", b"#t\r\n"),
-    *(b"\xff%b\0" % letter.encode() for letter in EVENTS),
-    *(b"\xff%b\x10" % letter.encode() for letter in EVENTS),
+    *(b"\xff%b\0" % letter.encode() for letter in _LETTERS),
+    *(b"\xff%b\x10" % letter.encode() for letter in _LETTERS),
 )
 """libFuzzer's dictionary: what stands in programs of both sides."""
 
@@ -45,8 +48,16 @@ def dictionary() -> str:
 
 def programs(side: str, examples: int = 200) -> Iterator[bytes]:
     """Made, recorded and kept ones, the same in each run: `examples` of hypothesis."""
+    if side == "short":
+        from tests.fuzz.short import short_programs  # noqa: PLC0415 - the other sides would wait for what it imports
+
+        yield from short_programs()
+        yield from kept(side)
+        return
     yield from (upstream_programs if side == "upstream" else client_programs)(examples)
     yield from _replies_in_pieces() if side == "upstream" else _written()
+    if side == "sockets":
+        yield from in_company()
     yield from traffic(side)
     yield from kept(side)
 
@@ -90,6 +101,34 @@ def _written() -> Iterator[bytes]:
         yield b"\x41\0\0\0" + encode_request([b"SET", b"A.b:1", b"x" * size]) * 3
 
 
+def in_company() -> Iterator[bytes]:
+    """Several clients and stores that say something before the gate looks, which it does once or more often in a row."""
+    read, write = encode_request([b"GET", b"A.b:1"]), encode_request([b"SET", b"A.b:2", b"v" * 40])
+    both = read * 3 + write
+    around = b"".join(both + b"\xff+%c" % (client % 4) for client in range(1, 5))
+    cut = b"\xff+\0".join(bytewise(write))
+    asked = [b"SET", b"Ex.h:1", b"v"], [b"GET", b"Ex.h:1"], [b"SET", b"k", b"v" * 80], [b"MGET", b"plain", b"A.b:1", b"A.b:2"]
+    here = b"".join(map(encode_request, asked))
+    for number in (1, 3, 6, 11, 14):  # looks in a row, one socket at a time, replies apart
+        four = bytes([number << 1 & 31])
+        yield b"\1\0\0" + four + around * 3 + b"\xff+\1PING\r\n\xff+\1" + cut + b"\xff+\2" + read + b"\xffX\0" + both
+        # small buffers; a client and a store that do not read; a store that ends with requests unread
+        slow = b"\xfft\2\xfft\x40" + (read + write + b"\xff+\1") * 30 + around + b"\xffC\0"
+        yield b"\1\x10\0" + four + slow + b"\xffD\0" + around + b"\xfft\3\xfft\x41\xffC\0" + both
+        fails = b"".join(b"\xffF%c" % kind + around + b"\xff+%c" % (kind % 4) + here for kind in range(number % 3, 9, 3))
+        yield b"\x41\2\x09" + four + fails + b"\xffX\1\xff+\2" + around + b"\xff+\x80\xffX\0\xffC\0\xff+\0" + here
+        for what in (number % 6, number % 6 + 6, number * 5 % 96):
+            later = around + b"\xff+\0ECHO\r\n" + around + b"\xffe\2\xffC\0" + around
+            yield b"\1\0\0" + four + around + b"\xffM%c" % what + later
+    many, large = encode_request([b"MGET", b"A.b:1", b"A.b:2", b"A.b:3"]), encode_request([b"SET", b"A.b:1", b"x" * 5000])
+    for four in (b"\0", b"\4", b"\6"):
+        for two in (b"\0", b"\x10"):  # more pieces for one store than one send takes
+            yield b"\0" + two + b"\0" + four + (read + write) * 80 + b"\xff+\1" + (write + read) * 80
+        yield b"\1\0\0" + four + (many + b"\xff+\1" + write + b"\xff+\0") * 3 + many
+        yield b"\1\0\0" + four + large * 2 + b"\xffr\x08\xff+\1" + both + b"\xff+\0" + read * 400
+        yield b"\1\0\0" + four + large + b"\xfft\0" + read + b"\xffr\x80\xff+\1" + both + b"\xff+\0" + read + b"\xfft\1" + both
+
+
 def kept(side: str) -> Iterator[bytes]:
     """Inputs that once found something."""
     for path in sorted((KEPT / side).glob("*")):
@@ -97,7 +136,9 @@ def kept(side: str) -> Iterator[bytes]:
 
 
 def traffic(side: str) -> Iterator[bytes]:
-    """Programs of recorded conversations: whole, and in portions."""
+    """Programs of recorded conversations: whole, and in portions; none of a side without conversations."""
+    if side == "short":
+        return
     for path in sorted(TRAFFIC.glob("*.requests")):
         requests, replies = path.read_bytes(), path.with_suffix(".replies").read_bytes()
         if side != "upstream":

@@ -1,13 +1,17 @@
-"""The third side: the same programs through the driver's own sockets, so that `serve` and `flush` of the paths in C run, too.
+"""The third side: the same programs through the driver's own sockets, so that `serve`, `flush` and `rounds` of the paths in C
+run, too.
 
 Clients and stores are the other ends of socket pairs, with small buffers where the setup says so: what is sent goes in parts,
-readers stay away, connections break. Time is the machine's here, so what came when is not compared, but all bytes are.
+readers stay away, connections end or are reset, callbacks fail. Several say something before anybody looks. Time is the
+machine's here, so what came when is not compared, but all bytes are.
 """
 
 import math
 import select
 import socket
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from typing import Any, Final, cast
 
 import attrs
@@ -16,9 +20,12 @@ import trio
 from kvgate.lane.client import Client
 from kvgate.lane.connect import Connected
 from kvgate.lane.driver import Driver, Limits, Transport
+from kvgate.lane.slots import Pending
 from kvgate.lane.upstream import Upstream
-from kvgate.wire.request import RequestScanner
+from kvgate.metrics.ledger import Account
+from tests.fuzz.peers import AT_ONCE, Peer
 from tests.fuzz.program import EVENTS_HERE, Play, program
+from tests.fuzz.rounds import InPieces, Rounds, Trace
 from tests.fuzz.scene import Scene, Setup
 from tests.lane.world import Store
 
@@ -27,61 +34,8 @@ SMALL: Final = 4096
 MOST_ROUNDS: Final = 3000
 
 
-@attrs.define(eq=False)
-class Peer:
-    """The other end of a socket of the gate."""
-
-    sock: socket.socket
-    store: Store | None = None
-    """Whose replies it gives; None: it is a client."""
-    waiting: bytearray = attrs.field(factory=bytearray)
-    """What the kernel did not take yet."""
-    got: bytearray = attrs.field(factory=bytearray)
-    reads: bool = True
-    ended: bool = False
-    silent: bool = False
-    """It has said that it will send no more."""
-    scanner: RequestScanner = attrs.field(factory=RequestScanner)
-
-    def pump(self) -> bool:
-        """Send and receive what is possible now; whether anything was."""
-        return self._send() | self._receive()
-
-    def _send(self) -> bool:
-        if not self.waiting or self.ended:
-            return False
-        try:
-            del self.waiting[: self.sock.send(self.waiting[:65536])]
-        except BlockingIOError:
-            return False
-        except OSError:
-            self.waiting.clear()
-        return True
-
-    def _receive(self) -> bool:
-        if not self.reads or self.ended:
-            return False
-        try:
-            data = self.sock.recv(65536)
-        except BlockingIOError:
-            return False
-        except OSError:
-            data = b""
-        if not data:
-            self.close()
-            return True
-        self.got += data
-        pos = 0
-        while self.store is not None and pos < len(data):
-            pos = self.scanner.feed(data, pos)
-            if self.scanner.args is not None:
-                self.waiting += self.store.execute(self.scanner.args)
-        return True
-
-    def close(self) -> None:
-        """End the connection."""
-        self.ended = True
-        self.sock.close()
+class Failing(RuntimeError):  # noqa: N818 - it is one that nobody expects
+    """What the gate above the lane raises now and then."""
 
 
 class _Nursery:
@@ -97,16 +51,24 @@ class _Nursery:
 class SocketScene(Scene):
     """A scene whose clients and stores are on sockets."""
 
-    def __init__(self, setup: Setup, *, in_c: bool) -> None:
-        """Everybody is connected."""
+    def __init__(self, setup: Setup, *, in_c: bool, trace: Trace | None = None) -> None:
+        """Everybody is connected. `trace`: that of the same program in C, for a scene without."""
         super().__init__(attrs.evolve(setup, slow=False), in_c=in_c)
         self.small = setup.slow
+        self.until = 0.0 if setup.hurried else math.inf
+        self.trace: Trace = [] if trace is None else trace
+        self.failing: dict[str, int] = {}  # of the gate's methods → how often each succeeds before it fails once
+        self._in_turn = False
+        self.meanwhile: list[Callable[[], None]] = []  # what happens elsewhere while the next request is looked at
+        self.blocked: set[int] = set()  # clients that leave when they send no more
         self.lane.slow_after = math.inf
-        self.driver = Driver(self.lane, lambda *_: b"", limits=Limits(out_pause=50_000, bytes_in=200_000, commands=500))
+        limits, kind = Limits(out_pause=50_000, bytes_in=200_000, commands=500), Driver if in_c else InPieces
+        self.driver = kind(self.lane, lambda *_: b"", limits=limits)
         self.driver._nursery = cast("trio.Nursery", _Nursery(self))
         self.peers: dict[int, Peer] = {}  # of clients
         self.behind: dict[Upstream, Peer] = {}  # of stores
         self.all_peers: list[Peer] = []
+        self.rounds = Rounds(self.driver, self.trace)
         for client in self.clients:
             mine, peer = self._pair(None)
             transport = client.transport = Transport(mine, self.driver._client_readable, client)
@@ -124,8 +86,9 @@ class SocketScene(Scene):
             sock.setblocking(False)
             if self.small:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL)
-        peer = Peer(other, store)
+        peer = Peer(other, store, self.setup.apart)
         self.all_peers.append(peer)
+        self.rounds.socks.append(mine)
         return mine, peer
 
     def _connect(self, up: Upstream) -> None:
@@ -136,9 +99,22 @@ class SocketScene(Scene):
         """Rounds of the driver, in which everybody sends and reads, until nothing happens any more."""
         for _ in range(MOST_ROUNDS):
             busy = [peer.pump() for peer in self.all_peers]
-            if not self.driver._round(math.inf) and not any(busy):
+            if not self._turn() and not any(busy):
                 break
         self.driver._settle(math.inf)
+
+    def _turn(self) -> bool:
+        """One look at the sockets, or as many as find something, up to the setup's number at once; whether any did."""
+        self._in_turn = True
+        try:
+            if self.setup.looks < 2:
+                return self.driver._round(self.until)
+            looks = 0
+            while looks < MOST_ROUNDS and self.rounds.run(self.until, self.setup.looks):
+                looks += 1
+            return looks > 0
+        finally:
+            self._in_turn = False
 
     def leave(self, client: Client) -> None:
         """The client goes away."""
@@ -168,6 +144,59 @@ class SocketScene(Scene):
                 self.driver._settle(math.inf)
             self.connect()
 
+    def may_fail(self, what: str) -> None:
+        """Fail, when it is time for it and one of the gate's sockets is served."""
+        if self._in_turn and what in self.failing:
+            self.failing[what] -= 1
+            if self.failing[what] < 0:
+                del self.failing[what]
+                self.journal.append(("fails", what))
+                raise Failing(what)
+
+    def request(self, client: Client, args: list[bytes], frame: bytes, now: float) -> None:
+        """As always, if it does not fail."""
+        while self._in_turn and self.meanwhile:
+            self.meanwhile.pop()()
+        self.may_fail("request")
+        super().request(client, args, frame, now)
+        self.may_fail("requested")
+
+    def serve_here(self, client: Client, spec: Any, args: list[bytes], frame: bytes, now: float, account: Account) -> None:
+        """As always, if it does not fail."""
+        self.may_fail("here")
+        super().serve_here(client, spec, args, frame, now, account)
+
+    def run_batch(self, client: Client) -> None:
+        """As always, if it does not fail."""
+        self.may_fail("batch")
+        super().run_batch(client)
+
+    def too_large(self, client: Client, args: list[bytes], size: int, now: float) -> None:
+        """As always, if it does not fail."""
+        self.may_fail("large")
+        super().too_large(client, args, size, now)
+
+    def left(self, client: Client) -> None:
+        """As always, if it does not fail."""
+        super().left(client)
+        self.may_fail("left")
+
+    def half_closed(self, client: Client) -> None:
+        """As always, if it does not fail."""
+        super().half_closed(client)
+        if client.id in self.blocked:
+            self.driver.close_client(client)
+        self.may_fail("half")
+
+    def sampled(self, client: Client, account: Account, args: list[bytes]) -> Account | None:
+        """As always, if it does not fail."""
+        self.may_fail("sampled")
+        return super().sampled(client, account, args)
+
+    def _fill(self, client: Client, slot: Pending, raw: bytes) -> None:
+        self.may_fail("answer")
+        super()._fill(client, slot, raw)
+
     def check(self) -> None:
         """Between rounds the driver's queues are in the kernel: only the end is looked at."""
 
@@ -180,7 +209,8 @@ class SocketScene(Scene):
                 (a.namespace, a.command, a.calls, a.errors, a.misses, a.bytes_in, a.bytes_out, sum(a.buckets), a.codes)
                 for a in [*self.ledger, *filter(None, [self.follow])]
             ],
-            (lane.commands, lane.unsampled, lane.retries, lane.failures, self.asked, driver.failures, len(driver.clients)),
+            (lane.commands, lane.unsampled, lane.retries, lane.failures, self.asked),
+            (driver.failures, len(driver.clients), self.rounds.made),
             [
                 (
                     *(c.received, c.sent, c.out_size, c.inflight, c.inflight_bytes, c.held, c.backlog_size, len(c.queue)),
@@ -195,6 +225,7 @@ class SocketScene(Scene):
 
     def end(self) -> None:
         """Close everything."""
+        self.failing.clear()
         for peer in self.all_peers:
             peer.close()
         self.driver._close_all()
@@ -214,28 +245,89 @@ class SocketPlay(Play):
         self.cut(0)
         self.scene.run_to_the_end()
 
+    @property
+    def peer(self) -> Peer:
+        """Who speaks."""
+        speaker = self.speaker
+        return self.scene.peers[speaker.id] if isinstance(speaker, Client) else self.scene.behind[speaker]
+
     def cut(self, _argument: int) -> None:
         """What was said is sent."""
         data, self.said, self.mark = bytes(self.said), bytearray(), 0
-        speaker = self.speaker
-        if data:
-            peer = self.scene.peers[speaker.id] if isinstance(speaker, Client) else self.scene.behind[speaker]
-            if not peer.ended and not peer.silent:
-                peer.waiting += data
+        peer = self.peer
+        if data and peer.sends:
+            peer.waiting += data
         self.scene.settle()
 
-    def read(self, argument: int) -> None:
-        """A client reads, or does not, from now on."""
+    def lay(self) -> None:
+        """What was said is a portion, which is sent when the others have spoken, too."""
+        data, self.said, self.mark = bytes(self.said), bytearray(), 0
+        peer = self.peer
+        if data and peer.sends:
+            peer.say(data)
+
+    def next(self, argument: int) -> None:
+        """A portion ends, and another client, or a store, speaks before anybody looks."""
+        self.lay()
+        scene = self.scene
+        links = list(scene.links)
+        self.speaker = scene.clients[argument % 4] if argument < 128 else links[argument % len(links)]
+
+    def vanish(self, argument: int) -> None:
+        """Who speaks says its last, and ends the connection, or its half of it, before anybody looks."""
+        self.lay()
+        peer = self.peer
+        if peer.ended:
+            return
+        peer.send()
+        if argument & 1:
+            peer.close()
+        else:
+            peer.portions.clear()
+            peer.end()
+
+    def fail(self, argument: int) -> None:
+        """One of the gate's methods fails in one of its next calls."""
         self.cut(0)
-        self.scene.peers[argument // 2 % 4].reads = argument & 1 == 1
+        self.scene.failing[_FAIL[argument % len(_FAIL)]] = argument // len(_FAIL) % 8
+
+    def meanwhile(self, argument: int) -> None:
+        """While the gate looks at the next request, a client is killed, or somebody ends, sends no more, or is gone with what
+        the kernel had named; or, from now on, a client leaves when it sends no more."""
+        self.cut(0)
+        scene, what, who = self.scene, argument % 6, argument // 6
+        client = scene.clients[who % 4]
+        everybody: list[Client | Upstream] = [*scene.clients, *scene.links]
+        other = everybody[who % len(everybody)]
+        peer = scene.peers[other.id] if isinstance(other, Client) else scene.behind[other]
+
+        def lose() -> None:
+            if other.transport is not None and other.transport.fd >= 0:
+                with suppress(OSError):
+                    other.transport.sock.recv(AT_ONCE)
+
+        def vanish() -> None:
+            lose()
+            peer.close()
+
+        if what < 5:
+            kill = partial(scene.driver.close_client, client)
+            scene.meanwhile.append((kill, peer.close, peer.end, lose, vanish)[what])
+        else:
+            scene.blocked.add(client.id)
+
+    def read(self, argument: int) -> None:
+        """A client, or a store, reads, or does not, from now on."""
+        self.cut(0)
+        peers = list(self.scene.behind.values()) if argument & 64 else list(self.scene.peers.values())
+        peers[argument // 2 % 32 % len(peers)].reads = argument & 1 == 1
 
     def end(self, argument: int) -> None:
         """A client will send no more."""
         self.cut(0)
         peer = self.scene.peers[argument % 4]
-        if not peer.ended and not peer.waiting:
-            peer.silent = True
-            peer.sock.shutdown(socket.SHUT_WR)
+        if not peer.waiting and not peer.portions:
+            peer.end()
         self.scene.settle()
 
     def task(self, argument: int) -> None:
@@ -267,6 +359,9 @@ class SocketPlay(Play):
         self.scene.settle()
 
 
+_FAIL: Final = ("request", "requested", "here", "batch", "half", "left", "large", "sampled", "answer")
+"""What `SocketPlay.fail` chooses from: see `SocketScene.may_fail`."""
+
 _ON_SOCKETS: Final[dict[str, Callable[[SocketPlay, int], None]]] = {
     "t": SocketPlay.read,
     "d": SocketPlay.cut,
@@ -277,7 +372,14 @@ _ON_SOCKETS: Final[dict[str, Callable[[SocketPlay, int], None]]] = {
     "D": SocketPlay.drop,
     "l": SocketPlay.leave,
     "|": SocketPlay.cut,
+    "+": SocketPlay.next,
+    "X": SocketPlay.vanish,
+    "F": SocketPlay.fail,
+    "M": SocketPlay.meanwhile,
 }
+
+EVENTS_ON_SOCKETS: Final = "".join(_ON_SOCKETS)
+"""The letters that mean something else, or anything, on this side."""
 
 
 def _timeless(entry: Any) -> Any:

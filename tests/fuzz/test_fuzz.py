@@ -12,17 +12,19 @@ from kvgate.lane import machine, native
 from kvgate.lane.upstream import State
 from tests.fuzz.build import ROOT, SHORT, SOURCE, Unavailable, build, environment
 from tests.fuzz.compare import SIDES, Different, compare, play
-from tests.fuzz.run import fuzz, player, sanitized_tests
+from tests.fuzz.run import fuzz, player, sanitized_tests, stood_still
 from tests.fuzz.seeds import KEPT, TRAFFIC, kept, programs, traffic
 from tests.lane.twins import NO_NATIVE
 
 NEEDS_NATIVE = pytest.mark.skipif(not native.BUILT, reason=NO_NATIVE)
 MADE = 20
 """Programs that hypothesis makes for one side."""
-EACH = 6
+EACH = 9
 """Of the programs to begin with, one in so many is played with sanitizers."""
-RUNS = 90
+RUNS = 60
 """Programs that libFuzzer plays for one side, the first ones among them."""
+SEARCHED = tuple(side for side in SIDES if side != "short")
+"""Sides of which each run of the tests has a share: the other one has tests of its own, with sanitizers, too."""
 
 
 def sanitized(source: Path = SOURCE, *more: str, fuzzer: bool = True) -> dict[str, str]:
@@ -80,7 +82,7 @@ def test_nothing_is_left_behind(side: str) -> None:
     """References that are kept too long are memory that grows, or a count of None that does; one too few makes it shrink.
     Memory blocks include the names that a method is looked up by: one that is made anew for each call stays in Python's cache.
     """
-    chosen = [*islice(programs(side, 4), 0, None, 3), *kept(side)]
+    chosen = [*islice(programs(side, 4), 0, None, 4), *kept(side)]
     counts = []
     for _ in range(3):
         for data in chosen * 4:
@@ -94,12 +96,13 @@ def test_nothing_is_left_behind(side: str) -> None:
 def test_generated_streams_with_sanitizers(tmp_path: Path) -> None:
     """The streams of tests/lane/test_native.py, with gcc's own sanitizers: also where there is no fuzzer."""
     sanitized(fuzzer=False)
-    for side in SIDES:
-        files = []
+    inputs: dict[str, list[Path]] = {side: [] for side in SIDES}
+    for side, files in inputs.items():
         for number, data in enumerate(islice(programs(side, 6 * MADE), 0, None, EACH)):
             files.append(tmp_path / f"{side}-{number}")
             files[-1].write_bytes(data)
-        done = player(side, files)
+    for sides in (SEARCHED, ["short"]):
+        done = player({side: inputs[side] for side in sides})
         assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -110,11 +113,21 @@ def test_the_short_ways_of_an_embedded_store_with_sanitizers(capfd: pytest.Captu
     assert code == 0, capfd.readouterr().out
 
 
-@pytest.mark.parametrize("side", SIDES)
+@pytest.mark.parametrize("side", SEARCHED)
 def test_some_programs_of_the_fuzzer(side: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sanitized()
     found = fuzz(side, f"-runs={RUNS}", seed=1, corpus=tmp_path, made=MADE, each=EACH)
     assert not found, capsys.readouterr().out
+
+
+def test_a_machine_that_stood_still_is_no_finding(tmp_path: Path) -> None:
+    """libFuzzer goes by the clock on the wall: what took too long is played again."""
+    sanitized(SHORT, fuzzer=False)
+    late = tmp_path / "timeout-1"
+    late.write_bytes(next(programs("short")))
+    assert stood_still("short", late)
+    assert not stood_still("short", tmp_path / "timeout-2"), "it ends with an exception: it is not there"
+    assert not stood_still("short", tmp_path / "crash-1")
 
 
 def test_coverage_guides_the_search(tmp_path: Path) -> None:

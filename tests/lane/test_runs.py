@@ -10,8 +10,11 @@ from hypothesis import strategies as st
 from kvgate.lane import native
 from kvgate.lane.client import Client
 from kvgate.lane.machine import MOST_ABOVE
+from kvgate.lane.slots import PendingRun
+from kvgate.metrics.ledger import Account
 from kvgate.policy.compiled import NO_COLON, Route, Toll
 from kvgate.wire.request import encode_request
+from tests.lane.twins import both, seen, slots
 from tests.lane.world import World
 
 HEADS = {
@@ -45,8 +48,10 @@ class Store(World):
         self.seen.append(("one", client.id, spec, args, frame, now, account.command))
         self._answer(client, spec, 1)
 
-    def run(self, client: Client, spec: Any, words: list[bytes], count: int, size: int, now: float, account: Any) -> None:
-        self.seen.append(("run", client.id, spec, list(words), count, size, now, account.command))
+    def run(
+        self, client: Client, spec: Any, words: list[bytes], count: int, size: int, now: float, account: Any, rest: int
+    ) -> None:
+        self.seen.append(("run", client.id, spec, list(words), count, size, now, account.command, rest))
         words.clear()  # they are the function's to keep
         self._answer(client, spec, count)
 
@@ -78,6 +83,8 @@ def test_what_follows_one_another_is_one_run() -> None:
     ]
     assert [each[5] for each in store.seen] == [3 * len(get), 2 * len(put), len(field), len(small), len(get)]
     assert [each[7] for each in store.seen] == ["get", "set", "hset", "get", "get"]
+    behind = (put * 2 + field + small + get, field + small + get, small + get, get, b"")
+    assert [each[8] for each in store.seen] == [len(each) for each in behind]
     said = [b"GET"] * 3 + [b"SET"] * 2 + [b"HSET", b"get", b"GET"]
     assert store.said[client.id].raw == b"".join(b"+%b\r\n" % word for word in said)
 
@@ -115,11 +122,13 @@ def test_a_run_ends_before_whatever_else_comes() -> None:
 def test_a_run_has_no_more_than_others_wait_for() -> None:
     store = Store()
     client = store.client()
-    store.lane.feed(client, encode_request([b"GET", b"L:a"]) * (2 * MOST_ABOVE + 5), store.now)
+    get = encode_request([b"GET", b"L:a"])
+    store.lane.feed(client, get * (2 * MOST_ABOVE + 5), store.now)
     assert [each[4] for each in store.seen] == [MOST_ABOVE]
-    assert client.backlog_size == (MOST_ABOVE + 5) * len(encode_request([b"GET", b"L:a"]))
+    assert client.backlog_size == (MOST_ABOVE + 5) * len(get)
     store.settle()
     assert [each[4] for each in store.seen] == [MOST_ABOVE, MOST_ABOVE, 5]
+    assert [each[8] for each in store.seen] == [len(get) * (MOST_ABOVE + 5), len(get) * 5, 0]
     assert store.said[client.id].raw == b"+GET\r\n" * (2 * MOST_ABOVE + 5)
 
 
@@ -205,3 +214,171 @@ def test_both_paths_gather_the_same(seed: int) -> None:
         tolls = [(toll.commands, toll.bytes) for toll in store.local_route.tolls or () if toll is not None]
         found.append((store.seen, store.said[client.id].raw, store.asked, tolls, client.backlog_size, len(client.queue)))
     assert found[0] == found[1]
+
+
+class Later(Store):
+    """A world whose backend answers runs later."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.runs: list[PendingRun] = []
+        self.counted: Account | None = None  # in whose place runs are counted
+
+    def run(
+        self, client: Client, spec: Any, words: list[bytes], count: int, size: int, now: float, account: Any, rest: int
+    ) -> None:
+        del spec, words, rest
+        run = PendingRun(client, now, size, count, self.counted or account)
+        self.lane.pending_run(client, run)
+        self.runs.append(run)
+
+    def answer(self, at: int) -> None:
+        """Answer one of the runs that wait."""
+        run = self.runs.pop(at)
+        self.lane.answer(run, b"+%d\r\n" % run.count * run.count, self.now)
+
+
+SET, GET, INCR = encode_request([b"SET", b"L:a", b"v"]), encode_request([b"GET", b"L:a"]), encode_request([b"INCR", b"L:n"])
+FAR = encode_request([b"SET", b"t:k", b"v"])
+
+
+def counters(account: Account) -> tuple[int, int, int, int, int]:
+    return account.calls, account.errors, account.misses, account.bytes_in, account.bytes_out
+
+
+def test_a_run_is_counted_as_all_of_its_commands_and_written_when_it_is_its_turn() -> None:
+    store = Later()
+    client = store.client()
+    store.feed(client, SET * 3 + GET * 2)
+    assert client.inflight == 5
+    store.now += 0.5
+    store.answer(1)
+    store.settle()
+    assert store.said[client.id].raw == b""
+    assert client.held == 8
+    store.answer(0)
+    store.settle()
+    assert store.said[client.id].raw == b"+3\r\n" * 3 + b"+2\r\n" * 2
+    store.check_rest()
+    accounts = {account.command: account for account in store.ledger if account.calls}
+    assert counters(accounts["set"]) == (3, 0, 0, 3 * len(SET), 12)
+    assert counters(accounts["get"]) == (2, 0, 0, 2 * len(GET), 8)
+    assert accounts["set"].seconds == pytest.approx(1.5)
+    assert sum(accounts["set"].buckets) == accounts["set"].buckets[19] == 3
+
+
+def test_a_run_and_what_is_forwarded_are_answered_in_their_order() -> None:
+    store = Later()
+    client = store.client()
+    store.feed(client, FAR)
+    store.run_to_the_end()
+    before = len(store.said[client.id].raw)
+    store.feed(client, SET + FAR + SET + INCR)
+    store.run_to_the_end()
+    assert store.said[client.id].raw[before:] == b""
+    store.answer(0)
+    store.settle()
+    assert store.said[client.id].raw[before:] == b"+1\r\n+OK\r\n"
+    store.answer(0)
+    store.settle()
+    assert store.said[client.id].raw[before:] == b"+1\r\n+OK\r\n+1\r\n+INCR\r\n"
+    store.check_rest()
+
+
+def test_a_run_of_a_client_that_left_is_counted_only() -> None:
+    store = Later()
+    client = store.client()
+    store.feed(client, SET * 2)
+    store.leave(client)
+    store.answer(0)
+    store.settle()
+    assert store.said[client.id].raw == b""
+    (account,) = (account for account in store.ledger if account.calls)
+    assert account.calls == 2
+    store.check_rest()
+
+
+def test_a_client_goes_on_after_its_last_run() -> None:
+    """One waits to run a command alone, one to be closed, one has more to be looked at."""
+    store = Later()
+    alone, ended, more = store.client(), store.client(), store.client()
+    store.feed(alone, SET + encode_request([b"SLOW", b"x"]))
+    store.feed(ended, SET)
+    store.lane.ended(ended)
+    more.depth = 1
+    store.feed(more, SET * 2)
+    assert len(store.runs) == 3
+    while store.runs:
+        store.answer(0)
+        store.settle()
+    store.run_to_the_end()
+    assert store.said[alone.id].raw == b"+1\r\n$6\r\nslow x\r\n"
+    assert store.said[ended.id].closed
+    assert store.said[more.id].raw == b"+1\r\n" * 2
+    store.check_rest()
+
+
+def test_a_run_that_is_followed_tells_its_own_account() -> None:
+    class Followed(Account):
+        def note(self, *numbers: Any, **named: Any) -> None:
+            told.append(numbers)
+            super().note(*numbers, **named)
+
+    told: list[tuple[Any, ...]] = []
+    store = Later()
+    store.counted = Followed("T.x", "set", readonly=False)
+    client = store.client()
+    store.feed(client, SET * 2)
+    store.answer(0)
+    assert told == [(2, 0.0, 0, 0, 2 * len(SET), 8)]
+    assert store.counted.calls == 2
+    assert client.out == [b"+2\r\n" * 2]
+
+
+@pytest.mark.skipif(not native.BUILT, reason="kvgate.lane._native is not built (no C compiler?)")
+@settings(max_examples=150, deadline=None)
+@given(seed=st.integers(0, 1 << 32))
+def test_both_paths_answer_the_same(seed: int) -> None:
+    looks: list[list[Any]] = []
+
+    def run() -> World:
+        rng = random.Random(seed)
+        store = Later()
+        store.feed(store.client(), FAR)  # the lane learns it
+        store.run_to_the_end()
+        clients = [store.client() for _ in range(2)]
+        looks.append([])
+        for _ in range(rng.randrange(1, 40)):
+            client = rng.choice(clients)
+            kind = rng.randrange(20)
+            if kind < 9:
+                words = rng.choice((SET, SET * 3, GET, FAR, INCR, encode_request([b"TASK", b"x"]), SET + FAR + GET + SET))
+                store.feed(client, words)
+            elif kind == 9:
+                store.feed(client, encode_request([b"SLOW", b"x"]))
+            elif kind == 10 and not client.closed:
+                store.leave(client)
+            elif kind == 11 and not client.closed:
+                store.lane.ended(client)
+                store.settle()
+            elif kind == 12:
+                store.run_to_the_end()
+            elif store.runs:
+                store.now += rng.choice((0.0, 0.001, 20.0))
+                store.answer(rng.randrange(len(store.runs)))
+                looks[-1].append([slots(client.queue) for client in clients])
+                looks[-1].append(seen(store))
+                store.settle()
+        while store.runs:
+            store.answer(rng.randrange(len(store.runs)))
+            store.settle()
+        store.run_to_the_end()
+        while store.runs:  # of what a client sent behind a command that ran alone
+            store.answer(0)
+            store.settle()
+            store.run_to_the_end()
+        store.check_rest()
+        return store
+
+    both(run)
+    assert looks[0] == looks[1]

@@ -332,7 +332,7 @@ class World:
 def _check_client(client: Client, in_fifos: set[int]) -> None:
     forwarded: list[Slot] = [slot for slot in client.queue if not isinstance(slot, Pending)]
     pending = [slot for slot in client.queue if isinstance(slot, Pending)]
-    assert client.inflight == sum(slot.want for slot in forwarded) + len(pending)
+    assert client.inflight == sum(slot.want for slot in forwarded) + sum(slot.count for slot in pending)
     assert client.inflight_bytes == sum(len(s.frames) for s in forwarded if s.want) + sum(s.weight for s in pending)
     assert client.backlog_size == sum(map(len, client.backlog))
     assert client.held == sum(len(part) for slot in client.queue for part in slot.parts) + sum(map(len, client.withheld))
