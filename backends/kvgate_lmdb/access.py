@@ -33,15 +33,23 @@ class Access:
         self._folder = folder
         flags = os.O_CREAT | os.O_RDWR | os.O_CLOEXEC
         self._alone = os.open(folder / ALONE, flags, 0o600)
-        self._company = os.open(folder / COMPANY, flags, 0o600)
+        try:
+            self._company = os.open(folder / COMPANY, flags, 0o600)
+        except OSError:
+            os.close(self._alone)
+            raise
 
     def try_alone(self) -> bool:
-        """Be alone, if nobody else is there or wants to come; else with the others, as before. The caller sees to it that
-        nothing is written meanwhile. Does not wait for long."""
-        if not _try(self._company, fcntl.LOCK_EX):
-            fcntl.flock(self._company, fcntl.LOCK_SH)
-            return False
-        if _try(self._alone, fcntl.LOCK_EX):
+        """Be alone, if nobody else is there or wants to come; else with the others, as `share`, which may have to wait for
+        them where this process was not among them before. The caller sees to it that nothing is written meanwhile.
+
+        Who is among the others keeps one of its locks all the time: a lock that cannot be made exclusive is lost for a moment,
+        but nobody else is alone without having both.
+
+        Raises:
+            ConfigurationError: as `share`.
+        """
+        if _try(self._company, fcntl.LOCK_EX) and _try(self._alone, fcntl.LOCK_EX):
             fcntl.flock(self._company, fcntl.LOCK_UN)
             return True
         self.share()
@@ -80,6 +88,11 @@ def _try(descriptor: int, kind: int) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def is_used(folder: Path) -> bool:
+    """Whether a process may be alone there, or have been: none is without having made the locks' files."""
+    return (folder / ALONE).exists()
 
 
 def shared(folder: Path, recover: Callable[[], object]) -> Access:

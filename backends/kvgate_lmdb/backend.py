@@ -140,6 +140,10 @@ class LmdbBackend:
         except OSError as error:
             self._close()
             raise ConfigurationError([f"path: cannot make the journal in {self.path}: {error}"]) from error
+        except lmdb.Error as error:
+            self._close()
+            why = f"cannot take over the journal of a gate that was killed: {error}; nothing is lost"
+            raise ConfigurationError([f"path: {self.path}: {why}; give the store more room (disk, map_size)"]) from error
         except BaseException:
             self._close()
             raise

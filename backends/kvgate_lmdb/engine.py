@@ -314,6 +314,7 @@ class LmdbEngine:
                     last, groups = number, groups + 1
                 if groups:
                     txn.put(keyspace.JOURNAL, encode_counter(last))
+            self.env.sync(True)  # noqa: FBT003 - the form of py-lmdb; the journal may be of a gate that waited for the disk
             journal.remove(self.path)
         except OSError as error:
             raise ConfigurationError([f"path: the journal in {self.path} cannot be read: {error}"]) from error

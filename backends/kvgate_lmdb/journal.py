@@ -3,45 +3,49 @@
 Two files take turns. While one is written to, LMDB takes over what the other one holds (kvgate_lmdb.recent); then that one is
 written again from its beginning, over what it held: to sync bytes that the file has already costs half of what growing it
 costs. Each group is a record with a number one above that of the record before, so what is left of earlier turns is known by
-its numbers. LMDB's record
-`keyspace.JOURNAL` says up to which number it has taken over.
+its numbers. LMDB's record `keyspace.JOURNAL` says up to which number it has taken over. What clients write lies in records,
+and may look like records: the true ones have a random salt in common that nobody else knows.
 """
 
 import os
 import struct
 import zlib
 from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from kvgate.errors import ConfigurationError
 from kvgate_lmdb.syncing import Syncer
 
 NAMES: Final = ("journal-0", "journal-1")
 MAGIC: Final = b"kvJ1"
-HEAD: Final = struct.Struct(">4sIQI")
-"""`MAGIC`, bytes of the payload, number, CRC-32 of the number and the payload."""
+HEAD: Final = struct.Struct(">4sIQ8s")
+"""`MAGIC`, bytes of the payload, number, salt."""
+SUM: Final = struct.Struct(">I")
+"""CRC-32 of the head and the payload; between the two."""
+START: Final = HEAD.size + SUM.size
+SALT: Final = 8
+LONG: Final = 64 << 20
+"""Bytes above which a file gives back what it has no use for any more."""
 ITEM: Final = struct.Struct(">HI")
 """Bytes of an engine key, and of its value or `GONE`; key and value follow."""
 GONE: Final = 0xFFFFFFFF
 Writes = Mapping[bytes, bytes | None]
 
 
-def pack(number: int, writes: Writes) -> bytes:
+def pack(number: int, writes: Writes, salt: bytes) -> bytes:
     """One group's record."""
-    parts = [b""]
+    parts: list[bytes] = []
     for key, value in writes.items():
         if value is None:
             parts += (ITEM.pack(len(key), GONE), key)
         else:
             parts += (ITEM.pack(len(key), len(value)), key, value)
     payload = b"".join(parts)
-    return HEAD.pack(MAGIC, len(payload), number, _sum(number, payload)) + payload
-
-
-def _sum(number: int, payload: bytes) -> int:
-    return zlib.crc32(payload, number & 0xFFFFFFFF)
+    head = HEAD.pack(MAGIC, len(payload), number, salt)
+    return b"".join((head, SUM.pack(zlib.crc32(payload, zlib.crc32(head))), payload))
 
 
 def _unpack(payload: bytes) -> dict[bytes, bytes | None]:
@@ -57,33 +61,49 @@ def _unpack(payload: bytes) -> dict[bytes, bytes | None]:
     return writes
 
 
-def _record(data: bytes, at: int) -> tuple[int, int] | None:
-    """The number and the end of the whole record at `at`; None when there is none."""
-    if len(data) - at < HEAD.size:
-        return None
-    magic, length, number, checked = HEAD.unpack_from(data, at)
-    end = at + HEAD.size + length
-    if magic != MAGIC or end > len(data) or _sum(number, data[at + HEAD.size : end]) != checked:
-        return None
-    return number, end
+class _Record(NamedTuple):
+    """A whole record of a file: its payload lies from `start` to `end`."""
+
+    number: int
+    salt: bytes
+    start: int
+    end: int
 
 
-def _begins(data: bytes) -> tuple[list[tuple[int, int, int]], int]:
-    """The records that follow one another from the beginning of a file: number, where the payload begins, where it ends. And
-    the highest number that a whole record behind them has: what was left there by earlier turns is lower than the last of
-    them, a higher one was acknowledged after a record that cannot be read any more."""
-    found: list[tuple[int, int, int]] = []
+def _record(data: bytes, at: int, salts: AbstractSet[bytes] = frozenset()) -> _Record | None:
+    """The whole record at `at`; None when there is none, or none with one of `salts` where there are such."""
+    if len(data) - at < START:
+        return None
+    magic, length, number, salt = HEAD.unpack_from(data, at)
+    start, end = at + START, at + START + length
+    if magic != MAGIC or end > len(data) or (salts and salt not in salts):
+        return None
+    (checked,) = SUM.unpack_from(data, at + HEAD.size)
+    if zlib.crc32(memoryview(data)[start:end], zlib.crc32(data[at : at + HEAD.size])) != checked:
+        return None
+    return _Record(number, salt, start, end)
+
+
+def _chain(data: bytes) -> list[_Record]:
+    """The records that follow one another from the beginning of a file."""
+    found: list[_Record] = []
     at = 0
-    while (record := _record(data, at)) is not None and (not found or record[0] == found[-1][0] + 1):
-        number, end = record
-        found.append((number, at + HEAD.size, end))
-        at = end
+    while (record := _record(data, at)) is not None:
+        if found and (record.number != found[-1].number + 1 or record.salt != found[-1].salt):
+            break
+        found.append(record)
+        at = record.end
+    return found
+
+
+def _highest(data: bytes, at: int, salts: AbstractSet[bytes]) -> int:
+    """The highest number of whole records from `at` on; `salts`: see `_record`."""
     highest = 0
     while (at := data.find(MAGIC, at)) >= 0:
-        if (record := _record(data, at)) is not None:
-            highest = max(highest, record[0])
+        if (record := _record(data, at, salts)) is not None:
+            highest = max(highest, record.number)
         at += 1
-    return found, highest
+    return highest
 
 
 def read_through(path: Path, last: int) -> dict[bytes, bytes | None]:
@@ -95,13 +115,10 @@ def read_through(path: Path, last: int) -> dict[bytes, bytes | None]:
     """
     data = path.read_bytes()
     writes: dict[bytes, bytes | None] = {}
-    at, before = 0, 0
-    while (record := _record(data, at)) is not None and (not before or record[0] == before + 1):
-        before, end = record
-        writes.update(_unpack(data[at + HEAD.size : end]))
-        if before == last:
+    for record in _chain(data):
+        writes.update(_unpack(data[record.start : record.end]))
+        if record.number == last:
             return writes
-        at = end
     raise LookupError(f"record {last} is not there")
 
 
@@ -113,27 +130,29 @@ def left_over(folder: Path, taken: int) -> Iterator[tuple[int, dict[bytes, bytes
     Raises:
         ConfigurationError: one in between is missing, or damaged.
     """
-    files: list[tuple[Path, bytes, list[tuple[int, int, int]]]] = []
-    highest = 0
+    files: list[tuple[Path, bytes, list[_Record]]] = []
     for name in NAMES:
         path = folder / name
         with suppress(FileNotFoundError):
             data = path.read_bytes()
-            records, later = _begins(data)
-            highest = max(highest, later)
-            if records:
-                files.append((path, data, records))
+            files.append((path, data, _chain(data)))
     last = taken
-    for path, data, records in sorted(files, key=lambda file: file[2][0][0]):
-        for number, start, end in records:
-            if number <= last:
+    for path, data, records in sorted(files, key=lambda file: file[2][0].number if file[2] else 0):
+        for record in records:
+            if record.number <= last:
                 continue
-            if number != last + 1:
+            if record.number != last + 1:
                 raise _damaged(path, last + 1)
-            yield number, _unpack(data[start:end])
-            last = number
-    if highest > last:
-        raise _damaged(folder / NAMES[0], last + 1)
+            yield record.number, _unpack(data[record.start : record.end])
+            last = record.number
+    # What earlier turns left behind that is lower; a higher number was acknowledged after one that cannot be read
+    salts = {data[HEAD.size - SALT : HEAD.size] for _, data, _ in files if len(data) >= START}
+    ends = [(path, data, records[-1].end if records else 0) for path, data, records in files]
+    if not any(records or _highest(data, 0, salts) for _, data, records in files):
+        salts = set()  # the salt itself may be damaged
+    for path, data, end in ends:
+        if _highest(data, end, salts) > last:
+            raise _damaged(path, last + 1)
 
 
 def _damaged(path: Path, number: int) -> ConfigurationError:
@@ -167,13 +186,18 @@ class Journal:
         """
         self._folder = folder
         self._durable = durable
-        self._files = [os.open(folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600) for name in NAMES]
-        if durable:
-            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                os.fsync(descriptor)  # the files' names
-            finally:
-                os.close(descriptor)
+        self._salt = os.urandom(SALT)
+        self._files: list[int] = []
+        try:
+            for name in NAMES:
+                self._files.append(os.open(folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            if durable:
+                self._files.append(os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+                os.fsync(self._files[-1])  # the files' names
+                os.close(self._files.pop())
+        except OSError:
+            self.close()
+            raise
         self._active = 0
         self._at = self._departed = 0
         self._other = last  # the number of the last record in the file that is not written to
@@ -193,7 +217,7 @@ class Journal:
         Raises:
             OSError: it may be there or not, see `failed`.
         """
-        record = pack(self.last + 1, writes)
+        record = pack(self.last + 1, writes, self._salt)
         descriptor = self._files[self._active]
         try:
             done = 0
@@ -210,7 +234,7 @@ class Journal:
 
     def depart(self, syncer: Syncer, writes: Writes) -> None:
         """Have `syncer` do what `append` does; nothing else is appended until `arrive`."""
-        record = pack(self.last + 1, writes)
+        record = pack(self.last + 1, writes, self._salt)
         syncer.start(self._files[self._active], record, self._at, self._durable)
         self._departed = len(record)
 
@@ -230,12 +254,21 @@ class Journal:
             return ""
         name = NAMES[self._active]
         self._active, self._at, self._other = 1 - self._active, 0, self.last
+        self._shorten()
         return name
 
     def restart(self) -> None:
         """LMDB has everything: write from the beginning again."""
         self._at = 0
         self._other = self.last
+        self._shorten()
+
+    def _shorten(self) -> None:
+        """LMDB has all that the file holds: after a time in which it could take nothing that may be much."""
+        with suppress(OSError):
+            descriptor = self._files[self._active]
+            if os.fstat(descriptor).st_size > LONG:
+                os.ftruncate(descriptor, LONG)
 
     def renew(self) -> None:
         """As `restart`, after a failure: LMDB's mark is behind the record that may be there."""
@@ -245,5 +278,5 @@ class Journal:
 
     def close(self) -> None:
         """Close the files."""
-        for descriptor in self._files:
-            os.close(descriptor)
+        while self._files:
+            os.close(self._files.pop())

@@ -2,15 +2,16 @@
 
 It is a process, since LMDB's puts hold the interpreter's lock: as a thread of the gate it and the lane would wait for one
 another all the time. The gate writes a line for each file that it has turned away from, ``FILE NUMBER`` (its last record's),
-and reads one when that is in LMDB's file: ``NUMBER``, or ``- WHY`` when it could not be done. Each portion is a transaction,
-which comes to nothing if LMDB has the record `NUMBER` already: then somebody has settled, the gate itself, or another one
-that has found the journal after this gate was killed, and newer writes may lie there.
+and reads one when that is in LMDB's file: ``NUMBER``, or ``- WHY`` when it could not be done, behind a dot for each portion
+that was moved. Each portion is a transaction, which comes to nothing if LMDB has the record `NUMBER` already: then somebody
+has settled, the gate itself, or another one that has found the journal after this gate was killed, and newer writes may lie
+there.
 
 ``python -m kvgate_lmdb.mover FOLDER MAP_SIZE always|no``
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -33,9 +34,9 @@ def put_sorted(txn: "lmdb.Transaction[bytes]", records: Writes, keys: Sequence[b
         txn.delete(key)
 
 
-def move(env: lmdb.Environment, records: Writes, last: int) -> bool:
+def move(env: lmdb.Environment, records: Writes, last: int, step: Callable[[], object] = lambda: None) -> bool:
     """Put the records of the journal up to number `last` into LMDB's file, in portions between which others may write; False:
-    others have done so meanwhile.
+    others have done so meanwhile. `step` is called after each portion.
 
     Raises:
         lmdb.Error: LMDB could not take them all.
@@ -48,6 +49,7 @@ def move(env: lmdb.Environment, records: Writes, last: int) -> bool:
             put_sorted(txn, records, keys[at : at + PORTION])
             if at + PORTION >= len(keys):
                 txn.put(keyspace.JOURNAL, encode_counter(last))
+        step()
     return True
 
 
@@ -58,9 +60,11 @@ def main(folder: str, map_size: str, durability: str) -> None:
     for line in sys.stdin:
         name, number = line.split()
         try:
-            move(env, read_through(Path(folder) / name, int(number)), int(number))
+            records = read_through(Path(folder) / name, int(number))
+            move(env, records, int(number), lambda: print(end=".", flush=True))
         except (lmdb.Error, OSError, LookupError) as error:
             number = f"- {error}"
+        records = {}
         print(number, flush=True)
 
 

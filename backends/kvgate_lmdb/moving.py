@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 import trio
@@ -17,6 +18,11 @@ LOOK: Final = 0.1
 """Seconds between two looks whether a layer has become old."""
 AGAIN: Final = 0.5
 """Seconds before what could not be moved is tried again."""
+SILENCE: Final = 60.0
+"""Seconds after which a process that has done nothing is ended. It may have LMDB's lock for writers, which the kernel gives to
+the next one then."""
+REST: Final = 60.0
+"""Seconds before another process is started after one that was of no use."""
 
 
 class Mover:
@@ -29,6 +35,7 @@ class Mover:
         self._layer: Layer | None = None
         self._frozen = trio.Event()
         self._process: trio.Process | None = None
+        self._not_before = 0.0  # no other process is started until then
         engine.recent.frozen_one = self._take
 
     def _take(self, layer: Layer) -> None:
@@ -39,24 +46,34 @@ class Mover:
         """Move layers until cancelled. What was given to the process is done by it, or by whoever settles."""
         try:
             while True:
-                with trio.move_on_after(LOOK):
-                    await self._frozen.wait()
-                self._engine.recent.freeze_if_due()
+                if self._layer is None:
+                    with trio.move_on_after(LOOK):
+                        await self._frozen.wait()
+                    self._engine.recent.freeze_if_due()
+                self._frozen = trio.Event()
                 layer = self._layer
-                if layer is None or not self._engine.is_open:
-                    continue
-                try:
-                    await self._move(layer)
-                except GateError as error:
-                    self._complain(error.text)
+                if layer is not None and not await self._tried(layer):
                     await trio.sleep(AGAIN)
-                except BrokenStoreError as error:
-                    self._complain(self._engine.after(error).text)
-                else:
-                    self._layer, self._frozen = None, trio.Event()
-                    self._engine.recent.freeze_if_due()  # it had to wait for this one
         finally:
-            self._end()
+            with trio.CancelScope(shield=True):
+                await self._end()
+
+    async def _tried(self, layer: Layer) -> bool:
+        """Move a layer; False: it has to be tried again."""
+        if not self._engine.is_open:
+            return False
+        try:
+            await self._move(layer)
+        except GateError as error:
+            self._complain(error.text)
+            return False
+        except BrokenStoreError as error:
+            self._complain(self._engine.after(error).text)
+            return False
+        if self._layer is layer:  # else it was settled meanwhile, and the next one was frozen
+            self._layer = None
+        self._engine.recent.freeze_if_due()  # it had to wait for this one
+        return True
 
     async def _move(self, layer: Layer) -> None:
         if len(layer.records) <= SMALL or not await self._moved_by_process(layer):
@@ -65,26 +82,39 @@ class Mover:
             await trio.to_thread.run_sync(self._engine.moved, layer)
 
     async def _moved_by_process(self, layer: Layer) -> bool:
+        """Whether the process has moved it."""
+        if trio.current_time() < self._not_before:
+            return False
         try:
             if self._process is None:
                 self._process = await self._start()
-            process = self._process
-            assert process.stdin is not None and process.stdout is not None  # noqa: S101, PT018 - both are pipes
-            await process.stdin.send_all(f"{layer.file} {layer.last}\n".encode())
+            answer = await self._ask(self._process, f"{layer.file} {layer.last}\n".encode())
+        except (OSError, trio.BrokenResourceError, trio.TooSlowError) as error:
+            why = "it does nothing" if isinstance(error, trio.TooSlowError) else str(error)
+            self._complain(f"the process that moves the journal cannot be used: {why}")
+            self._not_before = trio.current_time() + REST
+            await self._end()
+            return False
+        if answer == b"%d" % layer.last:
+            return True
+        if layer in self._engine.recent.layers:  # else others have settled meanwhile
+            self._complain(f"the journal could not be moved by its process: {answer.decode(errors='replace')}")
+        return False
+
+    @staticmethod
+    async def _ask(process: trio.Process, line: bytes) -> bytes:
+        """What the process says to a line in the end; it says a dot for each portion that it has moved."""
+        assert process.stdin is not None and process.stdout is not None  # noqa: S101, PT018 - both are pipes
+        with trio.fail_after(SILENCE) as silence:
+            await process.stdin.send_all(line)
             answer = b""
             while not answer.endswith(b"\n"):
                 more = await process.stdout.receive_some()
                 if not more:
                     raise trio.BrokenResourceError("it has ended")
                 answer += more
-        except (OSError, trio.BrokenResourceError) as error:
-            self._complain(f"the process that moves the journal cannot be used: {error}")
-            self._end()
-            return False
-        if answer.split() == [str(layer.last).encode()]:
-            return True
-        self._complain(f"the journal could not be moved by its process: {answer.decode(errors='replace').strip()}")
-        return False
+                silence.deadline = trio.current_time() + SILENCE
+        return answer.strip().lstrip(b".")
 
     async def _start(self) -> trio.Process:
         engine = self._engine
@@ -98,7 +128,14 @@ class Mover:
             start_new_session=True,
         )
 
-    def _end(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process = None
+    async def _end(self) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.kill()
+        for stream in (process.stdin, process.stdout):
+            if stream is not None:
+                with suppress(trio.BrokenResourceError):
+                    await stream.aclose()
+        with trio.move_on_after(AGAIN):  # a process that waits for a disk stays for a while
+            await process.wait()

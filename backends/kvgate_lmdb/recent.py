@@ -332,11 +332,12 @@ class Recent:
         self.frozen_one(layer)
 
     def moved(self, layer: Layer) -> None:
-        """LMDB's file has all of a frozen layer; the engine's own lock is held. Does nothing if others have settled."""
+        """LMDB's file has all of a frozen layer; the engine's own lock is held. The layer is gone already if others have
+        settled, or part of another one if they could not."""
         with self._swap:
+            self._taken = max(self._taken, layer.last)
             if layer in self.layers:
                 self.layers = self.layers[:-1]
-                self._taken = layer.last
 
     @contextmanager
     def settled(self, env: lmdb.Environment) -> Iterator[None]:

@@ -1,7 +1,8 @@
 """``kvgate store`` on an LMDB folder: check and count one snapshot, copy it, rewrite the file without its free pages.
 
 Everything but compaction reads beside a serving gate. A reader holds its snapshot until it is done, and LMDB does not use
-pages again that a snapshot may still see: while it lasts, the file grows by what is written.
+pages again that a snapshot may still see: while it lasts, the file grows by what is written. So that the snapshot has all that
+the gate has acknowledged, it comes in as another gate would (kvgate_lmdb.access), until it has begun; to copy, until the end.
 """
 
 import fcntl
@@ -10,7 +11,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,7 +22,8 @@ from kvgate.errors import ConfigurationError, GateError
 from kvgate.model import census, keyspace
 from kvgate.model.check import Check
 from kvgate.model.overlay import Snapshot
-from kvgate_lmdb.engine import Pages
+from kvgate_lmdb import access, journal
+from kvgate_lmdb.engine import LmdbEngine, Pages
 from kvgate_lmdb.environment import MAX_READERS, check_format, check_size
 
 DATA: Final = "data.mdb"
@@ -62,9 +64,51 @@ def _opened(path: Path, *, lock: bool = True) -> Iterator[lmdb.Environment]:
 
 
 @contextmanager
+def _company(path: Path, *, always: bool = False) -> Iterator[None]:
+    """Inside, LMDB's file has everything: no gate has a journal, and what one that was killed has left there is taken over.
+    Nothing is done where no gate may have had one yet, unless `always`: for long work, during which one may come."""
+    held: access.Access | None = None
+    if always or access.is_used(path) or journal.exists(path):
+        try:
+            held = access.shared(path, lambda: _recover(path))
+        except OSError as error:
+            if journal.exists(path):
+                why = f"{error.strerror}; without them what lies in its journal cannot be seen"
+                raise ConfigurationError([f"{path}: cannot use the locks of the store: {why}"]) from error
+    try:
+        yield
+    finally:
+        if held is not None:
+            held.close()
+
+
+def _recover(path: Path) -> None:
+    if not journal.exists(path):
+        return
+    engine = LmdbEngine(path)
+    try:
+        engine.open()
+        engine.recover()
+    except lmdb.Error as error:
+        raise ConfigurationError([f"{path}: the journal cannot be taken over: {error}; nothing is lost"]) from error
+    finally:
+        engine.close()
+
+
+@contextmanager
+def _begun(path: Path) -> Iterator[tuple[lmdb.Environment, "lmdb.Transaction[bytes]"]]:
+    """The store, and a snapshot of all that is acknowledged; a gate has its journal again as soon as that has begun."""
+    with ExitStack() as stack:
+        with _company(path):
+            env = stack.enter_context(_opened(path))
+            txn = stack.enter_context(env.begin())
+        yield env, txn
+
+
+@contextmanager
 def _snapshot(path: Path, what: str, progress: Progress) -> Iterator[tuple[lmdb.Environment, Snapshot, Callable[[], None]]]:
     """The store as it is now, and what to call for each record that was read."""
-    with _opened(path) as env, env.begin() as txn:
+    with _begun(path) as (env, txn):
         total, done = txn.stat(env.open_db(None, txn=txn))["entries"], 0
 
         def step() -> None:
@@ -128,7 +172,9 @@ def back_up(path: Path, target: Path, progress: Progress) -> int:
     if target.exists():
         raise ConfigurationError([f"{target}: exists already; a backup goes to a new folder"])
     partial = target.with_name(target.name + ".partial")
-    with _opened(path) as env, _new_folder(partial):
+    with _opened(path):
+        pass  # refuse what is no store before anything is made
+    with _company(path, always=True), _opened(path) as env, _new_folder(partial):
         size = _copy(env, partial, "bytes copied", progress)
         _sync(partial)
         partial.rename(target)
@@ -140,6 +186,8 @@ def compact(path: Path, progress: Progress) -> tuple[int, int]:
     """As `StoreTools.compact_store`. The new file replaces the old one at once, when it is whole and on the disk; until then
     the old one is untouched."""
     with _alone(path):
+        pass
+    with _company(path), _alone(path):
         before = (path / DATA).stat().st_size
         fresh = path / _COMPACTING
         shutil.rmtree(fresh, ignore_errors=True)  # of a run that was killed

@@ -1,5 +1,6 @@
 """Check, statistics, backup and compaction of real stores: beside a serving gate, after it, and on what is no store."""
 
+import errno
 import os
 import shutil
 import subprocess
@@ -17,7 +18,8 @@ from kvgate.backend import Adapter, StoreTools
 from kvgate.errors import ConfigurationError
 from kvgate.model import keyspace
 from kvgate.model.meta import StoreHeader, encode_header
-from kvgate_lmdb import LmdbBackend, adapter, tools
+from kvgate_lmdb import LmdbBackend, access, adapter, journal, tools
+from kvgate_lmdb.access import ALONE, COMPANY
 from tests.kvgate_lmdb import format1
 from tests.kvgate_lmdb.store import running
 from tests.support.resp import Closed
@@ -149,6 +151,74 @@ async def test_a_backup_under_load_is_whole_and_of_one_moment(tmp_path: Path) ->
     assert not [name for name in os.listdir(tmp_path) if "partial" in name]
 
 
+def test_what_was_acknowledged_is_seen_beside_a_gate(tmp_path: Path) -> None:
+    """It may lie in the gate's journal and in its memory only."""
+    with Gate(LOCAL) as gate:
+        data = gate.directory / "data"
+        for number in range(1, 4):
+            wait_for((data / "journal-0").exists, "the gate to be alone again")
+            for at in range(100):
+                gate.cmd("SET", f"k{number}.{at}", "v")
+            assert tools.statistics(data, quiet).figures["keys"] == 100 * number
+        wait_for((data / "journal-0").exists, "the gate to be alone again")
+        gate.cmd("SET", "last", "v")
+        tools.back_up(data, tmp_path / "backup", quiet)
+        assert not journal.exists(tmp_path / "backup")
+        assert tools.statistics(tmp_path / "backup", quiet).figures["keys"] == 301
+        assert good(data)
+        assert gate.cmd("GET", "last") == b"v"
+
+
+@pytest.mark.parametrize("tool", ["check", "stats", "compact", "backup"])
+def test_the_journal_of_a_gate_that_was_killed_is_taken_over(tmp_path: Path, tool: str) -> None:
+    gate = Gate(LOCAL, directory=tmp_path)
+    data = tmp_path / "data"
+    with gate:
+        gate.cmd("SET", "k", "v")
+        gate.cmd("MSET", *[word for number in range(5000) for word in (f"Ads.T:{number}", "v" * 50)])
+        gate.kill()
+    assert journal.exists(data)
+    CALLS[tool](data, tmp_path / "target")
+    assert not journal.exists(data)
+    assert tools.statistics(data, quiet).figures["keys"] == 5001
+    assert good(data)
+    with gate:
+        assert gate.cmd("GET", "Ads.T:4999") == b"v" * 50
+
+
+def test_a_journal_that_is_damaged_is_said(copied: Path, tmp_path: Path) -> None:
+    left = journal.Journal(copied, 0, durable=False)
+    for _ in range(3):
+        left.append({keyspace.PROBE: b"\x01"})
+    left.close()
+    with (copied / "journal-0").open("r+b") as file:
+        file.write(b"x")
+    for call in CALLS.values():
+        with pytest.raises(ConfigurationError, match="journal beside .* is damaged: record 1 cannot be read"):
+            call(copied, tmp_path / "target")
+    assert journal.exists(copied)
+    assert not (tmp_path / "target").exists()
+
+
+def test_a_store_that_gives_no_locks_is_read_unless_it_has_a_journal(
+    copied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a disk that is mounted to be read only."""
+
+    def refused(_folder: Path) -> access.Access:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    (copied / ALONE).touch()
+    monkeypatch.setattr(access, "Access", refused)
+    assert good(copied)
+    assert tools.statistics(copied, quiet).figures["keys"] == format1.KEYS
+    assert tools.back_up(copied, tmp_path / "target", quiet)
+    (copied / "journal-1").write_bytes(b"something")
+    for call in CALLS.values():
+        with pytest.raises(ConfigurationError, match="cannot use the locks of the store: Read-only file system"):
+            call(copied, tmp_path / "other")
+
+
 def test_compaction_wants_the_gate_stopped(tmp_path: Path) -> None:
     gate = Gate(LOCAL, directory=tmp_path)
     data = tmp_path / "data"
@@ -169,7 +239,7 @@ def test_compaction_wants_the_gate_stopped(tmp_path: Path) -> None:
     done = store("compact", data)
     assert done.returncode == 0, done
     assert (data / "data.mdb").stat().st_size < size / 4
-    assert sorted(path.name for path in data.iterdir()) == ["data.mdb", "lock.mdb", "sweeper.lock"]
+    assert sorted(path.name for path in data.iterdir()) == sorted(["data.mdb", "lock.mdb", "sweeper.lock", ALONE, COMPANY])
     assert good(data)
     with gate:
         assert gate.cmd("GET", "stays") == b"v" * 50_000
@@ -295,7 +365,7 @@ def test_a_copy_that_fails_leaves_everything_as_it_was(
         with pytest.raises(OSError, match="the disk is away"):
             tools.back_up(copied, tmp_path / "target", quiet)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["store"]
-    assert sorted(path.name for path in copied.iterdir()) == ["data.mdb", "lock.mdb"]
+    assert sorted(path.name for path in copied.iterdir()) == sorted(["data.mdb", "lock.mdb", ALONE, COMPANY])
     assert (copied / "data.mdb").read_bytes() == before
 
 
