@@ -1,4 +1,4 @@
-"""The engine on LMDB keeps the contract, with and without waiting for the disk."""
+"""The engine on LMDB keeps the contract, with and without waiting for the disk, and with a journal."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,16 +12,19 @@ from tests.contract.engine import EngineContract, everything
 
 
 class TestLmdb(EngineContract):
-    @pytest.fixture(params=[True, False], ids=["always", "no"])
+    @pytest.fixture(params=["always", "no", "journal"])
     async def engine(self, tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[KvEngine]:
-        engine = LmdbEngine(tmp_path, durable=request.param, map_size=64 << 20)
+        engine = LmdbEngine(tmp_path, durable=request.param == "always", map_size=64 << 20)
         engine.open()
+        if request.param == "journal":
+            assert engine.start_journal(lambda: True)
 
         async def clear(txn: KvTxn) -> None:
             txn.delete(keyspace.HEADER)  # the contract wants an empty store
 
         await transact(engine, clear)
         yield engine
+        engine.end_journal()
         engine.close()
 
     async def test_an_unwritten_commit_costs_nothing(self, engine: KvEngine) -> None:

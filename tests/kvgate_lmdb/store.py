@@ -1,5 +1,6 @@
 """A running embedded store for tests, asked as the gate asks it."""
 
+import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,6 +15,9 @@ from kvgate.wire.request import encode_request
 from kvgate_lmdb import LmdbBackend
 
 ALL = View(has=lambda _key: True, everything=True)
+
+journaled = os.environ.get("KVGATE_TEST_JOURNAL", "1") == "1"
+"""Whether stores have a journal, unless a test says otherwise (conftest.py)."""
 
 
 class Clock:
@@ -75,10 +79,11 @@ class Store:
 
 @asynccontextmanager
 async def running(path: Path, *, clock: Callable[[], int] | None = None, **options: Any) -> AsyncIterator[Store]:
-    """A store in `path`, open until the end of the block."""
+    """A store in `path`, open until the end of the block; with a journal where `journaled` says so."""
     if clock is not None:
         options["clock"] = clock
-    backend = LmdbBackend("local", path, **{"map_size": 256 << 20, "durable": False, **options})
+    defaults = {"map_size": 256 << 20, "durable": False, "journal": journaled}
+    backend = LmdbBackend("local", path, **{**defaults, **options})
     async with trio.open_nursery() as nursery:
         await nursery.start(backend.run)
         yield Store(backend)

@@ -45,6 +45,7 @@ def landings(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     return seen
 
 
+@pytest.mark.direct
 async def test_what_was_run_ahead_is_committed_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = landings(monkeypatch)
     async with running(tmp_path) as store:
@@ -55,6 +56,7 @@ async def test_what_was_run_ahead_is_committed_as_it_is(tmp_path: Path, monkeypa
     assert all(seen)
 
 
+@pytest.mark.direct
 async def test_another_writer_in_between_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As a worker of another process would write: after the command was run and before its commit."""
     seen = landings(monkeypatch)
@@ -103,6 +105,7 @@ async def test_other_transactions_of_the_process_are_seen(tmp_path: Path) -> Non
         assert await store.ask(b"MGET", b"n", b"m") == b"*2\r\n$3\r\n200\r\n$2\r\n20\r\n"
 
 
+@pytest.mark.direct
 async def test_what_stands_on_a_commit_that_failed_is_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with running(tmp_path) as store:
         await store.ask(b"SET", b"n", b"0")
@@ -123,6 +126,7 @@ async def test_what_stands_on_a_commit_that_failed_is_run_again(tmp_path: Path, 
         assert await store.ask(b"GET", b"n") == b"$2\r\n49\r\n"
 
 
+@pytest.mark.direct
 async def test_a_command_that_is_too_long_for_it_takes_its_pipeline_along(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -191,6 +195,7 @@ class SlowDisk:
         await until(lambda: self.waiting >= number)
 
 
+@pytest.mark.direct
 async def test_all_that_waits_goes_with_the_next_commit_but_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also after a command that had to go to the thread, when there is time for one queued job at each landing only."""
     disk = SlowDisk(monkeypatch)
@@ -214,6 +219,7 @@ async def test_all_that_waits_goes_with_the_next_commit_but_one(tmp_path: Path, 
         assert disk.waiting == 4
 
 
+@pytest.mark.direct
 async def test_an_unreadable_record_that_is_watched_is_told_to_its_client_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -244,6 +250,7 @@ async def test_an_unreadable_record_that_is_watched_is_told_to_its_client_alone(
         assert await store.ask(b"EXISTS", b"a", b"b", b"first", b"large") == b":3\r\n"
 
 
+@pytest.mark.direct
 async def test_a_folder_that_is_away_is_told_and_ends_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with running(tmp_path) as store:
         with monkeypatch.context() as patch:
@@ -256,6 +263,7 @@ async def test_a_folder_that_is_away_is_told_and_ends_nothing(tmp_path: Path, mo
         assert await store.ask(b"SET", b"b", b"1") == b"+OK\r\n"
 
 
+@pytest.mark.direct
 async def test_without_a_thread_nothing_is_executed_and_that_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with running(tmp_path) as store:
         with monkeypatch.context() as patch:
@@ -294,6 +302,7 @@ async def test_a_broken_environment_is_opened_anew_once_and_both_writers_are_in_
         assert await store.ask(b"SET", b"k", b"v") == b"+OK\r\n"
 
 
+@pytest.mark.direct
 async def test_long_work_is_not_done_in_the_lane_however_it_is_divided(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -308,6 +317,7 @@ async def test_long_work_is_not_done_in_the_lane_however_it_is_divided(
         assert not any(seen)
 
 
+@pytest.mark.direct
 async def test_who_was_told_at_the_deadline_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     disk = SlowDisk(monkeypatch)
     told: list[object] = []

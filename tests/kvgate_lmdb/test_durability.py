@@ -151,6 +151,7 @@ async def test_a_store_of_a_newer_format_is_refused_and_left_alone(tmp_path: Pat
         assert await store.ask(b"GET", b"k") == b"$1\r\nv\r\n"
 
 
+@pytest.mark.direct
 async def test_a_full_map_is_an_error_and_the_store_goes_on(tmp_path: Path) -> None:
     async with running(tmp_path, map_size=4 << 20) as store:
         accepted = 0
@@ -169,6 +170,7 @@ async def test_a_full_map_is_an_error_and_the_store_goes_on(tmp_path: Path) -> N
         assert sorted(await store.keys()) == [b"k"]
 
 
+@pytest.mark.direct
 async def test_one_command_too_many_does_not_undo_its_group(tmp_path: Path) -> None:
     async with running(tmp_path, map_size=4 << 20) as store:
         replies: dict[int, bytes] = {}
@@ -184,7 +186,10 @@ async def test_one_command_too_many_does_not_undo_its_group(tmp_path: Path) -> N
         assert len(await store.keys()) == 9
 
 
-def test_a_disk_that_takes_no_more_is_an_error_and_deletes_help(tmp_path: Path) -> None:
+def test_a_disk_that_takes_no_more_is_an_error_and_deletes_help(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KVGATE_TEST_JOURNAL", "0")
     with worker("full", tmp_path) as process:
         out, _ = process.communicate(timeout=60)
     lines = dict(line.split(" ", 1) for line in out.decode().splitlines())
@@ -202,6 +207,7 @@ async def test_a_path_that_cannot_be_used_says_so(tmp_path: Path) -> None:
         await LmdbBackend("local", tmp_path / "file").run()
 
 
+@pytest.mark.direct
 async def test_a_group_waits_for_another_process_and_reads_do_not(tmp_path: Path) -> None:
     async with running(tmp_path) as store, trio.open_nursery() as nursery:
         await store.ask(b"SET", b"k", b"v")

@@ -179,6 +179,7 @@ async def test_a_pipeline_is_cut_into_groups_of_bounded_work(tmp_path: Path, mon
         assert len(deadlines) == 2  # a command is not cut
 
 
+@pytest.mark.direct
 async def test_sweeping_leaves_room_for_others(tmp_path: Path) -> None:
     fields = 20_000
     async with running(tmp_path) as store:

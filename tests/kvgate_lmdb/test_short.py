@@ -187,6 +187,7 @@ async def test_watch_sees_the_writes_of_runs(tmp_path: Path) -> None:
         assert after == before + 2
 
 
+@pytest.mark.direct
 async def test_after_another_writer_runs_are_run_again_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with running(tmp_path) as store:
         await store.ask(b"SET", b"k", b"v")
@@ -209,6 +210,7 @@ async def test_after_another_writer_runs_are_run_again_one_by_one(tmp_path: Path
         assert await store.ask(b"MGET", b"k", b"other") == encode([b"w", b"x"], 2)
 
 
+@pytest.mark.direct
 async def test_runs_are_answered_at_their_deadline(tmp_path: Path) -> None:
     async with running(tmp_path) as store:
         await store.ask(b"SET", b"k", b"v")
@@ -225,6 +227,7 @@ async def test_runs_are_answered_at_their_deadline(tmp_path: Path) -> None:
         assert second.count(b"-INDOUBT") + second.count(b"-TRYAGAIN") == 1
 
 
+@pytest.mark.direct
 async def test_a_run_whose_commit_fails_is_in_doubt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every command of it is told so, and the next one is done."""
     async with running(tmp_path) as store:

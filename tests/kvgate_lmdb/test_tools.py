@@ -194,7 +194,7 @@ def test_a_journal_that_is_damaged_is_said(copied: Path, tmp_path: Path) -> None
     with (copied / "journal-0").open("r+b") as file:
         file.write(b"x")
     for call in CALLS.values():
-        with pytest.raises(ConfigurationError, match="journal beside .* is damaged: record 1 cannot be read"):
+        with pytest.raises(ConfigurationError, match=r"journal beside .* is damaged: record 1 cannot be read"):
             call(copied, tmp_path / "target")
     assert journal.exists(copied)
     assert not (tmp_path / "target").exists()

@@ -42,7 +42,7 @@ async def count(store: Store, key: bytes, times: int) -> None:
             assert reply[:1] == b":", reply
 
     say("ready")
-    sys.stdin.readline()
+    await trio.to_thread.run_sync(sys.stdin.readline)  # meanwhile others may come in
     async with trio.open_nursery() as nursery:
         for _ in range(4):
             nursery.start_soon(client)
