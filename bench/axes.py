@@ -202,6 +202,7 @@ def grow(gate: Peer, present: int, count: int) -> None:
         for begin in range(present, count, SEVERAL * PORTION):
             several = range(begin, min(begin + SEVERAL * PORTION, count), PORTION)
             client.ask_all([request("MSET", *_pairs(first, min(first + PORTION, count))) for first in several])
+    embedded.moved(gate)
 
 
 def _pairs(begin: int, end: int) -> Iterator[bytes]:

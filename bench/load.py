@@ -3,7 +3,7 @@
 import csv
 import shlex
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import attrs
 
@@ -73,8 +73,8 @@ def parse_csv(text: str) -> tuple[float, float, float]:
     return float(rows[0]["rps"]), float(rows[0]["p50_latency_ms"]), float(rows[0]["p99_latency_ms"])
 
 
-def once(peer: Peer, load: Load) -> Sample:
-    """Run the load once.
+def once(peer: Peer, load: Load, settle: Callable[[], None] = lambda: None) -> Sample:
+    """Run the load once. `settle` waits for what the peer still has to do for it afterwards, whose processor time counts.
 
     Raises:
         BenchError: redis-benchmark failed, or was told an error.
@@ -84,6 +84,7 @@ def once(peer: Peer, load: Load) -> Sample:
     words = load.command[:-1] if last else load.command
     line: Sequence[str] = ["redis-benchmark", *peer.benchmark_options(), *load.options(), *words]
     done = subprocess.run(line, input=last, capture_output=True, text=True, timeout=600, check=False)
+    settle()
     cpu = cpu_seconds(peer.server.pid) - cpu
     if done.returncode:
         raise BenchError(f"redis-benchmark on {peer.name}: {done.stderr.strip()[-300:] or done.stdout[-300:]}")
