@@ -27,11 +27,12 @@ from kvgate.wire.reply import OK, Error, Raw, Reply
 from kvgate_lmdb import tools
 from kvgate_lmdb.access import LOOK, Access
 from kvgate_lmdb.engine import LmdbEngine, ReadTxn
-from kvgate_lmdb.groups import MOST_WORDS, WriteGroups, error_reply, revisions
+from kvgate_lmdb.groups import MOST_WORDS, WriteGroups
 from kvgate_lmdb.jobs import Block, Run, Write
 from kvgate_lmdb.measures import measures
 from kvgate_lmdb.moving import Mover
 from kvgate_lmdb.reads import Reads
+from kvgate_lmdb.running import error_reply, revisions
 from kvgate_lmdb.weighing import weigh
 
 log = logging.getLogger("kvgate.lmdb")

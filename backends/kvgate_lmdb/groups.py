@@ -22,14 +22,14 @@ import trio
 
 from kvgate.errors import Conflict, GateError, in_doubt, try_again
 from kvgate.metrics.times import Times
-from kvgate.model.kv import KvTxn, TooLong, run_now
+from kvgate.model.kv import TooLong
 from kvgate.model.short import UNIT
-from kvgate.model.transaction import Handler, Transaction
-from kvgate.wire.reply import NULL_ARRAY, Error, Raw, Reply
+from kvgate.wire.reply import Raw, Reply
 from kvgate_lmdb.ahead import Ahead
-from kvgate_lmdb.engine import BrokenStoreError, Group, LmdbEngine
+from kvgate_lmdb.engine import BrokenStoreError, LmdbEngine
 from kvgate_lmdb.environment import nearly_full
 from kvgate_lmdb.jobs import Block, Job, Run, Write
+from kvgate_lmdb.running import Limits, OnLmdb, error_reply, run_write
 from kvgate_lmdb.syncing import Syncer, made
 
 log = logging.getLogger("kvgate.lmdb")
@@ -51,32 +51,6 @@ MOST_OLD: Final = 100
 """Milliseconds that a group may wait after it was run ahead: a key that expired for readers meanwhile must not live on."""
 GROUPS_KEPT: Final = 65_536
 """Groups whose generation is remembered."""
-MOST_SHORT: Final = 5000
-"""Records of a read that runs beside any number of others, or between writes: about 10 ms of Python."""
-
-
-def error_reply(error: GateError) -> Error:
-    """The reply that says it, without line ends."""
-    return Error(error.reply[1:-2])
-
-
-def run_handler(handler: Handler, tx: Transaction, args: list[bytes]) -> Reply:
-    """The handler's reply; its errors and its mistakes as error replies."""
-    try:
-        return run_now(handler(tx, args))
-    except GateError as error:
-        return error_reply(error)
-    except (lmdb.Error, TooLong):
-        raise
-    except Exception:
-        log.exception("command %r failed", args[:1])
-        return Error(b"ERR internal error of the gate; its log has the details")
-
-
-def revisions(txn: KvTxn, keys: Iterable[bytes], now: int) -> list[int]:
-    """The keys' revisions; 0 for one that is missing, expired or flushed."""
-    metas = run_now(Transaction(txn, now).load_many(list(keys)))
-    return [0 if meta is None else meta.revision for meta in metas]
 
 
 def _flush(jobs: Iterable[Job]) -> None:
@@ -91,6 +65,7 @@ class WriteGroups:
         """Write into `engine`, once `run` runs. `longest`: bytes that a string may grow to."""
         self._engine = engine
         self._longest = longest
+        self._on_lmdb = OnLmdb(engine, longest, self._count)
         self._queue: deque[Job] = deque()
         self._ahead: Ahead | None = None
         self._flying: Ahead | None = None  # the group that was run ahead and is being committed
@@ -183,9 +158,9 @@ class WriteGroups:
                 return True
         ahead.begin(job)
         try:
-            now = self._engine.now_ms()
+            limits = Limits(self._engine.now_ms(), ahead.short, self._longest)
             for write in job.writes:
-                job.replies.append(self._command(ahead, write, now, ahead.short, MOST_SHORT))
+                job.replies.append(run_write(ahead, write, limits))
         except Exception as error:  # noqa: BLE001 - whatever it is, the thread will meet it too, and tell
             ahead.undo()
             job.replies, job.too_long = [], True
@@ -470,40 +445,23 @@ class WriteGroups:
 
     def _instead(self, jobs: Sequence[Job]) -> bool:
         """Run on LMDB what could not be appended to the journal."""
-        self._engine.write(lambda: self._together(jobs, nearly_full(self._engine.env, self._engine.path)))
+        self._engine.write(lambda: self._on_lmdb.together(jobs, nearly_full(self._engine.env, self._engine.path)))
         return False
 
     def _commit(self, jobs: Sequence[Job], ahead: Ahead | None) -> bool:
         """Give each job its replies; those without are told what this raises. Whether what was run `ahead` came true."""
         taken = [job for job in jobs if self._begin(job)]
         short = nearly_full(self._engine.env, self._engine.path)
-        work = self._together
+        work = self._on_lmdb.together
         if ahead is not None:
             try:
                 if self._land(ahead, taken):
                     return True
             except lmdb.Error as error:
                 log.warning("a group of %d writes failed (%s); each is tried alone", len(taken), error)
-                work = self._each_alone
+                work = self._on_lmdb.each_alone
         self._engine.write(lambda: work(taken, short))
         return False
-
-    def _together(self, jobs: Sequence[Job], short: str) -> None:
-        """Run jobs in one commit of LMDB; each alone when it fails."""
-        for job in jobs:
-            job.replies = []
-        try:
-            self._attempt([(job, job.writes) for job in jobs], short)
-        except lmdb.Error as error:
-            if self._engine.broken(self._engine.env):
-                raise
-            log.warning("a group of %d writes failed (%s); each is tried alone", len(jobs), error)
-            self._each_alone(jobs, short)
-
-    def _each_alone(self, jobs: Sequence[Job], short: str) -> None:
-        for job in jobs:
-            job.replies = []
-            self._one_by_one(job, short)
 
     def _land(self, ahead: Ahead, taken: Sequence[Job]) -> bool:
         """Commit what was run ahead, unless one of its clients was told meanwhile that it was not executed, or what has
@@ -523,63 +481,3 @@ class WriteGroups:
         with self._turn:
             job.taken = not job.given_up
             return job.taken
-
-    def _attempt(self, parts: Sequence[tuple[Job, Sequence[Write | Block]]], short: str) -> None:
-        """Commit writes of jobs together, and add their replies. Raises lmdb.Error: then none of them has any effect."""
-        now = self._engine.now_ms()
-        group = Group(self._engine.env)
-        try:
-            replies = [self._commands(group, writes, now, short) for _, writes in parts]
-            group.commit()
-        finally:
-            group.abort()
-        for (job, _), own in zip(parts, replies, strict=True):
-            job.replies += own
-            job.answered = True
-        self._count(sum(map(len, replies)))
-
-    def _one_by_one(self, job: Job, short: str) -> None:
-        for number, write in enumerate(job.writes):
-            try:
-                self._attempt([(job, [write])], short)
-            except lmdb.Error as error:
-                if self._engine.broken(self._engine.env):
-                    job.answered = False  # some of its commands are done, the rest never will be
-                    raise
-                job.replies.append(error_reply(self._engine.told(error)))
-                job.answered = True
-            if len(job.replies) <= number:  # it would read for too long here
-                return
-
-    def _commands(self, group: Group, writes: Sequence[Write | Block], now: int, short: str) -> list[Reply]:
-        """Replies up to the first command that would read for too long."""
-        replies: list[Reply] = []
-        for write in writes:
-            try:
-                replies.append(self._command(group, write, now, short, MOST_SHORT))
-            except TooLong:
-                break
-        return replies
-
-    def _command(self, group: Group | Ahead, write: Write | Block, now: int, short: str, most: int) -> Reply:
-        if isinstance(write, Block):
-            try:
-                if revisions(group.command(), write.watched, now) != list(write.watched.values()):
-                    return NULL_ARRAY
-            except GateError as error:
-                return error_reply(error)
-            return [self._command(group, each, now, short, 0) for each in write.writes]  # atomic, however long
-        if short and write.grows:
-            return error_reply(GateError(f"ERR store refuses to grow: {short}"))
-        txn = group.command()
-        tx = Transaction(txn, now, most if write.reads else 0, self._longest)
-        try:
-            reply = run_handler(write.handler, tx, write.args)
-        except TooLong:
-            group.drop(txn)
-            raise
-        if isinstance(reply, Error):
-            group.drop(txn)
-        else:
-            group.take(txn)
-        return reply

@@ -13,7 +13,7 @@ from kvgate.model.kv import TooLong
 from kvgate.model.transaction import Transaction
 from kvgate.wire.reply import Error, Raw, encode
 from kvgate_lmdb.engine import LmdbEngine
-from kvgate_lmdb.groups import MOST_SHORT, run_handler
+from kvgate_lmdb.running import MOST_SHORT, run_handler
 
 LONG_AT_ONCE: Final = 2
 """Reads of more than `MOST_SHORT` records (HGETALL of a huge hash) at a time: each may hold a reply of 256 MiB, and keeps a

@@ -13,7 +13,7 @@ from kvgate.model.handlers import HANDLERS
 from kvgate.model.transaction import Handler, Transaction
 from kvgate.wire.reply import OK, Error, Reply
 from kvgate_lmdb.engine import Group, LmdbEngine
-from kvgate_lmdb.groups import run_handler
+from kvgate_lmdb.running import run_handler
 from tests.kvgate_lmdb.store import ALL
 from tests.model.world import only
 

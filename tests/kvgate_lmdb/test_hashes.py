@@ -10,9 +10,10 @@ import trio
 from kvgate.wire.reply import Error, Map, Raw, decode
 from kvgate_lmdb import engine, groups
 from kvgate_lmdb.reads import LONG_AT_ONCE
+from kvgate_lmdb.running import MOST_SHORT
 from tests.kvgate_lmdb.store import Store, command, context, running, until
 
-LONG = groups.MOST_SHORT + 1000
+LONG = MOST_SHORT + 1000
 
 
 def words(number: int) -> list[bytes]:
@@ -70,10 +71,10 @@ async def test_what_is_read_in_place(tmp_path: Path) -> None:
 
 async def test_long_reads_run_by_themselves_and_are_encoded_there(tmp_path: Path) -> None:
     async with running(tmp_path) as store:
-        await store.ask(b"HSET", b"short", *words(groups.MOST_SHORT))
+        await store.ask(b"HSET", b"short", *words(MOST_SHORT))
         await store.ask(b"HSET", b"h", *words(LONG))
         (reply,) = await store.backend.execute([command(b"HGETALL", b"short")], context(3))
-        assert map_of(reply) == pairs(groups.MOST_SHORT)
+        assert map_of(reply) == pairs(MOST_SHORT)
         assert store.backend._reads.long == 0
         commands = [command(b"HLEN", b"h"), command(b"HGETALL", b"h"), command(b"HGET", b"h", b"field1")]
         replies = await store.backend.execute(commands, context(3))
