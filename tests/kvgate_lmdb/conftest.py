@@ -25,13 +25,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         ways = ["journal"]
     else:
         ways = [*WAYS]
-    metafunc.fixturenames.insert(0, "way")
     metafunc.parametrize("way", ways, indirect=True)
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """``journal`` or ``direct``: what `store.running` and the workers of the tests make."""
+    """``journal`` or ``direct``: what `store.running` and the workers of the tests make; ``journal`` where nobody asks."""
+    if not hasattr(request, "param"):
+        return "journal"
     monkeypatch.setenv("KVGATE_TEST_JOURNAL", str(int(WAYS[request.param])))
     monkeypatch.setattr(store, "journaled", WAYS[request.param])
     return str(request.param)
