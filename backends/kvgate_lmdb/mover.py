@@ -10,8 +10,11 @@ there.
 ``python -m kvgate_lmdb.mover FOLDER MAP_SIZE always|no``
 """
 
+import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -61,11 +64,16 @@ def main(folder: str, map_size: str, durability: str) -> None:
         name, number = line.split()
         try:
             records = read_through(Path(folder) / name, int(number))
-            move(env, records, int(number), lambda: print(end=".", flush=True))
+            move(env, records, int(number), partial(_say, "."))
         except (lmdb.Error, OSError, LookupError) as error:
             number = f"- {error}"
         records = {}
-        print(number, flush=True)
+        _say(f"{number}\n")
+
+
+def _say(what: str) -> None:
+    with suppress(BrokenPipeError):  # the gate was killed: what was begun is done, unless another one takes over
+        os.write(sys.stdout.fileno(), what.encode())
 
 
 if __name__ == "__main__":

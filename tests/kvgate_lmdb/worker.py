@@ -1,6 +1,7 @@
 """A process that uses a store, for the tests that kill it, limit it, or run it beside another one.
 
 ``python -m tests.kvgate_lmdb.worker MODE PATH …``: ``write [no]`` sets keys for ever and says each acknowledged one,
+``storm BASE`` does many kinds of writes,
 ``count KEY TIMES`` increments, ``full`` writes until the file may not grow and says what happened, ``hold`` sweeps,
 ``flush`` empties the store, ``narrow`` opens it with few addresses.
 """
@@ -15,6 +16,7 @@ from typing import Any
 
 import trio
 
+from tests.kvgate_lmdb import tight
 from tests.kvgate_lmdb.store import ALL, Store, context, running, until
 
 
@@ -32,6 +34,32 @@ async def write(store: Store) -> None:
 
     async with trio.open_nursery() as nursery:
         for name in range(16):
+            nursery.start_soon(client, name)
+
+
+async def storm(store: Store, base: int) -> None:
+    """Clients with keys of their own, each acknowledged write said with its number, which only rises."""
+
+    async def client(name: int) -> None:
+        number = base
+        while True:
+            number += 1
+            value = b"%d" % number + b"x" * (number % 7) * 50
+            assert await store.ask(b"MSET", b"Ads.T:one%d" % name, value, b"other%d" % name, value) == b"+OK\r\n"
+            say("both", name, number)
+            counted = await store.ask(b"INCR", b"n%d" % name)
+            say("count", name, int(counted[1:]))
+            fields = [word for field in range(30) for word in (b"f%d" % (number * 7 % 500 + field), value)]
+            assert (await store.ask(b"HSET", b"h%d" % name, *fields, b"last", b"%d" % number))[:1] == b":"
+            say("hash", name, number)
+            if number % 40 == 0:
+                assert await store.ask(b"DEL", b"h%d" % name) == b":1\r\n"
+            if number % 16 == 0:  # on a thread, which settles
+                await store.pipeline([(b"HGETALL", b"h%d" % name)])
+            await store.ask(b"SET", b"short%d" % (number % 90), b"v", b"PX", b"20")
+
+    async with trio.open_nursery() as nursery:
+        for name in range(8):
             nursery.start_soon(client, name)
 
 
@@ -64,6 +92,8 @@ async def full(store: Store) -> None:
 async def main(mode: str, path: str, *rest: str) -> None:
     if mode == "full":
         resource.setrlimit(resource.RLIMIT_FSIZE, (4 << 20, 4 << 20))
+    if "tight" in rest:
+        tight.install()
     options: dict[str, Any] = {}
     if mode == "narrow":
         resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30))
@@ -71,6 +101,8 @@ async def main(mode: str, path: str, *rest: str) -> None:
     async with running(Path(path), durable="no" not in rest, **options) as store:
         if mode == "write":
             await write(store)
+        elif mode == "storm":
+            await storm(store, int(rest[0]))
         elif mode == "count":
             await count(store, rest[0].encode(), int(rest[1]))
         elif mode == "full":
