@@ -19,7 +19,7 @@ ALONE: Final = "alone.lock"
 """Exclusive: there may be a journal. Shared: there is none while this lock is held."""
 COMPANY: Final = "company.lock"
 """Shared: somebody wants to have, or has, the other one shared."""
-LOOK: Final = 0.1
+LOOK: Final = 0.2
 """Seconds between two looks whether somebody else wants to come in."""
 PATIENCE: Final = 20.0
 """Seconds to wait for who is alone; it may have to move a large journal first."""

@@ -14,7 +14,7 @@ from kvgate_lmdb.recent import Layer
 
 SMALL: Final = 2048
 """Records that are moved on a thread of the gate; more are given to a process."""
-LOOK: Final = 0.1
+LOOK: Final = 0.25
 """Seconds between two looks whether a layer has become old."""
 AGAIN: Final = 0.5
 """Seconds before what could not be moved is tried again."""
@@ -23,6 +23,8 @@ SILENCE: Final = 60.0
 the next one then."""
 REST: Final = 60.0
 """Seconds before another process is started after one that was of no use."""
+IDLE: Final = 60.0
+"""Seconds after which a process that was not needed is ended: it holds about 20 MB."""
 
 
 class Mover:
@@ -35,6 +37,7 @@ class Mover:
         self._layer: Layer | None = None
         self._frozen = trio.Event()
         self._process: trio.Process | None = None
+        self._used = 0.0  # when the process was last needed, on trio's clock
         self._not_before = 0.0  # no other process is started until then
         engine.recent.frozen_one = self._take
 
@@ -50,6 +53,8 @@ class Mover:
                     with trio.move_on_after(LOOK):
                         await self._frozen.wait()
                     self._engine.recent.freeze_if_due()
+                if self._process is not None and trio.current_time() - self._used > IDLE:
+                    await self._end()
                 self._frozen = trio.Event()
                 layer = self._layer
                 if layer is not None and not await self._tried(layer):
@@ -88,6 +93,7 @@ class Mover:
         try:
             if self._process is None:
                 self._process = await self._start()
+            self._used = trio.current_time()
             answer = await self._ask(self._process, f"{layer.file} {layer.last}\n".encode())
         except (OSError, trio.BrokenResourceError, trio.TooSlowError) as error:
             why = "it does nothing" if isinstance(error, trio.TooSlowError) else str(error)
