@@ -157,7 +157,10 @@ FIELDS = st.sampled_from([b"f%d" % number for number in range(12)])
 
 @st.composite
 def some_fields(draw: st.DrawFn) -> list[bytes]:
-    """Words for HSET: a few fields, or so many that each is a record of its own."""
+    """Words for HSET: a few fields; or so large ones, or so many, that each is a record of its own."""
+    if draw(st.booleans()):
+        value = draw(st.sampled_from([b"v", b"w"])) * 500
+        return [word for number in range(draw(st.integers(0, 6)), 12) for word in (b"f%d" % number, value)]
     if draw(st.booleans()):
         start = draw(st.integers(0, 300))
         value = draw(st.sampled_from([b"v", b"w"])) * 30
