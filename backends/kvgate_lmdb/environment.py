@@ -112,12 +112,13 @@ def free_bytes(env: lmdb.Environment, path: Path) -> tuple[int, int]:
     return disk.f_bavail * disk.f_frsize, size - used
 
 
-def nearly_full(env: lmdb.Environment, path: Path) -> str:
-    """What is short, in words for the client; empty while there is room for more than deletes."""
+def nearly_full(env: lmdb.Environment, path: Path, waiting: int = 0) -> str:
+    """What is short, in words for the client; empty while there is room for more than deletes, and for so many bytes that are
+    acknowledged and that LMDB does not have yet."""
     on_disk, in_map = free_bytes(env, path)
     size = env.info()["map_size"]
-    if on_disk < RESERVE:
+    if on_disk < RESERVE + waiting:
         return f"only {on_disk >> 20} MiB are free on the disk of {path}; free space there, or delete keys"
-    if in_map < min(RESERVE, size // 8):
+    if in_map < min(RESERVE, size // 8) + waiting:
         return f"its map of {size} bytes is nearly used up; raise map_size of the backend, or delete keys"
     return ""

@@ -178,7 +178,7 @@ class WriteGroups:
             self._generations = {}
         engine = self._engine
         try:
-            short = nearly_full(engine.env, engine.path)
+            short = nearly_full(engine.env, engine.path, engine.recent.weight)
             return Ahead(engine, self._flying, self._generations, short=short, now=engine.now_ms())
         except Conflict:
             self._not_before = time.monotonic() + APART

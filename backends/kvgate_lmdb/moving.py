@@ -1,5 +1,6 @@
 """The gate's side of moving the journal to LMDB's file: when, and by whom."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -132,6 +133,7 @@ class Mover:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},  # it has to find what the gate found
         )
 
     async def _end(self) -> None:

@@ -36,6 +36,7 @@ log = logging.getLogger("kvgate.lmdb")
 MOST_RECORDS: Final = 16_384
 MOST_BYTES: Final = 8 << 20
 """Of a layer, which is frozen then: the larger, the more of its records share LMDB's pages, and the more memory is used."""
+PAGE: Final = 4096
 OLD: Final = 0.5
 """Seconds after which a layer is frozen however small it is."""
 SLOWER: Final = 0.005
@@ -183,6 +184,12 @@ class Recent:
     def is_empty(self) -> bool:
         """Whether LMDB has everything that readers see."""
         return not any(layer.records for layer in self.layers)
+
+    @property
+    def weight(self) -> int:
+        """Bytes that LMDB's file may grow by when it takes over the layers: each record may lie on a page of its own, of which
+        LMDB writes a copy."""
+        return sum(len(layer.records) * PAGE + layer.size for layer in self.layers)
 
     @property
     def records(self) -> int:

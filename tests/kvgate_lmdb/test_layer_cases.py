@@ -1,7 +1,6 @@
 """Layers at the moments that chance seldom meets: who settles, moves or reads between two steps of somebody else."""
 
 import gc
-import os
 import signal
 import subprocess
 import sys
@@ -357,11 +356,12 @@ async def test_a_process_that_stops_or_ends_in_its_work_keeps_nobody_up(
         engine = self._engine
         command = [sys.executable, "-c", script, str(engine.path), str(engine.env.info()["map_size"]), "no"]
         started.append(
-            await trio.lowlevel.open_process(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT)
+            await trio.lowlevel.open_process(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT, env=tight.environment()
+            )
         )
         return started[-1]
 
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(ROOT / "backends")]))
     monkeypatch.setattr(moving, "SILENCE", 1.0)
     monkeypatch.setattr(moving, "REST", 1000.0)
     monkeypatch.setattr(moving.Mover, "_start", start)

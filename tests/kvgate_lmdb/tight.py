@@ -3,6 +3,7 @@
 ``python -m tests.kvgate_lmdb.tight FOLDER MAP_SIZE always|no`` is the mover's process of such a store.
 """
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,6 +20,11 @@ SMALL = 20
 PORTION = 7
 
 
+def environment() -> dict[str, str]:
+    """Of processes that run what is tested."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "backends")])}
+
+
 async def _start(self: moving.Mover) -> trio.Process:
     engine = self._engine
     size = engine.env.info()["map_size"]
@@ -29,6 +35,7 @@ async def _start(self: moving.Mover) -> trio.Process:
         stdout=subprocess.PIPE,
         start_new_session=True,
         cwd=ROOT,
+        env=environment(),
     )
 
 
