@@ -24,6 +24,8 @@ SILENCE: Final = 60.0
 the next one then."""
 REST: Final = 60.0
 """Seconds before another process is started after one that was of no use."""
+ENDS: Final = 5.0
+"""Seconds to wait for the end of a process that was killed."""
 IDLE: Final = 60.0
 """Seconds after which a process that was not needed is ended: it holds about 20 MB."""
 
@@ -145,5 +147,5 @@ class Mover:
             if stream is not None:
                 with suppress(trio.BrokenResourceError):
                     await stream.aclose()
-        with trio.move_on_after(AGAIN):  # a process that waits for a disk stays for a while
+        with trio.move_on_after(ENDS):  # a process that waits for a disk stays for a while
             await process.wait()

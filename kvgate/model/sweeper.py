@@ -7,7 +7,7 @@ queued in the store.
 
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final
+from typing import Final, Protocol, TypeVar
 
 from kvgate.model import exfields, keyspace
 from kvgate.model import meta as records
@@ -18,6 +18,8 @@ EXPIRED_BATCH: Final = 200
 """Expired keys removed in one transaction; each is looked up."""
 ELEMENTS_BATCH: Final = 1000
 """Elements removed in one transaction, about; those of queued ids are not looked at, and lie side by side."""
+T = TypeVar("T")
+
 SLICE: Final = 0.002
 """Seconds after which a transaction takes no more work, whatever its number of records: a slow disk, large records. Its
 commit then takes about as long again, and the disk's own time."""
@@ -27,13 +29,30 @@ _EXPIRED_PAGE: Final = 50
 _META_PAGE: Final = 100  # as kvgate.model.listing.PAGE: their values come along
 
 
+class Transact(Protocol):
+    """What `kvgate.model.kv.transact` does."""
+
+    async def __call__(self, engine: KvEngine, body: Callable[[KvTxn], Awaitable[T]], /) -> T:
+        """Run `body` in a transaction and commit it; it may run several times. Raises GateError."""
+
+
 class Sweeper:
     """The sweeper of one store: there is one at a time, in whichever process holds the store's lock for it."""
 
-    def __init__(self, engine: KvEngine, clock: Callable[[], float] = time.perf_counter) -> None:
-        """Sweep `engine`; `clock` measures a step, in seconds."""
+    def __init__(
+        self,
+        engine: KvEngine,
+        clock: Callable[[], float] = time.perf_counter,
+        *,
+        span: float | None = None,
+        transact: "Transact" = transact,
+    ) -> None:
+        """Sweep `engine`; `clock` measures a step, in seconds. `span` is in the place of `SLICE`, `transact` in that of
+        `kvgate.model.kv.transact`, for an engine that has a better way."""
         self._engine = engine
         self._clock = clock
+        self._span = span
+        self._transact = transact
         # Order → where its first remaining element is. Only a hint, lost with the process: engines that keep deleted records
         # for a while (TiKV) would otherwise walk over all of them again in each step
         self._reached: dict[bytes, bytes] = {}
@@ -44,7 +63,7 @@ class Sweeper:
 
     def _until(self) -> Callable[[], bool]:
         """Whether the time of a step that begins now is over."""
-        end = self._clock() + SLICE
+        end = self._clock() + (SLICE if self._span is None else self._span)
         return lambda: self._clock() >= end
 
     async def _expired(self) -> int:
@@ -69,7 +88,7 @@ class Sweeper:
                 done += await _remove_expired(tx, entries[done : done + _EXPIRED_PAGE], over)
             return done
 
-        return await transact(self._engine, remove)
+        return await self._transact(self._engine, remove)
 
     async def _queue(self) -> int:
         """Do a part of the first orders in the queue."""
@@ -82,8 +101,8 @@ class Sweeper:
             return 0
         ids = [order for order in orders if order[1] == 1]
         if not ids:
-            return await transact(self._engine, lambda txn: _flushed(txn, orders[0], self._engine.now_ms()))
-        done, order, start = await transact(self._engine, lambda txn: self._elements(txn, ids))
+            return await self._transact(self._engine, lambda txn: _flushed(txn, orders[0], self._engine.now_ms()))
+        done, order, start = await self._transact(self._engine, lambda txn: self._elements(txn, ids))
         self._reached = {order: start} if start else {}
         return done
 
