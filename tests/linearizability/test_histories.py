@@ -1,4 +1,4 @@
-"""Short histories through two gates on TiKV and two workers on the embedded store; ``make histories`` records long ones."""
+"""Short histories through two gates on TiKV and workers on the embedded store; ``make histories`` records long ones."""
 
 import os
 from collections.abc import Iterator
@@ -47,6 +47,14 @@ def test_two_workers_on_the_embedded_store(workers: Gate) -> None:
     """One of them is killed twice."""
     troubles = [trials.killed_worker(workers)] * 2
     assert_fine(trial([workers], everything, troubles, name=f"{NAME}w", operations=1500))
+
+
+@pytest.mark.parametrize("durability", ["always", "no"])
+def test_one_worker_with_a_journal(durability: str) -> None:
+    """It is killed twice, and others look at its store meanwhile."""
+    with trials.lmdb_gate(durability, workers=1) as gate:
+        troubles = [trials.killed(gate), trials.counted(gate), trials.killed(gate)]
+        assert_fine(trial([gate], everything, troubles, name=f"{NAME}{durability}", operations=2000))
 
 
 def test_two_gates_on_tikv(tikv: Cluster, pair: list[Gate]) -> None:

@@ -10,6 +10,7 @@ from typing import Final
 
 import attrs
 
+from kvgate_lmdb import tools
 from tests.linearizability import clients
 from tests.linearizability.checker import Violation, check
 from tests.linearizability.clients import Act, Crowd, Keys, final_reads
@@ -76,9 +77,9 @@ def tikv_gates(tikv: Cluster, number: int = 2) -> list[Gate]:
     return [Gate(config) for _ in range(number)]
 
 
-def lmdb_gate(durability: str = "always") -> Gate:
-    """One gate of two workers on the embedded store, not started yet."""
-    return Gate(LMDB.format(durability=durability), gate="workers = 2\n")
+def lmdb_gate(durability: str = "always", workers: int = 2) -> Gate:
+    """One gate on the embedded store, not started yet. With one worker it has a journal."""
+    return Gate(LMDB.format(durability=durability), gate=f"workers = {workers}\n")
 
 
 def trial(
@@ -119,6 +120,19 @@ def killed(gate: Gate) -> Trouble:
         progress(chance.randint(1, 5))
         gate.kill()
         gate.start()
+
+    return trouble
+
+
+def counted(gate: Gate) -> Trouble:
+    """Somebody counts what is in the embedded store, for which the gate gives up its journal for a while."""
+
+    def trouble(progress: Progress, chance: random.Random) -> None:
+        data = gate.directory / "data"
+        for _ in range(2):
+            wait_for((data / "journal-0").exists, "the gate to be alone")
+            progress(chance.randint(1, 30))
+            assert tools.statistics(data, lambda *_: None).figures["keys"] > 0
 
     return trouble
 
