@@ -129,6 +129,27 @@ class ReadTxn:
         self._txn.abort()
 
 
+class Glance(ReadTxn):
+    """Keys that LMDB has, without those that layers say are gone."""
+
+    __slots__ = ("_there",)
+
+    def __init__(self, txn: "lmdb.Transaction[bytes]", layers: Sequence[Layer]) -> None:
+        """Look through `layers` and `txn`, which `rollback` ends."""
+        super().__init__(txn, {})
+        self._there = through(lambda _key: b"", [layer.records for layer in layers])
+
+    async def scan_keys(self, start: bytes, end: bytes, limit: int) -> list[bytes]:
+        """As `KvTxn.scan_keys`."""
+        found: list[bytes] = []
+        while True:
+            page = self._sight.range_keys(start, end, limit)
+            found += [key for key in page if self._there(key) is not None]
+            if len(page) < limit or len(found) >= limit:
+                return found[:limit]
+            start = page[-1] + b"\x00"
+
+
 class OptimisticTxn(Overlay):
     """A `KvTxn` over a snapshot; its commit checks, under the write lock, everything it has read."""
 
@@ -443,8 +464,8 @@ class LmdbEngine:
         return OptimisticTxn(self, txn) if write else ReadTxn(txn, {})
 
     def glance(self) -> ReadTxn:
-        """A snapshot of LMDB alone, whatever is not there yet: for who only looks whether there may be something to do."""
-        return ReadTxn(self.env.begin(), {})
+        """A snapshot of LMDB, whatever is not there yet: for who only looks whether there may be something to do."""
+        return Glance(*self.look())
 
     async def in_thread(self, work: Callable[[], T]) -> T:
         """Run blocking work that writes on a thread, one at a time; not abandoned when cancelled.

@@ -7,7 +7,7 @@ that was moved. Each portion is a transaction, which comes to nothing if LMDB ha
 has settled, the gate itself, or another one that has found the journal after this gate was killed, and newer writes may lie
 there.
 
-``python -m kvgate_lmdb.mover FOLDER MAP_SIZE always|no``
+Its arguments are ``FOLDER MAP_SIZE always|no``.
 """
 
 import os
@@ -74,7 +74,3 @@ def main(folder: str, map_size: str, durability: str) -> None:
 def _say(what: str) -> None:
     with suppress(BrokenPipeError):  # the gate was killed: what was begun is done, unless another one takes over
         os.write(sys.stdout.fileno(), what.encode())
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

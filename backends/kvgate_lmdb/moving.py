@@ -29,6 +29,9 @@ ENDS: Final = 5.0
 IDLE: Final = 60.0
 """Seconds after which a process that was not needed is ended: it holds about 20 MB."""
 
+PROGRAM: Final = "import sys; from kvgate_lmdb.mover import main; main(*sys.argv[1:])"
+"""Not ``-m``, for which Python would warn that the package has imported the module already, and import it a second time."""
+
 
 class Mover:
     """Moves one store's frozen layers; as long as it is busy, by a process of its own (kvgate_lmdb.mover)."""
@@ -63,8 +66,7 @@ class Mover:
                 if layer is not None and not await self._tried(layer):
                     await trio.sleep(AGAIN)
         finally:
-            with trio.CancelScope(shield=True):
-                await self._end()
+            await self._end()
 
     async def _tried(self, layer: Layer) -> bool:
         """Move a layer; False: it has to be tried again."""
@@ -128,7 +130,7 @@ class Mover:
     async def _start(self) -> trio.Process:
         engine = self._engine
         size = engine.env.info()["map_size"]
-        command = [sys.executable, "-P", "-m", "kvgate_lmdb.mover", str(engine.path), str(size)]
+        command = [sys.executable, "-P", "-c", PROGRAM, str(engine.path), str(size)]
         # A session of its own: Ctrl-C on a terminal is for the gate, which ends this by closing its input
         return await trio.lowlevel.open_process(
             [*command, "always" if engine.durable else "no"],
@@ -143,9 +145,9 @@ class Mover:
         if process is None:
             return
         process.kill()
-        for stream in (process.stdin, process.stdout):
-            if stream is not None:
-                with suppress(trio.BrokenResourceError):
-                    await stream.aclose()
-        with trio.move_on_after(ENDS):  # a process that waits for a disk stays for a while
+        with trio.move_on_after(ENDS, shield=True):  # a process that waits for a disk stays for a while
+            for stream in (process.stdin, process.stdout):
+                if stream is not None:
+                    with suppress(trio.BrokenResourceError):
+                        await stream.aclose()
             await process.wait()

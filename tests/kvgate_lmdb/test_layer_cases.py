@@ -23,7 +23,8 @@ from kvgate_lmdb import ahead, mover, moving, recent
 from kvgate_lmdb.engine import LmdbEngine
 from kvgate_lmdb.recent import Layer
 from tests.kvgate_lmdb import tight
-from tests.kvgate_lmdb.store import ALL, Store, command, context, running, until
+from tests.kvgate_lmdb.store import ALL, Clock, Store, command, context, running, until
+from tests.kvgate_lmdb.test_tools import good
 from tests.support.servers import ROOT
 
 pytestmark = pytest.mark.journal
@@ -141,6 +142,27 @@ async def test_a_flush_in_a_layer_is_seen_by_who_knows_the_generations(tmp_path:
         assert await store.ask(b"GET", b"Ads.T:k") == b"$1\r\nw\r\n"
         assert await store.ask(b"GET", b"k") == b"$-1\r\n"
         assert await store.keys() == [b"Ads.T:k"]
+
+
+async def test_what_was_swept_is_not_swept_again_before_it_is_moved(tmp_path: Path, still: None) -> None:
+    clock = Clock()
+    async with running(tmp_path, clock=clock) as store:
+        for number in range(450):
+            await store.ask(b"SET", b"k%d" % number, b"v", b"PX", b"1")
+            await store.ask(b"SET", b"big%d" % (number % 20), bytes(40_000))
+        store.backend.engine.settle()
+        clock.now += 5
+        with trio.fail_after(20):
+            while await store.backend._sweep_once():
+                pass
+        swept, groups = store.backend.swept, store.backend._groups.groups
+        assert await store.backend._sweep_once() == 0
+        assert store.backend.swept == swept < 1500
+        assert store.backend._groups.groups == groups
+        store.backend.engine.settle()
+        assert await store.backend._sweep_once() == 0
+        assert len(await store.keys()) == 20
+    assert good(tmp_path)
 
 
 async def test_a_group_that_others_settle_before_readers_see_it_hides_nothing(

@@ -11,7 +11,7 @@ import attrs
 import pytest
 import trio
 
-from kvgate_lmdb import journal
+from kvgate_lmdb import journal, moving
 from tests.kvgate_lmdb.store import Store, running
 from tests.kvgate_lmdb.test_durability import worker
 from tests.kvgate_lmdb.test_tools import good
@@ -62,7 +62,7 @@ def movers(folder: Path) -> list[int]:
         if process.name.isdigit():
             with suppress(OSError):
                 words = (process / "cmdline").read_bytes().split(b"\0")
-                if str(folder).encode() in words and {b"kvgate_lmdb.mover", b"tests.kvgate_lmdb.tight"} & {*words}:
+                if str(folder).encode() in words and {moving.PROGRAM.encode(), b"tests.kvgate_lmdb.tight"} & {*words}:
                     found.append(int(process.name))
     return found
 

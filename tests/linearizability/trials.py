@@ -132,7 +132,7 @@ def counted(gate: Gate) -> Trouble:
         for _ in range(2):
             wait_for((data / "journal-0").exists, "the gate to be alone")
             progress(chance.randint(1, 30))
-            assert tools.statistics(data, lambda *_: None).figures["keys"] > 0
+            assert int(tools.statistics(data, lambda *_: None).figures["keys"]) > 0
 
     return trouble
 
