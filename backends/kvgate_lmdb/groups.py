@@ -321,8 +321,9 @@ class WriteGroups:
             trio.lowlevel.start_thread_soon(commit, deliver, "kvgate-writer")
         except Exception:
             log.exception("no thread can be had to write")
-            refusal = error_reply(try_again("the gate can start no thread; raise its limits of processes and memory"))
-            self._done(jobs, ahead, landed=False, reply=refusal)
+            why = "the gate can start no thread; raise its limits of processes and memory"
+            refusal = in_doubt(why) if self._engine.recent.is_doubtful else try_again(why)
+            self._done(jobs, ahead, landed=False, reply=error_reply(refusal))
 
     async def _arrivals(self, notify: int) -> None:
         """Tell the clients of each group that the syncer is done with."""
@@ -445,7 +446,12 @@ class WriteGroups:
 
     def _instead(self, jobs: Sequence[Job]) -> bool:
         """Run on LMDB what could not be appended to the journal."""
-        self._engine.write(lambda: self._on_lmdb.together(jobs, nearly_full(self._engine.env, self._engine.path)))
+        try:
+            self._engine.write(lambda: self._on_lmdb.together(jobs, nearly_full(self._engine.env, self._engine.path)))
+        except GateError as error:
+            if self._engine.recent.is_doubtful:  # not "nothing was executed": a record may lie there, and be taken over
+                raise in_doubt(f"the journal could not be written, and then: {error.text}") from error
+            raise
         return False
 
     def _commit(self, jobs: Sequence[Job], ahead: Ahead | None) -> bool:

@@ -197,6 +197,11 @@ class Recent:
         return sum(len(layer.records) for layer in self.layers)
 
     @property
+    def is_doubtful(self) -> bool:
+        """Whether the journal may have a record at its end of which nobody was told that it is there."""
+        return self.journal is not None and self.journal.failed
+
+    @property
     def is_behind(self) -> bool:
         """Whether LMDB takes longer than the writers: the newest layer is large already, and the one before is still there."""
         return len(self.layers) > 1 and self.layers[0].is_large

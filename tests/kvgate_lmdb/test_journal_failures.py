@@ -12,9 +12,9 @@ import lmdb
 import pytest
 import trio
 
-from kvgate.errors import ConfigurationError
+from kvgate.errors import ConfigurationError, try_again
 from kvgate_lmdb import LmdbBackend, environment, groups, journal, mover, recent, syncing, tools
-from kvgate_lmdb.engine import Group
+from kvgate_lmdb.engine import Group, LmdbEngine
 from kvgate_lmdb.journal import Journal
 from kvgate_lmdb.syncing import Syncer
 from tests.kvgate_lmdb import tight
@@ -139,6 +139,34 @@ async def test_when_nothing_can_be_written_it_is_in_doubt(
     async with running(tmp_path) as store:
         found = await store.ask(b"GET", b"n")
         assert found in ([b"$1\r\n1\r\n", b"$1\r\n2\r\n"] if dies else [b"$1\r\n2\r\n"])
+
+
+@pytest.mark.parametrize("where", ["store", "thread"])
+async def test_a_record_that_may_be_there_is_never_called_not_executed(
+    tmp_path: Path, durable: bool, where: str, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Although LMDB, or a thread to use it, cannot be had: the next start may find the record."""
+
+    def closed(*_args: object) -> None:
+        raise try_again("the store is not open")
+
+    def none(*_args: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    if where == "thread" and durable and not (syncing.WANTED and groups.made is syncing.made):
+        where = "store"  # a thread of Python's has written the journal
+    async with running(tmp_path, durable=durable) as store:
+        assert await store.ask(b"INCR", b"n") == b":1\r\n"
+        with monkeypatch.context() as patch:
+            disk.fails = "fdatasync" if durable else "pwrite"
+            if where == "store":
+                patch.setattr(LmdbEngine, "write", closed)
+            else:
+                patch.setattr(trio.lowlevel, "start_thread_soon", none)
+            assert (await store.ask(b"INCR", b"n")).startswith(b"-INDOUBT")
+        disk.fails = ""
+        assert await store.ask(b"INCR", b"n") == b":2\r\n"
+        assert await store.ask(b"INCR", b"n") == b":3\r\n"
 
 
 async def test_a_closing_store_whose_disk_fails_leaves_its_journal(
