@@ -13,6 +13,8 @@ import hiredis
 import lmdb
 import pytest
 import trio
+from hypothesis import given
+from hypothesis import strategies as st
 
 from kvgate.errors import GateError
 from kvgate.model import keyspace
@@ -114,6 +116,45 @@ async def test_the_elements_of_a_hash_lie_everywhere(tmp_path: Path, still: None
         await look()
         store.backend.engine.settle()
         await look()
+
+
+class Pages:
+    """A snapshot of records in memory."""
+
+    def __init__(self, records: dict[bytes, bytes]) -> None:
+        self.get = records.get
+        self._records = records
+
+    def range(self, start: bytes, end: bytes, limit: int) -> list[tuple[bytes, bytes]]:
+        return [(key, self._records[key]) for key in sorted(self._records) if start <= key < end][:limit]
+
+    def range_keys(self, start: bytes, end: bytes, limit: int) -> list[bytes]:
+        return [key for key, _ in self.range(start, end, limit)]
+
+
+ELEMENTS = st.integers(0, 15).map(lambda at: b"D12345678" + bytes([at]))
+
+
+@given(
+    st.dictionaries(ELEMENTS, st.binary(max_size=1)),
+    st.lists(st.dictionaries(ELEMENTS, st.none() | st.binary(max_size=1)), max_size=3),
+    ELEMENTS,
+    ELEMENTS,
+    st.integers(1, 20),
+)
+def test_ranges_through_layers(
+    below: dict[bytes, bytes], above: list[dict[bytes, bytes | None]], start: bytes, end: bytes, limit: int
+) -> None:
+    layers, whole = list[Layer](), dict[bytes, bytes | None](below)
+    for writes in above:
+        whole.update(writes)
+        layers.insert(0, Layer())
+        layers[0].add(writes, elements=True)
+    sight = recent.Sight(Pages(below), layers)
+    expected = [(key, value) for key, value in sorted(whole.items()) if value is not None and start <= key < end][:limit]
+    assert sight.range(start, end, limit) == expected
+    assert sight.range_keys(start, end, limit) == [key for key, _ in expected]
+    assert [sight.get(key) for key in whole] == [*whole.values()]
 
 
 def reply(store: Store, *args: bytes) -> Any:
