@@ -132,15 +132,15 @@ class Pages:
         return [key for key, _ in self.range(start, end, limit)]
 
 
-ELEMENTS = st.integers(0, 15).map(lambda at: b"D12345678" + bytes([at]))
+ELEMENTS = st.integers(0, 7).map(lambda at: b"D12345678" + bytes([at]))
 
 
 @given(
-    st.dictionaries(ELEMENTS, st.binary(max_size=1)),
-    st.lists(st.dictionaries(ELEMENTS, st.none() | st.binary(max_size=1)), max_size=3),
+    st.dictionaries(ELEMENTS, st.binary(max_size=1), min_size=3),
+    st.lists(st.dictionaries(ELEMENTS, st.none() | st.binary(max_size=1), min_size=1), max_size=3),
     ELEMENTS,
     ELEMENTS,
-    st.integers(1, 20),
+    st.integers(1, 3),
 )
 def test_ranges_through_layers(
     below: dict[bytes, bytes], above: list[dict[bytes, bytes | None]], start: bytes, end: bytes, limit: int
