@@ -389,6 +389,7 @@ class Recent:
             raise
         with self._swap:
             self.layers = (Layer(),)
+            self._landed.clear()  # once more would be over what others write from here on
             self._taken = mark
         if journal.failed:
             journal.renew()

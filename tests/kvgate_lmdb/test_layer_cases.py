@@ -23,7 +23,7 @@ from kvgate.wire.reply import Raw
 from kvgate.wire.reply import encode as reply_bytes
 from kvgate_lmdb import ahead, mover, moving, recent
 from kvgate_lmdb.engine import LmdbEngine
-from kvgate_lmdb.recent import Layer
+from kvgate_lmdb.recent import Layer, through
 from tests.kvgate_lmdb import tight
 from tests.kvgate_lmdb.store import ALL, Clock, Store, command, context, running, until
 from tests.kvgate_lmdb.test_tools import good
@@ -492,3 +492,27 @@ async def test_a_move_that_fails_is_tried_again_and_readers_see_everything(
         with pytest.raises(GateError, match="TRYAGAIN"):
             LmdbEngine(tmp_path).settle()
     assert caplog.text.count("store is full") == 1
+
+
+def test_what_was_settled_before_it_was_published_is_not_put_again(tmp_path: Path) -> None:
+    """A group that is in the journal, and that trio's thread has not come to yet; then others write what it wrote."""
+    engine = LmdbEngine(tmp_path, durable=False)
+    engine.open()
+    assert engine.start_journal(lambda: True)
+    writes = {b"Mx": b"old"}
+    number = engine.recent.append(writes, engine.recent.changes)
+    assert number
+
+    def change() -> None:
+        with engine.env.begin(write=True) as txn:
+            assert txn.get(b"Mx") == b"old"
+            txn.put(b"Mx", b"new")
+
+    engine.write(change)
+    engine.settle()
+    engine.recent.publish(number, writes, size=3, kinds=set())
+    txn, layers = engine.look()
+    assert through(txn.get, [layer.records for layer in layers])(b"Mx") == b"new"
+    txn.abort()
+    engine.end_journal()
+    engine.close()
