@@ -1,5 +1,6 @@
 """``embedded`` and ``footprint``: the gate's own store beside a Redis that promises as much: speed, disk and memory."""
 
+import contextlib
 import re
 import statistics
 import time
@@ -10,7 +11,7 @@ from pathlib import Path
 from bench.figures import Table, beside, number, widest
 from bench.load import VALUE_BYTES, Load, Sample, once
 from bench.peers import Fleet, Peer, fleet
-from bench.process import BenchError, free_port, memory
+from bench.process import BenchError, free_port, memory, tree
 from bench.progress import Progress
 from bench.report import Section, Settings
 from bench.resp import request
@@ -206,14 +207,15 @@ def used_memory(peer: Peer) -> int:
     raise BenchError("INFO memory says no used_memory")
 
 
-def mapped(pid: int) -> int:
-    """Bytes of the store's file that the process has mapped and touched (PSS)."""
-    total, inside = 0, False
-    for line in Path(f"/proc/{pid}/smaps").read_text(encoding="utf-8", errors="replace").splitlines():
-        if "-" in line.split(" ", 1)[0]:
-            inside = line.endswith("data.mdb")
-        elif inside and line.startswith("Pss:"):
-            total += int(line.split()[1]) * 1024
+def mapped(root: int) -> int:
+    """Bytes of the store's file that the process and its descendants have mapped and touched (PSS)."""
+    total = 0
+    for pid in tree(root):
+        inside = False
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            for line in Path(f"/proc/{pid}/smaps").read_text(encoding="utf-8", errors="replace").splitlines():
+                if "-" in line.split(" ", 1)[0]:
+                    inside = line.endswith("data.mdb")
+                elif inside and line.startswith("Pss:"):
+                    total += int(line.split()[1]) * 1024
     return total
-
-

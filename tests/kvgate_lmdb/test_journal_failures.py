@@ -72,6 +72,10 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
     return Disk(monkeypatch)
 
 
+CALLS = [("c", "pwrite"), ("c", "fdatasync"), ("python", "pwrite"), ("python", "fdatasync"), ("at once", "pwrite")]
+"""The three ways to the journal, with what each calls."""
+
+
 @pytest.fixture(params=["c", "python", "at once"])
 def durable(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
     """Which of the three ways to the journal is gone."""
@@ -87,13 +91,11 @@ def killed(store: Store) -> None:
     store.backend.engine.end_journal = lambda: None  # type: ignore[method-assign] # nobody would be there to do it
 
 
-@pytest.mark.parametrize("call", ["pwrite", "fdatasync"])
+@pytest.mark.parametrize(("durable", "call"), CALLS, indirect=["durable"])
 async def test_what_the_journal_did_not_take_is_committed_by_lmdb(
     tmp_path: Path, durable: bool, call: str, disk: Disk
 ) -> None:
     """Once: the record that may lie in the journal is not replayed."""
-    if call == "fdatasync" and not durable:
-        pytest.skip("it is not called")
     async with running(tmp_path, durable=durable) as store:
         for number in range(1, 31):
             disk.fails = call if number % 7 in (3, 4) else ""
@@ -108,13 +110,11 @@ async def test_what_the_journal_did_not_take_is_committed_by_lmdb(
     assert good(tmp_path)
 
 
-@pytest.mark.parametrize("call", ["pwrite", "fdatasync"])
+@pytest.mark.parametrize(("durable", "call"), CALLS, indirect=["durable"])
 @pytest.mark.parametrize("dies", [True, False])
 async def test_when_nothing_can_be_written_it_is_in_doubt(
     tmp_path: Path, durable: bool, call: str, dies: bool, disk: Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if call == "fdatasync" and not durable:
-        pytest.skip("it is not called")
 
     def full(*_args: object) -> None:
         raise lmdb.DiskError("No space left on device")
