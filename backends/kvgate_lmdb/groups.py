@@ -1,10 +1,13 @@
-"""Writes of all clients, gathered while the disk is busy and committed together on a thread.
+"""Writes of all clients, gathered while the disk is busy and committed together.
 
 A command that fails leaves the others alone; a group whose commit fails is run again command by command, and only what
 fails then is told its clients. A reply goes out after the commit that its command is in.
 
-Short commands are run when they come, ahead of their commit (kvgate_lmdb.ahead); the others, and all while several
-processes write to the store, on the thread. What runs is in this order: the group under way, `_ahead`, `_queue`.
+Short commands are run when they come, ahead of their commit (kvgate_lmdb.ahead), which is then one of these: a record of the
+journal that the syncer's thread writes and syncs (`_arrived` follows); one that is copied to the kernel at once, where nobody
+waits for the disk; a commit of LMDB on a thread (`_landed` follows), where there is no journal, or where it cannot be had now.
+The other commands are run on that thread (kvgate_lmdb.running). What runs is in this order: the group under way, `_ahead`,
+`_queue`.
 """
 
 import logging
@@ -226,8 +229,10 @@ class WriteGroups:
         finally:
             self._closed = True
             with trio.CancelScope(shield=True):
-                while not self._arrived():
+                if self._departed:  # on a thread: the disk may take its time, and others are closing, too
                     await trio.to_thread.run_sync(self._engine.recent.wait_for_arrival)
+                while not self._arrived():  # noqa: ASYNC110 - as in `_arrivals`
+                    await trio.sleep(0.001)
                 await self._idle.wait()
             if self._syncer is not None:
                 self._syncer.close()
@@ -285,7 +290,7 @@ class WriteGroups:
         return jobs
 
     def _depart(self) -> None:
-        """Let the next group be committed, on a thread; `_landed` follows."""
+        """Let the next group be committed; its clients are told by `_arrived`, `_land_at_once` or `_landed`."""
         jobs, ahead = self._next()
         if not jobs:
             return

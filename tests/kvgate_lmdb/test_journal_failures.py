@@ -4,6 +4,7 @@ import errno
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,13 @@ import pytest
 import trio
 
 from kvgate.errors import ConfigurationError, try_again
+from kvgate.wire.reply import OK
 from kvgate_lmdb import LmdbBackend, environment, groups, journal, mover, moving, recent, syncing, tools
 from kvgate_lmdb.engine import Group, LmdbEngine
 from kvgate_lmdb.journal import Journal
 from kvgate_lmdb.syncing import Syncer
 from tests.kvgate_lmdb import tight
-from tests.kvgate_lmdb.store import Store, running, until
+from tests.kvgate_lmdb.store import Store, command, context, running, until
 from tests.kvgate_lmdb.test_tools import good, quiet
 
 pytestmark = pytest.mark.journal
@@ -286,3 +288,53 @@ async def test_files_that_may_not_grow(tmp_path: Path, what: str) -> None:
         for each in range(number * (2 if what == "more" else 1)):
             assert await store.ask(b"STRLEN", b"k%d" % each) == b":20000\r\n"
     assert good(tmp_path)
+
+
+class SlowSyncer:
+    """A syncer whose disk does nothing until it is told to."""
+
+    def __init__(self, real: Syncer) -> None:
+        self._real = real
+        self._todo: tuple[int, bytes, int, bool] | None = None
+        self.goes_on = threading.Event()
+
+    def start(self, file: int, data: bytes, place: int, sync: bool, /) -> None:
+        self._todo = (file, data, place, sync)
+
+    def result(self) -> int:
+        assert self._todo is not None
+        assert self.goes_on.wait(10), "nobody could let the disk go on"
+        self._real.start(*self._todo)
+        return self._real.result()
+
+    def close(self) -> None:
+        self._real.close()
+
+
+@pytest.mark.skipif(not syncing.WANTED, reason="the extension in C was not built, or is not wanted")
+async def test_a_store_that_is_closed_amid_a_sync_waits_for_it_and_holds_nobody_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow: list[SlowSyncer] = []
+
+    def made(notify: int) -> Syncer:
+        real = syncing.made(notify)
+        assert real is not None
+        slow.append(SlowSyncer(real))
+        return slow[0]
+
+    monkeypatch.setattr(groups, "made", made)
+    told: list[object] = []
+    async with trio.open_nursery() as others, running(tmp_path, durable=True) as store:
+        assert store.backend.enqueue([command(b"SET", b"k", b"v")], context(), told.extend, lambda: None)
+        await until(lambda: store.backend._groups._departed)
+
+        async def let_it_go_on() -> None:  # when the store is closing already: trio has to be free for that
+            await until(lambda: store.backend._groups._closed)
+            assert not told
+            slow[0].goes_on.set()
+
+        others.start_soon(let_it_go_on)
+    assert told == [OK]
+    async with running(tmp_path) as store:
+        assert await store.ask(b"GET", b"k") == b"$1\r\nv\r\n"
