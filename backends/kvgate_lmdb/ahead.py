@@ -1,8 +1,9 @@
 """Commands that are run before their commit begins: in trio's thread, over a snapshot and over what is being committed.
 
-While the disk is busy with one group of writes, the next one is gathered and its commands are run already; the writer's
-thread only puts what came of it. It does so only if nobody else has written in between (another worker, the sweeper): LMDB
-numbers its transactions. Otherwise the commands are run again there (kvgate_lmdb.groups), and nobody has noticed.
+While the disk is busy with one group of writes, the next one is gathered and its commands are run already; what came of it
+is only written then, to the journal, or to LMDB where there is none. That is done only if nobody else has written to LMDB in
+between: `Recent` counts who does, and where other processes may, LMDB numbers its transactions. Otherwise the commands are run
+again on the writer's thread (kvgate_lmdb.groups), and nobody has noticed.
 """
 
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from kvgate.model.overlay import Snapshot
 from kvgate.model.short import UNIT
 from kvgate_lmdb.engine import Group, GroupTxn, LmdbEngine, Pages
 from kvgate_lmdb.jobs import Job, Run, Write
-from kvgate_lmdb.recent import Sight
+from kvgate_lmdb.recent import Sight, keys_with_above, with_above
 from kvgate_lmdb.syncing import Syncer
 
 MOST_UNITS: Final = 768
@@ -102,15 +103,14 @@ class Ahead:
         written = self._written(start, end)
         page = self._sight.range(start, end, limit + len(written))
         self.spend(sum(1 + len(value) // UNIT for _, value in page))
-        merged = {**dict(page), **written}
-        return [(key, value) for key, value in sorted(merged.items()) if value is not None][:limit]
+        return with_above(page, written, limit)
 
     def range_keys(self, start: bytes, end: bytes, limit: int) -> list[bytes]:
         """As `Snapshot.range_keys`."""
         written = self._written(start, end)
         page = self._sight.range_keys(start, end, limit + len(written))
         self.spend(len(page))
-        return sorted(key for key in {*page, *written} if written.get(key, b"") is not None)[:limit]
+        return keys_with_above(page, written, limit)
 
     def _written(self, start: bytes, end: bytes) -> dict[bytes, bytes | None]:
         self.spend(RANGE_UNITS)

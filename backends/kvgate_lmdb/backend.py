@@ -44,6 +44,7 @@ MOST_IN_PLACE: Final = 128
 ALONE_AGAIN: Final = 5.0
 """Seconds between two tries to be the only process with the store."""
 SMALL_MAP: Final = 1 << 30
+"""Bytes of a map below which there is no journal."""
 PROBES: Final = 5
 """Commits that are measured when the gate starts."""
 PROBE_TIME: Final = 10.0
@@ -462,7 +463,8 @@ def _portion(commands: Sequence[Command]) -> Sequence[Command]:
 
 
 class _Glancing:
-    """The engine for the sweeper, which looks often whether there is anything to do, and reads it again before it does it."""
+    """The engine for the sweeper, which looks often whether there is anything to do; it does it, and reads it again before,
+    by `LmdbBackend._in_group`."""
 
     def __init__(self, engine: LmdbEngine) -> None:
         self.max_key, self.max_value, self.now_ms = engine.max_key, engine.max_value, engine.now_ms

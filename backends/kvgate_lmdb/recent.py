@@ -37,6 +37,7 @@ MOST_RECORDS: Final = 16_384
 MOST_BYTES: Final = 8 << 20
 """Of a layer, which is frozen then: the larger, the more of its records share LMDB's pages, and the more memory is used."""
 PAGE: Final = 4096
+"""Bytes of one of LMDB's pages."""
 OLD: Final = 0.5
 """Seconds after which a layer is frozen however small it is."""
 SLOWER: Final = 0.005
@@ -100,14 +101,12 @@ class Sight:
     def range(self, start: bytes, end: bytes, limit: int) -> list[tuple[bytes, bytes]]:
         """As `Snapshot.range`. Raises TooLong where that would be long work: anything but elements of one id."""
         above = self._above(start, end)
-        merged = {**dict(self._pages.range(start, end, limit + len(above))), **above}
-        return [(key, value) for key, value in sorted(merged.items()) if value is not None][:limit]
+        return with_above(self._pages.range(start, end, limit + len(above)), above, limit)
 
     def range_keys(self, start: bytes, end: bytes, limit: int) -> list[bytes]:
         """As `Snapshot.range_keys`. Raises TooLong, as `range`."""
         above = self._above(start, end)
-        page = self._pages.range_keys(start, end, limit + len(above))
-        return sorted(key for key in {*page, *above} if above.get(key, b"") is not None)[:limit]
+        return keys_with_above(self._pages.range_keys(start, end, limit + len(above)), above, limit)
 
     def _above(self, start: bytes, end: bytes) -> dict[bytes, bytes | None]:
         if not any(layer.records for layer in self._layers):
@@ -119,6 +118,17 @@ class Sight:
         for layer in reversed(self._layers):
             above.update((key, layer.records[key]) for key in layer.elements(identity) if start <= key < end)
         return above
+
+
+def with_above(page: Sequence[tuple[bytes, bytes]], above: Writes, limit: int) -> list[tuple[bytes, bytes]]:
+    """The first `limit` pairs of a range: `page` has `limit` and as many more as there are newer records `above`."""
+    merged = {**dict(page), **above}
+    return [(key, value) for key, value in sorted(merged.items()) if value is not None][:limit]
+
+
+def keys_with_above(page: Sequence[bytes], above: Writes, limit: int) -> list[bytes]:
+    """As `with_above`, the keys."""
+    return sorted(key for key in {*page, *above} if above.get(key, b"") is not None)[:limit]
 
 
 def through(get: Look, layers: Sequence[Mapping[bytes, bytes | None]]) -> Look:
@@ -172,7 +182,7 @@ class Recent:
         self.generation_changes = 0
         """How often generations were published."""
         self.frozen_one: Callable[[Layer], None] = lambda _layer: None
-        """Called in trio's thread with each layer that was frozen, to be moved by `move`."""
+        """Called in trio's thread with each layer that was frozen (kvgate_lmdb.moving.Mover)."""
         self._landed: deque[_Landed] = deque()
         self._taken = 0  # up to this number LMDB has the journal's records
         self._swap = threading.Lock()  # around each change of `layers` and `_landed`; nobody waits long for it

@@ -74,7 +74,7 @@ class Outcome:
     below: dict[bytes, bytes | None]
 
 
-class Failing(Exception):  # noqa: N818 - an engine's
+class Failing(Exception):  # noqa: N818 - it stands for an engine that fails, whatever its error is called
     """The engine fails."""
 
 

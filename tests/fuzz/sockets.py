@@ -34,7 +34,7 @@ SMALL: Final = 4096
 MOST_ROUNDS: Final = 3000
 
 
-class Failing(RuntimeError):  # noqa: N818 - it is one that nobody expects
+class Failing(RuntimeError):  # noqa: N818 - it stands for a callback that fails, by an error that nobody expects
     """What the gate above the lane raises now and then."""
 
 
