@@ -2,7 +2,8 @@
 
 A channel is routed like a key. A pattern lies inside one namespace by its literal beginning and goes to all shards of its
 backend, or to every store that the user may see; messages are filtered by their channel's namespace on delivery. The pump
-that reads a feed also writes the confirmations, so that no message can overtake the confirmation of its SUBSCRIBE.
+that reads a feed also writes the confirmations, so that no message can overtake the confirmation of its SUBSCRIBE, which is
+said when every feed of the name has confirmed it: what is published after it is heard, on every shard.
 """
 
 import logging
@@ -51,6 +52,8 @@ class Wanted:
     missing: int
     said: bool = False
     """Whether the client has its confirmation."""
+    held: "list[tuple[Feed, list[Reply], bytes]]" = attrs.field(factory=list)
+    """Messages of feeds that have confirmed it while others have not: the client has them after its confirmation."""
     confirmed: trio.Event = attrs.field(factory=trio.Event)
     refusal: bytes = b""
 
@@ -64,6 +67,7 @@ class Feed:
         self.connection = connection
         self.scope = trio.CancelScope()
         self.expected: deque[Wanted] = deque()
+        self.begun: Wanted | None = None  # what it confirmed last of all that begins; other feeds may not have
         self.names: set[tuple[bytes, bytes]] = set()  # (family, name), so that a feed without any is closed
         self.closed = False
 
@@ -145,6 +149,8 @@ class Subscriptions:
             self._give_up(list(dict.fromkeys(feed for feed, _ in asked)), {(family, whole) for _, whole in asked})
             raise try_again(f"the store did not confirm it within {budget} s")
         if wanted.refusal:
+            if len(asked) > 1:  # others may have confirmed it, and would bring its messages
+                self._give_up(list(dict.fromkeys(feed for feed, _ in asked)), {(family, whole) for _, whole in asked})
             raise GateError(wanted.refusal.decode("utf-8", "surrogateescape"))
 
     def _give_up(self, feeds: list[Feed], unconfirmed: set[tuple[bytes, bytes]]) -> None:
@@ -188,33 +194,45 @@ class Subscriptions:
             return
         kind = items[0]
         if kind in CONFIRMATIONS and feed.expected:
-            self._confirm(feed.expected.popleft())
-        elif isinstance(kind, bytes) and kind in MESSAGES and self.home is not None:
+            self._confirm(feed, feed.expected.popleft())
+        elif isinstance(kind, bytes) and kind in MESSAGES:
+            if feed.begun is not None and not feed.begun.said:
+                feed.begun.held.append((feed, items, raw))
+            else:
+                self._deliver(feed, items, raw)
+
+    def _deliver(self, feed: Feed, items: list[Reply], raw: bytes) -> None:
+        """A message, for the client if it may have it. `raw` is as the store wrote it."""
+        kind, proto = items[0], self.client.session.proto
+        if self.home is not None:
             for message in self._at_home(self.home, feed, items):
-                self.gate.lane.push(self.client, encode(Push(message), self.client.session.proto))
-        elif isinstance(kind, bytes) and kind in MESSAGES and self._visible(feed, items[MESSAGES[kind]]):
-            proto = self.client.session.proto
+                self.gate.lane.push(self.client, encode(Push(message), proto))
+        elif isinstance(kind, bytes) and self._visible(feed, items[MESSAGES[kind]]):
             same = (raw[:1] == b">") == (proto == 3)
             self.gate.lane.push(self.client, raw if same else encode(Push(items), proto))
 
-    def _confirm(self, wanted: Wanted) -> None:
-        """Say it to the client: of a SUBSCRIBE the first feed's word, before its messages; of an UNSUBSCRIBE the last."""
+    def _confirm(self, feed: Feed, wanted: Wanted) -> None:
+        """Say it to the client when all feeds have confirmed it: after a SUBSCRIBE's confirmation no message may be missed."""
         begins = wanted.kind[-9:] == b"subscribe" and not wanted.kind.startswith((b"un", b"pun", b"sun"))
         family = wanted.kind[:1] if wanted.kind[:1] in (b"p", b"s") and wanted.kind != b"subscribe" else b""
-        names = self.families[family]
         wanted.missing -= 1
-        if begins and not wanted.said:
-            names.add(wanted.name)
+        if begins:
+            feed.begun = wanted
+        if wanted.missing or wanted.refusal:
+            return
+        if begins:
+            self.families[family].add(wanted.name)
             if self.home is not None:
                 for whole in self.wholes(family, wanted.name):
                     meant = self.meant.setdefault((family, whole), [])
                     meant += [wanted.name] if wanted.name not in meant else []
-            wanted.said = True
             self.say(wanted.kind, wanted.name, family)
-        elif not begins and not wanted.missing:
+        else:
             self.given_up(wanted.kind, wanted.name, family)
-        if not wanted.missing:
-            wanted.confirmed.set()
+        wanted.said = True
+        wanted.confirmed.set()
+        for message in wanted.held:
+            self._deliver(*message)
 
     def given_up(self, kind: bytes, name: bytes, family: bytes) -> None:
         """Confirm the end of a name, which no feed carries any more, or for other names only."""

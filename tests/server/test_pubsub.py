@@ -16,7 +16,8 @@ pytestmark = pytest.mark.skipif(redis_binary is None, reason=NO_REDIS)
 def setting() -> Iterator[Setting]:
     with stores(3, config=["--notify-keyspace-events", "KEA"]) as (one, two, three):
         config = (
-            sharded("a", one, two)
+            "[gate]\nlisten = ['127.0.0.1:$PORT']\ncommand_timeout = '20s'\n"  # a store is paused below
+            + sharded("a", one, two)
             + redis("b", three)
             + namespaces(Ads__="a", Bank_L="a", default="b")
             + user("ads", "Ads.*")
@@ -135,6 +136,42 @@ def test_no_message_before_its_confirmation(setting: Setting, proto: int) -> Non
     finally:
         stop.set()
         publisher.join()
+
+
+@pytest.mark.parametrize("proto", [2, 3])
+def test_a_pattern_is_confirmed_when_every_shard_has_it(setting: Setting, proto: int) -> None:
+    """One shard answers late: what is published to it after the confirmation is heard, what the other says before it waits."""
+    (one, known), (other,) = keys_on(0, 2, 2), keys_on(1, 2, 1)
+    first, late, _ = setting.stores
+    with login(setting, "ads", proto) as ads:
+        for channel in (known, other):  # both feeds are there
+            ads.cmd("SUBSCRIBE", channel)
+        late.pause()
+        try:
+            ads.send("PSUBSCRIBE", "Ads.*")
+            wait_for(lambda: first.cmd("PUBSUB", "NUMPAT") == 1, "one shard to know the pattern")
+            assert first.cmd("PUBLISH", one, "early") == 1
+            assert ads.silent()
+        finally:
+            late.resume()
+        assert ads.read() == [b"psubscribe", b"Ads.*", 3]
+        assert late.cmd("PUBSUB", "NUMPAT") == 1
+        assert ads.read() == [b"pmessage", b"Ads.*", one.encode(), b"early"]
+
+
+def test_a_pattern_that_one_shard_refuses_is_not_had(gates: Gates) -> None:
+    """The other shard has confirmed it: nothing that it says of it may arrive."""
+    (one,) = keys_on(0, 2, 1)
+    with stores(2) as (first, second):
+        for store, channels in ((first, "&*"), (second, "&Other.*")):
+            store.cmd("ACL", "SETUSER", "gate", "on", ">word", "~*", channels, "+@all")
+        config = sharded("a", first, second).replace("redis://", "redis://gate:word@")
+        gate = gates(config + namespaces(Ads__="a"))
+        with gate.client() as client:
+            assert client.raw_reply("PSUBSCRIBE", "Ads.P:*").startswith(b"-ERR upstream refused the gate: NOPERM ")
+            wait_for(lambda: first.cmd("PUBSUB", "NUMPAT") == 0, "the shard that had it to be left")
+            assert first.cmd("PUBLISH", one, "hello") == 0
+            assert client.cmd("SUBSCRIBE", one) == [b"subscribe", one.encode(), 1]
 
 
 def test_pushes_between_whole_replies(setting: Setting) -> None:
