@@ -78,6 +78,7 @@ static struct { PyTypeObject *type; SCANNER(OFFSET) } scanner_at;
 static struct { PyTypeObject *type; MEASURER(OFFSET) } measurer_at;
 static struct { PyTypeObject *type; TRANSPORT(OFFSET) } transport_at;
 static PyTypeObject *expired_type;
+static PyTypeObject *deque_type;
 static PyObject *state_up, *protocol_error, *deque_append, *deque_popleft, *measure, *no_colon, *no_text, *zero, *one;
 
 #define STRINGS(X) X(_accept_some) X(_broken) X(_drop_held) X(_failed) X(_flush_client) X(_flush_upstream) X(_go_on) \
@@ -113,12 +114,56 @@ put_borrowed(PyObject **slot, PyObject *borrowed)
     put(slot, borrowed);
 }
 
+/* Most of the lane's integers are not negative and have at most two of Python's digits: they are read without a call, and one
+ * that nobody else holds is changed where it lies, instead of a new one. Later Pythons lay them out in another way. */
+#if PY_VERSION_HEX < 0x030C0000
+#define SMALL_INTEGERS 256 /* up to here Python has one object for each, and `zero` is compared by identity */
+
+static inline int
+is_short(PyObject *value)
+{
+    return value != NULL && PyLong_CheckExact(value) && (size_t)Py_SIZE(value) <= 2;
+}
+
+static inline Py_ssize_t
+short_value(PyObject *value)
+{
+    const digit *digits = ((PyLongObject *)value)->ob_digit;
+    Py_ssize_t size = Py_SIZE(value);
+    return size == 1 ? (Py_ssize_t)digits[0] : size ? (Py_ssize_t)digits[1] << PyLong_SHIFT | digits[0] : 0;
+}
+
+static inline int
+add_in_place(PyObject *value, Py_ssize_t more)
+{
+    digit *digits = ((PyLongObject *)value)->ob_digit;
+    Py_ssize_t sum;
+    if (!is_short(value) || Py_REFCNT(value) != 1 || more > PY_SSIZE_T_MAX / 2 || more < PY_SSIZE_T_MIN / 2)
+        return 0;
+    sum = short_value(value) + more;
+    if (sum <= SMALL_INTEGERS || sum >> PyLong_SHIFT >> PyLong_SHIFT || (sum >> PyLong_SHIFT != 0) != (Py_SIZE(value) == 2))
+        return 0;
+    digits[0] = (digit)(sum & PyLong_MASK);
+    if (Py_SIZE(value) == 2)
+        digits[1] = (digit)(sum >> PyLong_SHIFT);
+    return 1;
+}
+#else
+#define is_short(value) 0
+#define short_value(value) 0
+#define add_in_place(value, more) 0
+#endif
+
 /* A slot's integer, -1 with an exception where there is none; the lane's own are never below 0, tolls may be. What is beyond
  * a Py_ssize_t (a limit that someone set to 10^30, a length that a store sent) is the largest or the smallest one. */
 static inline int
 number(PyObject *value, Py_ssize_t *result)
 {
     int beyond = 0;
+    if (is_short(value)) {
+        *result = short_value(value);
+        return 0;
+    }
     if (value == NULL || !PyLong_Check(value)) {
         PyErr_SetString(PyExc_TypeError, "a slot of the lane has no integer");
         return -1;
@@ -134,6 +179,8 @@ add(PyObject **slot, Py_ssize_t more)
 {
     Py_ssize_t value;
     PyObject *sum, *boxed;
+    if (add_in_place(*slot, more))
+        return 0;
     if (number(*slot, &value) < 0)
         return -1;
     if (value > PY_SSIZE_T_MAX / 2 || value < PY_SSIZE_T_MIN / 2) { /* the sum may be beyond */
@@ -144,6 +191,21 @@ add(PyObject **slot, Py_ssize_t more)
     else
         sum = PyLong_FromSsize_t(value + more);
     if (sum == NULL)
+        return -1;
+    put(slot, sum);
+    return 0;
+}
+
+/* As `add`, to a float. */
+static inline int
+add_seconds(PyObject **slot, double more)
+{
+    PyObject *sum;
+    if (*slot != NULL && PyFloat_CheckExact(*slot) && Py_REFCNT(*slot) == 1) {
+        ((PyFloatObject *)*slot)->ob_fval += more;
+        return 0;
+    }
+    if ((sum = PyFloat_FromDouble(PyFloat_AsDouble(*slot) + more)) == NULL)
         return -1;
     put(slot, sum);
     return 0;
@@ -171,6 +233,13 @@ push(PyObject *deque, PyObject *item)
     PyObject *none = deque == NULL ? NULL : PyObject_Vectorcall(deque_append, args, 2, NULL);
     Py_XDECREF(none);
     return none == NULL ? -1 : 0;
+}
+
+/* len(deque); -1. */
+static inline Py_ssize_t
+length_of(PyObject *deque)
+{
+    return deque != NULL && Py_TYPE(deque) == deque_type ? Py_SIZE(deque) : PyObject_Size(deque);
 }
 
 static inline int
@@ -307,27 +376,36 @@ piece(PyObject *data, Py_ssize_t start, Py_ssize_t end)
     return PyBytes_FromStringAndSize(PyBytes_AS_STRING(data) + start, end - start);
 }
 
-static unsigned long crc_table[256];
+static uint32_t crc_table[8][256]; /* [n]: of a byte with n zero bytes behind it */
 
 static void
 fill_crc_table(void)
 {
-    for (unsigned long n = 0; n < 256; n++) {
-        unsigned long c = n;
+    for (uint32_t byte = 0; byte < 256; byte++) {
+        uint32_t crc = byte;
         for (int bit = 0; bit < 8; bit++)
-            c = c & 1 ? 0xEDB88320UL ^ (c >> 1) : c >> 1;
-        crc_table[n] = c;
+            crc = crc & 1 ? 0xEDB88320 ^ (crc >> 1) : crc >> 1;
+        crc_table[0][byte] = crc;
     }
+    for (int zeros = 1; zeros < 8; zeros++)
+        for (int byte = 0; byte < 256; byte++)
+            crc_table[zeros][byte] = crc_table[zeros - 1][byte] >> 8 ^ crc_table[0][crc_table[zeros - 1][byte] & 0xFF];
 }
 
-/* zlib's, of what was summed up before and of a text; 0 at the beginning. */
-static unsigned long
-crc32_of(unsigned long crc, const char *text, Py_ssize_t size)
+/* zlib's, of what was summed up before and of a text; 0 at the beginning. Eight bytes at a time ("slicing by 8": Kounavis, Berry,
+ * "A Systematic Approach to Building High Performance Software-based CRC Generators", 2005). */
+static uint32_t
+crc32_of(uint32_t crc, const char *text, Py_ssize_t size)
 {
-    crc ^= 0xFFFFFFFFUL;
-    for (Py_ssize_t at = 0; at < size; at++)
-        crc = crc_table[(crc ^ (unsigned char)text[at]) & 0xFF] ^ (crc >> 8);
-    return crc ^ 0xFFFFFFFFUL;
+    const unsigned char *at = (const unsigned char *)text, *end = at + size;
+    crc ^= 0xFFFFFFFF;
+    for (; end - at >= 8; at += 8)
+        crc = crc_table[7][(crc ^ at[0]) & 0xFF] ^ crc_table[6][(crc >> 8 ^ at[1]) & 0xFF] ^
+              crc_table[5][(crc >> 16 ^ at[2]) & 0xFF] ^ crc_table[4][crc >> 24 ^ at[3]] ^ crc_table[3][at[4]] ^
+              crc_table[2][at[5]] ^ crc_table[1][at[6]] ^ crc_table[0][at[7]];
+    while (at < end)
+        crc = crc_table[0][(crc ^ *at++) & 0xFF] ^ crc >> 8;
+    return crc ^ 0xFFFFFFFF;
 }
 
 /* Write "*12" or "$12" and a line's end; the position behind it. */
@@ -819,8 +897,8 @@ upstream_of(Walk *walk, Py_ssize_t key, Py_ssize_t key_length)
         const char *text = walk->text + key, *prefix = PyBytes_AS_STRING(walk->prefix);
         if (R(is_crc32) == Py_True && memchr(text, '{', key_length) == NULL &&
             memchr(prefix, '{', prefix_size(walk)) == NULL) {
-            unsigned long crc = crc32_of(crc32_of(0, prefix, prefix_size(walk)), text, key_length);
-            at = (Py_ssize_t)(crc % (unsigned long)count);
+            uint32_t crc = crc32_of(crc32_of(0, prefix, prefix_size(walk)), text, key_length);
+            at = count <= UINT32_MAX ? crc % (uint32_t)count : crc;
         }
         else {
             PyObject *whole = PyBytes_FromStringAndSize(NULL, prefix_size(walk) + key_length), *slot;
@@ -1474,7 +1552,6 @@ count_end(Count *count)
     int bad = 0;
     if (account != NULL && account != Py_None && count->calls) {
         if (Py_TYPE(account) == account_at.type) {
-            PyObject *seconds;
             Py_ssize_t at = 0;
             double micros = count->seconds * 1000000;
             /* the bits of the whole microseconds */
@@ -1486,19 +1563,14 @@ count_end(Count *count)
             bad = add(&A(calls), count->calls) < 0 || (count->errors && add(&A(errors), count->errors) < 0) ||
                   (count->misses && add(&A(misses), count->misses) < 0) || add(&A(bytes_in), count->taken) < 0 ||
                   add(&A(bytes_out), count->given) < 0;
-            if (!bad) {
-                seconds = PyFloat_FromDouble(PyFloat_AsDouble(A(seconds)) + count->calls * count->seconds);
-                if (seconds == NULL || !is_list(A(buckets)) || PyList_GET_SIZE(A(buckets)) != BUCKETS) {
-                    Py_XDECREF(seconds);
-                    bad = -1;
-                    if (!PyErr_Occurred())
-                        PyErr_SetString(PyExc_TypeError, "an account has other buckets");
-                }
-                else {
-                    put(&A(seconds), seconds);
-                    bad = add(&((PyListObject *)A(buckets))->ob_item[at], count->calls);
-                }
+            if (!bad && (!is_list(A(buckets)) || PyList_GET_SIZE(A(buckets)) != BUCKETS)) {
+                if (!PyErr_Occurred())
+                    PyErr_SetString(PyExc_TypeError, "an account has other buckets");
+                bad = 1;
             }
+            if (!bad)
+                bad = add_seconds(&A(seconds), count->calls * count->seconds) < 0 ||
+                      add(&((PyListObject *)A(buckets))->ob_item[at], count->calls) < 0;
             bad = bad ? -1 : 0;
         }
         else {
@@ -1594,7 +1666,7 @@ settle(PyObject *lane, PyObject *client)
 {
     PyObject *queue = C(queue);
     Py_ssize_t left;
-    while ((left = PyObject_Size(queue)) > 0) {
+    while ((left = length_of(queue)) > 0) {
         PyObject *slot = first(queue), *parts;
         int bad = -1, open;
         if (slot == NULL)
@@ -1634,7 +1706,7 @@ end:
     }
     if (left < 0 || touch_client(lane, client) < 0)
         return -1;
-    if (left == 0 && (C(waiting) != Py_None || C(eof) == Py_True || PyObject_Size(C(backlog)) > 0))
+    if (left == 0 && (C(waiting) != Py_None || C(eof) == Py_True || length_of(C(backlog)) > 0))
         return tell(lane, str__ran_empty, client, NULL, NULL);
     return 0;
 }
@@ -1715,7 +1787,7 @@ unusual:
 static int
 is_head_ready(PyObject *client)
 {
-    Py_ssize_t waiting = PyObject_Size(C(queue)), want;
+    Py_ssize_t waiting = length_of(C(queue)), want;
     PyObject *head, *parts;
     int ready = -1;
     if (waiting <= 0)
@@ -1748,8 +1820,8 @@ fill(PyObject *lane, PyObject *client, PyObject *slot, PyObject *reply, Py_ssize
     if (append(C(out), reply) < 0 || touch_client(lane, client) < 0 || pop(C(queue)) < 0 || add(&C(inflight), -count) < 0 ||
         add(&C(inflight_bytes), -weight) < 0 || (ready = is_head_ready(client)) < 0)
         return -1;
-    if (!ready && PyObject_Size(C(queue)) == 0)
-        ready = C(waiting) != Py_None || C(eof) == Py_True || PyObject_Size(C(backlog)) != 0;
+    if (!ready && length_of(C(queue)) == 0)
+        ready = C(waiting) != Py_None || C(eof) == Py_True || length_of(C(backlog)) != 0;
     return ready ? settle(lane, client) : 0;
 }
 
@@ -1856,7 +1928,7 @@ fed_by(PyObject *lane, PyObject *up, PyObject *data, PyObject *now)
     count.account = Py_None; /* nothing is counted yet */
     count.began = now;
     while (pos < size) {
-        Py_ssize_t waiting = PyObject_Size(fifo), start = pos, want, wanted, most, next = 0;
+        Py_ssize_t waiting = length_of(fifo), start = pos, want, wanted, most, next = 0;
         int special;
         if (waiting < 0)
             goto end;
@@ -1961,7 +2033,7 @@ fed_by(PyObject *lane, PyObject *up, PyObject *data, PyObject *now)
                         if (!want) {
                             Py_ssize_t behind;
                             if (pop(fifo) < 0 || add(&C(inflight_bytes), -PyObject_Size(S(frames))) < 0 ||
-                                pop(C(queue)) < 0 || (behind = PyObject_Size(C(queue))) < 0)
+                                pop(C(queue)) < 0 || (behind = length_of(C(queue))) < 0)
                                 goto end;
                             if (!behind) {
                                 if ((C(waiting) != Py_None || C(eof) == Py_True) &&
@@ -2078,7 +2150,7 @@ receive(PyObject *transport)
 static int
 feed(PyObject *lane, PyObject *client, PyObject *data, PyObject *now)
 {
-    Py_ssize_t backlog = PyObject_Size(C(backlog));
+    Py_ssize_t backlog = length_of(C(backlog));
     if (backlog < 0)
         return -1;
     if (backlog || is_stalled(client) || C(depth) != zero)
@@ -2098,7 +2170,7 @@ feed(PyObject *lane, PyObject *client, PyObject *data, PyObject *now)
         if (bad < 0)
             return -1;
     }
-    if ((backlog = PyObject_Size(C(backlog))) < 0)
+    if ((backlog = length_of(C(backlog))) < 0)
         return -1;
     return backlog && !is_stalled(client) ? tell(lane, str__later, client, NULL, NULL) : 0;
 }
@@ -2250,7 +2322,7 @@ flush_upstream(PyObject *driver, PyObject *up)
     }
     else if ((bad = number(U(untimed), &untimed)) == 0) {
         bad = add(&U(untimed), -sends);
-        if (bad == 0 && untimed < sends && U(timed) == Py_None && PyObject_Size(U(fifo)) > 0)
+        if (bad == 0 && untimed < sends && U(timed) == Py_None && length_of(U(fifo)) > 0)
             bad = tell_quietly(driver, str__take_time, up, NULL);
     }
     Py_XDECREF(rest);
@@ -2467,7 +2539,7 @@ flush_clients(PyObject *driver, PyObject *clients, Py_ssize_t out_pause, int all
     for (Py_ssize_t at = 0; at < PyList_GET_SIZE(clients); at++) {
         PyObject *client = PyList_GET_ITEM(clients, at);
         Py_ssize_t awaited = 0;
-        if (!is_a(client, client_at.type) || (!all && (awaited = PyObject_Size(C(queue))) < 0))
+        if (!is_a(client, client_at.type) || (!all && (awaited = length_of(C(queue))) < 0))
             return -1;
         if (awaited) {
             PyObject **items = ((PyListObject *)clients)->ob_item; /* those before `kept` stay, the others are served */
@@ -2752,7 +2824,12 @@ py_bind(PyObject *module, PyObject *const *args, Py_ssize_t count)
         return NULL;
     put(&deque_append, PyObject_GetAttrString(deque, "append"));
     put(&deque_popleft, PyObject_GetAttrString(deque, "popleft"));
-    Py_DECREF(deque);
+    if (!PyType_Check(deque)) {
+        Py_DECREF(deque);
+        PyErr_SetString(PyExc_TypeError, "collections has no deque");
+        return NULL;
+    }
+    Py_XSETREF(deque_type, (PyTypeObject *)deque);
     return deque_append == NULL || deque_popleft == NULL ? NULL : done(0);
 }
 
