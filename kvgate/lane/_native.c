@@ -82,7 +82,7 @@ static PyTypeObject *deque_type;
 static PyObject *state_up, *protocol_error, *deque_append, *deque_popleft, *measure, *no_colon, *no_text, *zero, *one;
 
 #define STRINGS(X) X(_accept_some) X(_broken) X(_drop_held) X(_failed) X(_flush_client) X(_flush_upstream) X(_go_on) \
-    X(_later) X(_left_over) X(_maybe_pause) X(_out_of_step) X(_paused) X(_ran_empty) X(_serve_one) X(_set_aside) X(_slow) \
+    X(_later) X(_left_over) X(_maybe_pause) X(_out_of_step) X(_paused) X(_ran_empty) X(_serve_one) X(_set_aside) X(_show) X(_slow) \
     X(_special) X(_take_in) X(_take_time) X(_time_taken) X(_unasked) X(_unusual) X(_watch) X(ask) X(close_client) X(commands) \
     X(feed) X(forward) X(gate) X(join) X(lane) X(limits) X(note) X(note_code) X(out_pause) X(readonly) X(refuse) X(resumable) \
     X(run_batch) X(settle) X(slow) X(slow_after) X(to_connect) X(to_drop) X(touched_clients) X(touched_upstreams) X(unsampled)
@@ -1091,6 +1091,25 @@ end:
     return bad;
 }
 
+/* Lane._show: 1, or 0 when it has to go by itself. */
+static int
+show(Walk *walk, const Cut *cut)
+{
+    Py_ssize_t count, size = request_size(walk, cut, -1, &count);
+    PyObject *frame = PyBytes_FromStringAndSize(NULL, size), *answer = NULL;
+    int shown = -1;
+    if (frame != NULL) {
+        write_request(walk, cut, -1, count, PyBytes_AS_STRING(frame));
+        if (give_back(walk) == 0)
+            answer = call(walk->lane, str__show, walk->client, walk->account, frame);
+    }
+    if (answer != NULL && take_counts(walk) == 0)
+        shown = PyObject_IsTrue(answer);
+    Py_XDECREF(frame);
+    Py_XDECREF(answer);
+    return shown;
+}
+
 /* Lane.split. */
 static int
 split(Walk *walk, Cut *cut, Py_ssize_t plan)
@@ -1206,8 +1225,13 @@ scan(PyObject *lane, PyObject *client, PyObject *data, PyObject *now)
                     }
                     if (take_counts(&walk) < 0)
                         goto end;
-                    if (walk.unsampled <= 0) /* the gate is shown it */
-                        goto above;
+                    if (walk.unsampled <= 0) {
+                        int shown = show(&walk, &parts);
+                        if (shown < 0)
+                            goto end;
+                        if (!shown)
+                            goto above;
+                    }
                     if (split(&walk, &parts, plan) < 0 || (walk.toll != NULL && is_spent(walk.toll, &spent) < 0))
                         goto end;
                     if (spent)

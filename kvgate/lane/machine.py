@@ -103,6 +103,8 @@ class Lane:
         self.sampling: Callable[[], int] | None = None
         """How many commands are passed over before the next one that the gate is shown; None: it is shown none."""
         self.unsampled = NEVER  # commands until then
+        self.followed = False
+        """Whether what the gate is shown may be counted elsewhere: then it goes by itself."""
         self.touched_clients: list[Client] = []
         self.touched_upstreams: list[Upstream] = []
         self.to_connect: list[Upstream] = []
@@ -287,7 +289,7 @@ class Lane:
                             if toll is not None and (toll.commands <= 0 or toll.bytes <= 0):
                                 begin = NOTHING
                                 continue
-                        if self.unsampled > 0:  # else the gate is shown it
+                        if self.unsampled > 0 or self._show(client, account, parts.whole):
                             self.split(client, parts, plan, now, account, toll)
                             if toll is not None and (toll.commands <= 0 or toll.bytes <= 0):
                                 begin = NOTHING
@@ -615,6 +617,16 @@ class Lane:
         if first < want:
             self.forward(client, up, frames[begin:], now, account, want - first, quiet=quiet)
         self.unsampled = at - want
+
+    def _show(self, client: Client, account: Account, frame: bytes) -> bool:
+        """Show the gate a request that is about to be cut; not if it may be followed, and has to go by itself."""
+        sampling = self.sampling
+        if sampling is None or self.followed:
+            return False
+        self.unsampled = NEVER
+        self.gate.sampled(client, account, split_request(frame))
+        self.unsampled = sampling() + 1  # it is still to be counted
+        return True
 
     def split(self, client: Client, parts: Cut, plan: int, now: float, account: Account, toll: Toll | None = None) -> None:
         """Send a command to several stores, each its part; paid for from `toll` as one. Every part is counted in `account`."""

@@ -100,8 +100,13 @@ class Cut:
         return b"*%d%b%b" % (1 + self.step * len(chunks), self.name, b"".join(chunks))
 
     @property
+    def whole(self) -> bytes:
+        """The request, were it sent as one."""
+        return b"*%d%b%b" % (1 + self.step * len(self.chunks), self.name, b"".join(self.chunks))
+
+    @property
     def size(self) -> int:
-        """Bytes of the request, were it sent as one."""
+        """Bytes of `whole`."""
         return len(b"*%d" % (1 + self.step * len(self.chunks))) + len(self.name) + sum(map(len, self.chunks))
 
 

@@ -76,6 +76,7 @@ class Samples:
 
     def _begin(self) -> None:
         self.active = bool(self._watchers) or self._follower is not None
+        self._lane.followed = self._follower is not None
         self._lane.sampling = self._gap if self.active else None
         self._lane.unsampled = self._gap() if self.active else NEVER
 

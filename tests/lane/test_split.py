@@ -329,11 +329,23 @@ def test_a_toll_is_paid_once(prefix: bytes) -> None:
     world.settle()
 
 
-def test_samples_are_shown_above() -> None:
+@pytest.mark.parametrize("prefix", PREFIXES)
+def test_a_sample_is_shown_and_cut(prefix: bytes) -> None:
+    world, client = learned(prefix=prefix)
+    world.lane.unsampled, world.lane.sampling = 2, lambda: 1
+    world.lane.feed(client, mget() * 6, world.now)
+    shown = [b"MGET", *(prefix + key for key in KEYS)]
+    account = world.ledger.account("T.x", "mget", readonly=True)
+    assert world.samples == [(client.id, account, shown)] * 2  # the third, and the fifth
+    assert (world.asked, world.lane.unsampled, len(client.queue)) == (0, 0, 6)
+    world.settle()
+
+
+def test_a_sample_that_may_be_followed_goes_by_itself() -> None:
     world, client = learned()
-    world.lane.unsampled, world.lane.sampling = 2, lambda: 1 << 40
+    world.lane.unsampled, world.lane.sampling, world.lane.followed = 2, lambda: 1 << 40, True
     world.lane.feed(client, mget() * 3, world.now)
-    assert (world.asked, world.lane.unsampled) == (1, 0)
+    assert (world.asked, world.lane.unsampled, world.samples) == (1, 0, [])
     world.settle()
 
 

@@ -44,9 +44,16 @@ def cut_streams(draw: st.DrawFn) -> bytes:
 @settings(deadline=None, max_examples=100)
 @given(stream=cut_streams(), cuts=st.lists(st.integers(0, 400), max_size=4), prefix=st.sampled_from([b"", b"Ab.c:", b"A{b:"]),
        left=st.none() | st.tuples(st.integers(-1, 6), st.integers(-1, 300)), sampling=st.sampled_from([None, 1, 3]),
-       down=st.booleans())  # fmt: skip
+       followed=st.booleans(), down=st.booleans())  # fmt: skip
 def test_any_cuts(
-    stream: bytes, cuts: list[int], prefix: bytes, left: tuple[int, int] | None, sampling: int | None, *, down: bool
+    stream: bytes,
+    cuts: list[int],
+    prefix: bytes,
+    left: tuple[int, int] | None,
+    sampling: int | None,
+    *,
+    followed: bool,
+    down: bool,
 ) -> None:
     def run() -> World:
         world = Cutting(3, prefix=prefix, max_key=60, quick=6000)
@@ -60,7 +67,7 @@ def test_any_cuts(
         if left is not None:
             world.route.tolls = Toll(*left), Toll(*left[::-1])
         if sampling is not None:
-            world.lane.unsampled, world.lane.sampling = 0, lambda: sampling
+            world.lane.unsampled, world.lane.sampling, world.lane.followed = 0, lambda: sampling, followed
         client = world.client()
         if down:
             world.lane.lost(world.shards[1].lines[client.line], "gone")
