@@ -269,12 +269,13 @@ class Runs(Protocol):
         spec: CommandSpec,
         words: list[bytes],
         count: int,
+        size: int,
         deadline: float,
         done: Callable[[Sequence[Raw | Reply]], None],
         flush: Callable[[], None],
     ) -> None:
-        """As `Queueing.enqueue`, of a backend that is `in_order`, for `count` writes. `done` gets a reply each, or one `Raw`
-        with those of all, none of which is an error or a null."""
+        """As `Queueing.enqueue`, of a backend that is `in_order`, for `count` writes, whose requests are `size` bytes. `done`
+        gets a reply each, or one `Raw` with those of all, none of which is an error or a null."""
 
 
 @runtime_checkable

@@ -154,7 +154,7 @@ class Ahead:
         """Run simple commands at once, all or none: their raw replies, joined. None: they have to be run one by one."""
         generations = self._one.generations
         while True:
-            found = run.take(self._get, self.writes, self._below, generations, self.revision, run.words)
+            found = run.kind.take(self._get, self.writes, self._below, generations, self.revision, run.args)
             if found is None:
                 return None
             if isinstance(found, bytes):  # a group that is not known yet

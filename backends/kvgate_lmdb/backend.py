@@ -28,7 +28,7 @@ from kvgate_lmdb import tools
 from kvgate_lmdb.access import LOOK, Access
 from kvgate_lmdb.engine import LmdbEngine, ReadTxn
 from kvgate_lmdb.groups import MOST_WORDS, WriteGroups
-from kvgate_lmdb.jobs import Block, Run, Write
+from kvgate_lmdb.jobs import Block, Kind, Run, Write
 from kvgate_lmdb.measures import measures
 from kvgate_lmdb.moving import Mover
 from kvgate_lmdb.reads import Reads
@@ -41,6 +41,11 @@ T = TypeVar("T")
 
 MOST_IN_PLACE: Final = 128
 """Records that one read may fetch in the lane (about 0.2 ms); longer ones go to a thread."""
+SHORT: Final = {
+    "SET": Kind(short.sets, HANDLERS["SET"], b"SET", grows=True),
+    "HSET": Kind(short.hsets, HANDLERS["HSET"], b"HSET", grows=True),
+}
+"""Writes of which many are run at once."""
 ALONE_AGAIN: Final = 5.0
 """Seconds between two tries to be the only process with the store."""
 SMALL_MAP: Final = 1 << 30
@@ -237,15 +242,13 @@ class LmdbBackend:
         spec: CommandSpec,
         words: list[bytes],
         count: int,
+        size: int,
         deadline: float,
         done: Callable[[Sequence[Raw | Reply]], None],
         flush: Callable[[], None],
     ) -> None:
         """As `Runs.enqueue_run`."""
-        name = spec.name
-        take = short.sets if name == "SET" else short.hsets
-        run = Run(take, HANDLERS[name], name.encode(), words, count, grows="denyoom" in spec.flags)
-        self._groups.enqueue_run(run, deadline, done, flush)
+        self._groups.add_run(Run(SHORT[spec.name], words, count, size, done, flush, deadline))
 
     async def execute(self, commands: Sequence[Command], call: CallContext) -> Sequence[Raw | Reply]:
         """As `Backend.execute`: reads alone in one snapshot each, on threads; anything with writes in a group of writes."""

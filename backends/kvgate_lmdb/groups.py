@@ -123,14 +123,12 @@ class WriteGroups:
             return
         self._add(Job(writes, done, flush, deadline))
 
-    def enqueue_run(
-        self, run: Run, deadline: float, done: Callable[[Sequence[Raw | Reply]], None], flush: Callable[[], None]
-    ) -> None:
-        """As `enqueue`, for simple writes of one kind; `done` may get one `Raw` with all replies."""
+    def add_run(self, run: Run) -> None:
+        """As `enqueue`, for simple writes of one kind; it may be answered by one `Raw` with all replies."""
         if self._closed:
-            done([error_reply(try_again("the store is being closed"))] * run.count)
-            return
-        self._add(Job(run, done, flush, deadline))
+            run.answer([error_reply(try_again("the store is being closed"))] * run.count)
+        else:
+            self._add(run)
 
     def _add(self, job: Job) -> None:
         if self._queue or not self._run_ahead(job):
@@ -150,9 +148,9 @@ class WriteGroups:
             return False
         if ahead.units > MOST_BYTES // UNIT:
             return False
-        if job.run is not None and not ahead.short:
+        if isinstance(job, Run) and not ahead.short:
             try:
-                replies = ahead.run(job.run)
+                replies = ahead.run(job)
             except lmdb.Error:  # the commands meet it again, one by one
                 replies = None
             if replies is not None:
@@ -381,7 +379,10 @@ class WriteGroups:
         ahead.end()
         ahead.publish()
         for job in jobs:
-            self._tell(job, job.replies)
+            try:  # as `_tell`
+                job.answer(job.replies)
+            except Exception:
+                log.exception("a client of a group could not be told")
         _flush(jobs)
         if self._ahead is not None or self._queue:
             self._wake.set()

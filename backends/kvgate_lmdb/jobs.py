@@ -7,7 +7,7 @@ from typing import Any
 import attrs
 
 from kvgate.model.transaction import Handler
-from kvgate.wire.reply import Reply
+from kvgate.wire.reply import Raw, Reply
 
 
 @attrs.define(slots=True)  # one for each command: a frozen one takes three times as long to make
@@ -65,24 +65,15 @@ Take = Callable[
 """`kvgate.model.short.sets` and its kin."""
 
 
-@attrs.define(slots=True)
-class Run:
-    """Simple commands of one kind: what `take` does with all of them at once, or `handler` with each."""
+@attrs.frozen(slots=True)
+class Kind:
+    """A simple command: what `take` does with many at once, or `handler` with each."""
 
     take: Take
     handler: Handler
     name: bytes
-    words: list[bytes]
-    """The arguments of all of them behind their names."""
-    count: int
     grows: bool
-
-    def writes(self) -> list[Write]:
-        """The commands one by one."""
-        width, words = len(self.words) // self.count, self.words
-        return [
-            Write(self.handler, [self.name, *words[at : at + width]], self.grows) for at in range(0, len(words), width)
-        ]
+    """As of a `Write`."""
 
 
 class Job:
@@ -98,7 +89,6 @@ class Job:
         "flush",
         "given_up",
         "replies",
-        "run",
         "size",
         "taken",
         "too_long",
@@ -107,16 +97,22 @@ class Job:
 
     def __init__(
         self,
-        writes: Sequence[Write | Block] | Run,
+        writes: Sequence[Write | Block],
         tell: Callable[[list[Reply]], Any],
         flush: Callable[[], None] | None = None,
         deadline: float = math.inf,
     ) -> None:
         """`tell` gets the replies, once; `flush` is called after that, once for all jobs of a group that have the same.
         `deadline` is on trio's clock; `WriteGroups` itself answers the job then."""
-        self.run = writes if isinstance(writes, Run) else None
-        """The commands, where they are of one kind."""
-        self._writes = None if isinstance(writes, Run) else writes
+        self._begin(tell, flush, deadline)
+        self._writes = writes
+        self.count = len(writes)
+        self.words = self.size = 0
+        for write in writes:
+            self.words += write.words
+            self.size += write.size
+
+    def _begin(self, tell: Callable[[list[Reply]], Any], flush: Callable[[], None] | None, deadline: float) -> None:
         self._tell = tell
         self._told = False
         self.flush = flush
@@ -126,22 +122,10 @@ class Job:
         self.taken = False  # its commit has begun, or a group on the thread has begun to run it
         self.given_up = False
         self.too_long = False  # to be run ahead
-        self.words = self.size = 0
-        if isinstance(writes, Run):
-            self.count = writes.count
-            self.words = len(writes.words) + writes.count
-            self.size = sum(map(len, writes.words)) + writes.count * len(writes.name)
-        else:
-            self.count = len(writes)
-            for write in writes:
-                self.words += write.words
-                self.size += write.size
 
     @property
     def writes(self) -> Sequence[Write | Block]:
         """The commands one by one."""
-        if self._writes is None:
-            self._writes = [] if self.run is None else self.run.writes()
         return self._writes
 
     def answer(self, replies: list[Reply]) -> None:
@@ -149,3 +133,34 @@ class Job:
         if not self._told:
             self._told = True
             self._tell(replies)
+
+
+class Run(Job):
+    """Simple commands of one kind."""
+
+    __slots__ = ("args", "kind")
+
+    def __init__(
+        self,
+        kind: Kind,
+        args: list[bytes],
+        count: int,
+        size: int,
+        tell: Callable[[Sequence[Raw | Reply]], Any],
+        flush: Callable[[], None],
+        deadline: float,
+    ) -> None:
+        """`args` are those of all of them behind their names; `size` is the bytes of their requests."""
+        self._begin(tell, flush, deadline)
+        self.kind = kind
+        self.args = args
+        self.count = count
+        self.words = len(args) + count
+        self.size = size
+
+    @property
+    def writes(self) -> Sequence[Write | Block]:
+        """The commands one by one."""
+        kind, args = self.kind, self.args
+        width = len(args) // self.count
+        return [Write(kind.handler, [kind.name, *args[at : at + width]], kind.grows) for at in range(0, len(args), width)]

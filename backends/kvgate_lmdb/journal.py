@@ -48,17 +48,18 @@ def pack(number: int, writes: Writes, salt: bytes) -> bytes:
     return b"".join((head, SUM.pack(zlib.crc32(payload, zlib.crc32(head))), payload))
 
 
-def _unpack(payload: bytes) -> dict[bytes, bytes | None]:
-    writes: dict[bytes, bytes | None] = {}
-    at = 0
-    while at < len(payload):
-        name, length = ITEM.unpack_from(payload, at)
-        at += ITEM.size
-        key = payload[at : at + name]
-        at += name
-        writes[key] = None if length == GONE else payload[at : at + length]
-        at += 0 if length == GONE else length
-    return writes
+def _unpack(data: bytes, record: "_Record", writes: dict[bytes, bytes | None]) -> None:
+    """Put what a record of the file says over `writes`."""
+    at, end, unpack, head = record.start, record.end, ITEM.unpack_from, ITEM.size
+    while at < end:
+        name, length = unpack(data, at)
+        start = at + head
+        at = start + name
+        if length == GONE:
+            writes[data[start:at]] = None
+        else:
+            writes[data[start:at]] = data[at : at + length]
+            at += length
 
 
 class _Record(NamedTuple):
@@ -116,7 +117,7 @@ def read_through(path: Path, last: int) -> dict[bytes, bytes | None]:
     data = path.read_bytes()
     writes: dict[bytes, bytes | None] = {}
     for record in _chain(data):
-        writes.update(_unpack(data[record.start : record.end]))
+        _unpack(data, record, writes)
         if record.number == last:
             return writes
     raise LookupError(f"record {last} is not there")
@@ -143,7 +144,9 @@ def left_over(folder: Path, taken: int) -> Iterator[tuple[int, dict[bytes, bytes
                 continue
             if record.number != last + 1:
                 raise _damaged(path, last + 1)
-            yield record.number, _unpack(data[record.start : record.end])
+            writes: dict[bytes, bytes | None] = {}
+            _unpack(data, record, writes)
+            yield record.number, writes
             last = record.number
     # What earlier turns left behind that is lower; a higher number was acknowledged after one that cannot be read
     salts = {data[HEAD.size - SALT : HEAD.size] for _, data, _ in files if len(data) >= START}

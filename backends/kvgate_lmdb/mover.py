@@ -30,9 +30,16 @@ PORTION: Final = 4096
 
 def put_sorted(txn: "lmdb.Transaction[bytes]", records: Writes, keys: Sequence[bytes]) -> None:
     """Put and delete the records of sorted keys, of which neighbours share pages."""
-    gone = [key for key in keys if records[key] is None]
+    put: list[tuple[bytes, bytes]] = []
+    gone: list[bytes] = []
+    for key in keys:
+        value = records[key]
+        if value is None:
+            gone.append(key)
+        else:
+            put.append((key, value))
     with txn.cursor() as cursor:
-        cursor.putmulti([(key, value) for key in keys if (value := records[key]) is not None])
+        cursor.putmulti(put)
     for key in gone:
         txn.delete(key)
 

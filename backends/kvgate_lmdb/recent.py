@@ -33,12 +33,12 @@ from kvgate_lmdb.syncing import Syncer
 
 log = logging.getLogger("kvgate.lmdb")
 
-MOST_RECORDS: Final = 16_384
-MOST_BYTES: Final = 8 << 20
+MOST_RECORDS: Final = 32_768
+MOST_BYTES: Final = 16 << 20
 """Of a layer, which is frozen then: the larger, the more of its records share LMDB's pages, and the more memory is used."""
 PAGE: Final = 4096
 """Bytes of one of LMDB's pages."""
-OLD: Final = 0.5
+OLD: Final = 1.0
 """Seconds after which a layer is frozen however small it is."""
 SLOWER: Final = 0.005
 """Seconds that a group waits for each layer's worth that is in the newest layer beyond one, while LMDB takes longer."""

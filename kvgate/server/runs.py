@@ -150,7 +150,7 @@ class Several(PendingRun):
         """Hand it to its backend, which has until `deadline` on trio's clock."""
         way = self.way
         self._whose.session.enqueued += 1
-        way.takes.enqueue_run(way.spec, self._words, self.count, deadline, self._done, way.flush)
+        way.takes.enqueue_run(way.spec, self._words, self.count, self.weight, deadline, self._done, way.flush)
 
     def _done(self, replies: Sequence[Raw | Reply]) -> None:
         execution, client, now = self.way.execution, self._whose, time.monotonic()

@@ -74,7 +74,7 @@ class Pair:
             told: list[Any] = []
             spec = command(b"SET", b"k", b"v").spec
             store.backend.enqueue_run(
-                spec, [*words], len(words) // 2, trio.current_time() + 20, told.extend, partial(lambda: None)
+                spec, [*words], len(words) // 2, 99, trio.current_time() + 20, told.extend, partial(lambda: None)
             )
             await until(partial(bool, told))
 

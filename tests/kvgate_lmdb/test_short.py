@@ -112,7 +112,8 @@ class Runs:
             self.flushed += 1
 
         deadline = trio.current_time() + seconds
-        self.store.backend.enqueue_run(spec, list(words), count, deadline, self.told.append, flush)
+        size = len(b"".join(words))
+        self.store.backend.enqueue_run(spec, list(words), count, size, deadline, self.told.append, flush)
 
     def replies(self) -> list[bytes]:
         """Those of all that were answered, each run's joined."""
