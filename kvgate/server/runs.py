@@ -50,13 +50,15 @@ def _reads(execution: "Execution", takes: Runs, backend: Backend, spec: CommandS
         del rest
         session: Session = client.session
         at, end = 0, count * width
-        alone = samples.follows and lane.unsampled < count
+        alone = lane.unsampled < count and samples.follows
         alone = alone or bool(client.batch or session.batches or session.batching or session.enqueued)
         while at < end:
             raw, taken, misses = (b"", 0, 0) if alone else takes.read_run(spec.name, words, at, NULLS[session.proto])
             if taken:
                 begin, at = at, at + taken * width
-                if samples.active:
+                if lane.unsampled >= taken:
+                    lane.unsampled -= taken
+                else:
                     samples.passed(client, spec, name, words[begin:at], taken)
                 session.commands += taken
                 gate.commands += taken
