@@ -95,6 +95,73 @@ def test_limits_beyond_a_machines_integers() -> None:
     both(run)
 
 
+@pytest.mark.parametrize(
+    "start",
+    [-70, 190, 2**30 - 900, 2**30 + 900, 2**31 - 900, 2**31 + 900, 2**60 - 900, 2**60 + 900, 2**62, 2**63 - 900, 2**64],
+)
+def test_counters_across_the_bounds_of_pythons_digits(start: int) -> None:
+    """Those that only the lane holds are changed in place: up, and down (tolls), over 256, 2^30, 2^60 and 2^63."""
+
+    def run() -> World:
+        world = World(2)
+        client = world.client()
+        requests = [encode_request([b"SET", b"A.b:%d" % number, b"v"]) for number in range(7)]
+        requests.append(encode_request([b"GET", b"A.b:1"]))
+        world.feed(client, b"".join(requests))
+        for account in (world.reads, world.writes):
+            account.calls = account.bytes_in = account.bytes_out = start
+            account.buckets[:] = [start] * len(account.buckets)
+        world.route.tolls = Toll(start, start), Toll(start, start)
+        client.received = start
+        for _ in range(25):
+            world.now += 0.0001
+            world.feed(client, b"".join(requests))
+        world.run_to_the_end()
+        return world
+
+    both(run)
+
+
+def test_a_number_that_somebody_holds_stays_what_it_is() -> None:
+    world, toll = World(2), Toll(10**6, 10**6)
+    client = world.client()
+    account, requests = world.writes, encode_request([b"SET", b"A.b:1", b"v"]) * 20
+
+    def numbers() -> list[float]:
+        counted = [account.calls, account.bytes_in, account.seconds, account.buckets[7]]
+        return [*counted, client.received, toll.commands, toll.bytes]
+
+    world.feed(client, requests)
+    world.route.tolls = toll, toll
+    held: list[list[float]] = []
+    said: list[str] = []
+    for _ in range(50):
+        world.feed(client, requests)
+        world.now += 0.0001
+        world.run_to_the_end()
+        held.append(numbers())
+        said.append(repr(held[-1]))
+    assert [repr(each) for each in held] == said
+    assert len(set(said)) == 50
+
+
+@pytest.mark.parametrize("prefix", [b"", b"A.b:"])
+def test_slots_of_keys_of_all_lengths(prefix: bytes) -> None:
+    """CRC-32 is taken over eight bytes at a time, and over the rest."""
+
+    def run() -> World:
+        world = World(7)
+        client = world.client()
+        client.prefix = prefix
+        for length in range(70):
+            key = bytes((7 * length + 31 * index) % 251 for index in range(length))
+            world.feed(client, encode_request([b"GET", b"A.b:" + key]) * 2)
+        world.run_to_the_end()
+        return world
+
+    both(run)
+
+
 @settings(deadline=None, max_examples=150)
 @given(replies=st.lists(REPLY, max_size=12), cuts=st.lists(st.integers(0, 6000), max_size=5), commands=st.integers(0, 12),
        leaves=st.booleans(), slow=st.booleans())  # fmt: skip
