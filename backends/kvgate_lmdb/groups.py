@@ -180,6 +180,8 @@ class WriteGroups:
         engine = self._engine
         try:
             short = nearly_full(engine.env, engine.path, engine.recent.weight)
+            if short and not nearly_full(engine.env, engine.path):
+                return None  # there will be room when LMDB has what waits, for which the thread sees
             return Ahead(engine, self._flying, self._generations, short=short, now=engine.now_ms())
         except Conflict:
             self._not_before = time.monotonic() + APART

@@ -152,6 +152,7 @@ class Run(Job):
     ) -> None:
         """`args` are those of all of them behind their names; `size` is the bytes of their requests."""
         self._begin(tell, flush, deadline)
+        self._writes: Sequence[Write | Block] = ()
         self.kind = kind
         self.args = args
         self.count = count
@@ -161,6 +162,10 @@ class Run(Job):
     @property
     def writes(self) -> Sequence[Write | Block]:
         """The commands one by one."""
-        kind, args = self.kind, self.args
-        width = len(args) // self.count
-        return [Write(kind.handler, [kind.name, *args[at : at + width]], kind.grows) for at in range(0, len(args), width)]
+        if not self._writes:
+            kind, args = self.kind, self.args
+            width = len(args) // self.count
+            self._writes = [
+                Write(kind.handler, [kind.name, *args[at : at + width]], kind.grows) for at in range(0, len(args), width)
+            ]
+        return self._writes

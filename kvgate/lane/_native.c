@@ -116,7 +116,7 @@ put_borrowed(PyObject **slot, PyObject *borrowed)
 
 /* Most of the lane's integers are not negative and have at most two of Python's digits: they are read without a call, and one
  * that nobody else holds is changed where it lies, instead of a new one. Later Pythons lay them out in another way. */
-#if PY_VERSION_HEX < 0x030C0000
+#if PY_VERSION_HEX < 0x030C0000 && PY_SSIZE_T_MAX > INT32_MAX
 #define SMALL_INTEGERS 256 /* up to here Python has one object for each, and `zero` is compared by identity */
 
 static inline int
@@ -136,10 +136,11 @@ short_value(PyObject *value)
 static inline int
 add_in_place(PyObject *value, Py_ssize_t more)
 {
-    digit *digits = ((PyLongObject *)value)->ob_digit;
+    digit *digits;
     Py_ssize_t sum;
-    if (!is_short(value) || Py_REFCNT(value) != 1 || more > PY_SSIZE_T_MAX / 2 || more < PY_SSIZE_T_MIN / 2)
+    if (!is_short(value) || !Py_SIZE(value) || Py_REFCNT(value) != 1 || more > PY_SSIZE_T_MAX / 2 || more < PY_SSIZE_T_MIN / 2)
         return 0;
+    digits = ((PyLongObject *)value)->ob_digit;
     sum = short_value(value) + more;
     if (sum <= SMALL_INTEGERS || sum >> PyLong_SHIFT >> PyLong_SHIFT || (sum >> PyLong_SHIFT != 0) != (Py_SIZE(value) == 2))
         return 0;
@@ -205,8 +206,11 @@ add_seconds(PyObject **slot, double more)
         ((PyFloatObject *)*slot)->ob_fval += more;
         return 0;
     }
-    if ((sum = PyFloat_FromDouble(PyFloat_AsDouble(*slot) + more)) == NULL)
+    sum = PyFloat_FromDouble(PyFloat_AsDouble(*slot) + more);
+    if (sum == NULL || PyErr_Occurred()) {
+        Py_XDECREF(sum);
         return -1;
+    }
     put(slot, sum);
     return 0;
 }

@@ -526,6 +526,10 @@ class Lane:
             client.held += len(raw)
         else:
             client.out.append(raw)
+        self.touch(client)
+
+    def touch(self, client: Client) -> None:
+        """Let the driver look at it when it flushes."""
         if not client.touched:
             client.touched = True
             self.touched_clients.append(client)

@@ -8,7 +8,7 @@ said when every feed of the name has confirmed it: what is published after it is
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 import attrs
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("kvgate.pubsub")
 
-MESSAGES: Final = {b"message": 1, b"pmessage": 2, b"smessage": 1}
-"""Kind of a message → where its channel stands."""
+MESSAGES: Final = {b"message": (b"", 1), b"pmessage": (b"p", 2), b"smessage": (b"s", 1)}
+"""Kind of a message → the family of the name that it comes for, which stands behind the kind, and where its channel stands."""
 CONFIRMATIONS: Final = frozenset(
     {b"subscribe", b"psubscribe", b"ssubscribe", b"unsubscribe", b"punsubscribe", b"sunsubscribe"}
 )
@@ -49,13 +49,29 @@ class Wanted:
     """``subscribe``, ``punsubscribe`` …"""
     name: bytes
     """As the client knows it."""
+    asked: "Sequence[tuple[Feed, bytes]]"
+    """The feeds, each with what its store knows the name as."""
     missing: int
-    said: bool = False
-    """Whether the client has its confirmation."""
-    held: "list[tuple[Feed, list[Reply], bytes]]" = attrs.field(factory=list)
-    """Messages of feeds that have confirmed it while others have not: the client has them after its confirmation."""
+    """Confirmations."""
+    news: frozenset[tuple[bytes, bytes]] = frozenset()
+    """(family, name as the stores know it) of what the client does not listen to yet: messages for it are `held`."""
+    silent: bool = False
+    """The client is told nothing of it."""
+    held: "list[tuple[Feed, bytes]]" = attrs.field(factory=list)
+    """Raw messages of feeds that have confirmed it while others have not: the client has them after its confirmation."""
     confirmed: trio.Event = attrs.field(factory=trio.Event)
     refusal: bytes = b""
+    refusers: "list[Feed]" = attrs.field(factory=list)
+
+    @property
+    def begins(self) -> bool:
+        """Whether it is a SUBSCRIBE."""
+        return self.kind in (b"subscribe", b"psubscribe", b"ssubscribe")
+
+    @property
+    def family(self) -> bytes:
+        """As in `Subscriptions.families`."""
+        return self.kind[:1] if self.kind[:1] in (b"p", b"s") and self.kind != b"subscribe" else b""
 
 
 class Feed:
@@ -67,7 +83,7 @@ class Feed:
         self.connection = connection
         self.scope = trio.CancelScope()
         self.expected: deque[Wanted] = deque()
-        self.begun: Wanted | None = None  # what it confirmed last of all that begins; other feeds may not have
+        self.begun: Wanted | None = None  # what it has confirmed and other feeds have not
         self.names: set[tuple[bytes, bytes]] = set()  # (family, name), so that a feed without any is closed
         self.closed = False
 
@@ -134,34 +150,49 @@ class Subscriptions:
 
     async def ask(self, kind: bytes, family: bytes, name: bytes, asked: list[tuple[Feed, bytes]]) -> None:
         """Send one of the client's names to its feeds, each with what its store knows it as; wait until all have confirmed."""
-        wanted = Wanted(kind, name, len(asked))
+        wanted = Wanted(kind, name, asked, len(asked))
+        new = [(feed, whole) for feed, whole in asked if wanted.begins and (family, whole) not in feed.names]
+        wanted.news = frozenset((family, whole) for _, whole in new)
         for feed, whole in asked:
             feed.expected.append(wanted)
-            if kind.startswith((b"un", b"pun", b"sun")):
-                feed.names.discard((family, whole))
-            else:
+            if wanted.begins:
                 feed.names.add((family, whole))
             await feed.connection.send(encode_request([kind, whole]))
         budget = self.gate.configuration.gate.command_timeout
         with trio.move_on_after(budget):
             await wanted.confirmed.wait()
         if not wanted.confirmed.is_set():
-            self._give_up(list(dict.fromkeys(feed for feed, _ in asked)), {(family, whole) for _, whole in asked})
+            self._let_go(wanted)
+            for feed, whole in new:
+                feed.names.discard((family, whole))
+            self._give_up(list(dict.fromkeys(feed for feed, _ in asked)))
             raise try_again(f"the store did not confirm it within {budget} s")
         if wanted.refusal:
-            if len(asked) > 1:  # others may have confirmed it, and would bring its messages
-                self._give_up(list(dict.fromkeys(feed for feed, _ in asked)), {(family, whole) for _, whole in asked})
+            await self._take_back(wanted, new)
             raise GateError(wanted.refusal.decode("utf-8", "surrogateescape"))
+        if not wanted.begins:
+            for feed, whole in asked:
+                feed.names.discard((family, whole))
 
-    def _give_up(self, feeds: list[Feed], unconfirmed: set[tuple[bytes, bytes]]) -> None:
+    def _give_up(self, feeds: list[Feed]) -> None:
         """End feeds that confirm nothing: a later confirmation would be a lie. With one that carries more the client is
         closed, as with any feed that is lost."""
         for feed in feeds:
-            feed.names -= unconfirmed
             if feed.names:
                 self.gate.driver.close_client(self.client)
             feed.close()
         self.feeds = {at: feed for at, feed in self.feeds.items() if feed not in feeds}
+
+    async def _take_back(self, wanted: Wanted, new: list[tuple[Feed, bytes]]) -> None:
+        """One feed has refused the name: the others are not to bring its messages."""
+        self._let_go(wanted)
+        for feed, whole in new:
+            feed.names.discard((wanted.family, whole))
+            if feed.names and feed not in wanted.refusers:
+                kind = wanted.kind.replace(b"sub", b"unsub")
+                feed.expected.append(Wanted(kind, wanted.name, [(feed, whole)], 1, silent=True))
+                await feed.connection.send(encode_request([kind, whole]))
+        self.drop_idle()
 
     async def pump(self, feed: Feed) -> None:
         """Bring what comes to the client, until the feed ends; if the store ended it, the client is closed."""
@@ -184,22 +215,37 @@ class Subscriptions:
             if raw[:1] == b"-" and feed.expected:
                 wanted = feed.expected.popleft()
                 wanted.refusal = raw[1:-2]
+                wanted.refusers.append(feed)
                 if raw.startswith((b"-NOAUTH", b"-NOPERM")):  # said to the gate, not to its client
                     wanted.refusal = upstream_refused(raw[1:-2].decode("utf-8", "replace")).reply[1:-2]
                 wanted.confirmed.set()
             return
-        reply = decode(raw)
-        items = reply.items if isinstance(reply, Push) else reply
-        if not isinstance(items, list) or not items:
+        items = _items(raw)
+        if not items:
             return
         kind = items[0]
         if kind in CONFIRMATIONS and feed.expected:
             self._confirm(feed, feed.expected.popleft())
         elif isinstance(kind, bytes) and kind in MESSAGES:
-            if feed.begun is not None and not feed.begun.said:
-                feed.begun.held.append((feed, items, raw))
+            begun, name = feed.begun, items[1]
+            if begun is not None and isinstance(name, bytes) and (MESSAGES[kind][0], name) in begun.news:
+                if not begun.refusal:  # else it is being taken back
+                    self._hold(begun, feed, raw)
             else:
                 self._deliver(feed, items, raw)
+
+    def _hold(self, wanted: Wanted, feed: Feed, raw: bytes) -> None:
+        """Keep a message until the client has its confirmation; it counts as what the client has not read."""
+        wanted.held.append((feed, raw))
+        self.client.held += len(raw)
+        self.gate.lane.touch(self.client)  # the driver looks at its limits
+
+    def _let_go(self, wanted: Wanted) -> list[tuple[Feed, bytes]]:
+        """What was held for a name, and is no more."""
+        held, wanted.held = wanted.held, []
+        if not self.client.closed:
+            self.client.held -= sum(len(raw) for _, raw in held)
+        return held
 
     def _deliver(self, feed: Feed, items: list[Reply], raw: bytes) -> None:
         """A message, for the client if it may have it. `raw` is as the store wrote it."""
@@ -207,20 +253,21 @@ class Subscriptions:
         if self.home is not None:
             for message in self._at_home(self.home, feed, items):
                 self.gate.lane.push(self.client, encode(Push(message), proto))
-        elif isinstance(kind, bytes) and self._visible(feed, items[MESSAGES[kind]]):
+        elif isinstance(kind, bytes) and self._visible(feed, items[MESSAGES[kind][1]]):
             same = (raw[:1] == b">") == (proto == 3)
             self.gate.lane.push(self.client, raw if same else encode(Push(items), proto))
 
     def _confirm(self, feed: Feed, wanted: Wanted) -> None:
         """Say it to the client when all feeds have confirmed it: after a SUBSCRIBE's confirmation no message may be missed."""
-        begins = wanted.kind[-9:] == b"subscribe" and not wanted.kind.startswith((b"un", b"pun", b"sun"))
-        family = wanted.kind[:1] if wanted.kind[:1] in (b"p", b"s") and wanted.kind != b"subscribe" else b""
         wanted.missing -= 1
-        if begins:
-            feed.begun = wanted
-        if wanted.missing or wanted.refusal:
+        if wanted.silent:
+            feed.begun = None
             return
-        if begins:
+        if wanted.missing or wanted.refusal:
+            feed.begun = wanted
+            return
+        family = wanted.family
+        if wanted.begins:
             self.families[family].add(wanted.name)
             if self.home is not None:
                 for whole in self.wholes(family, wanted.name):
@@ -229,10 +276,11 @@ class Subscriptions:
             self.say(wanted.kind, wanted.name, family)
         else:
             self.given_up(wanted.kind, wanted.name, family)
-        wanted.said = True
         wanted.confirmed.set()
-        for message in wanted.held:
-            self._deliver(*message)
+        for other, _ in wanted.asked:
+            other.begun = None
+        for other, raw in self._let_go(wanted):
+            self._deliver(other, _items(raw), raw)
 
     def given_up(self, kind: bytes, name: bytes, family: bytes) -> None:
         """Confirm the end of a name, which no feed carries any more, or for other names only."""
@@ -300,6 +348,13 @@ class Subscriptions:
             if not feed.names and not self.monitor:
                 feed.close()
                 del self.feeds[at]
+
+
+def _items(raw: bytes) -> list[Reply]:
+    """Of a push, or an array; empty for anything else."""
+    reply = decode(raw)
+    items = reply.items if isinstance(reply, Push) else reply
+    return items if isinstance(items, list) else []
 
 
 def _places(gate: "Dispatcher", user: User, spec: CommandSpec, name: bytes, *, pattern: bool) -> list[Place]:

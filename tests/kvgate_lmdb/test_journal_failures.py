@@ -221,12 +221,22 @@ async def test_a_journal_that_cannot_be_made_is_said(tmp_path: Path, monkeypatch
         assert await store.ask(b"SET", b"k", b"v") == b"+OK\r\n"
 
 
+async def idle(_self: moving.Mover) -> None:
+    """A mover that moves nothing."""
+    await trio.sleep_forever()
+
+
+async def test_what_waits_for_lmdb_is_moved_before_a_write_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may need a page for each record, which would be more than the map has; but it shares them."""
+    monkeypatch.setattr(moving.Mover, "run", idle)
+    async with running(tmp_path, map_size=8 << 20, journal=True) as store:
+        for number in range(3000):
+            assert await store.ask(b"SET", b"k%d" % number, bytes(100)) == b"+OK\r\n"
+        assert len(await store.keys()) == 3000
+
+
 async def test_what_waits_for_lmdb_counts_when_room_is_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was acknowledged must find room in LMDB's file: it is refused in time, and deletes help."""
-
-    async def idle(_self: moving.Mover) -> None:
-        await trio.sleep_forever()
-
     monkeypatch.setattr(moving.Mover, "run", idle)
     async with running(tmp_path, map_size=8 << 20, journal=True) as store:
         accepted = 0

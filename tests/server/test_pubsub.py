@@ -151,12 +151,77 @@ def test_a_pattern_is_confirmed_when_every_shard_has_it(setting: Setting, proto:
             ads.send("PSUBSCRIBE", "Ads.*")
             wait_for(lambda: first.cmd("PUBSUB", "NUMPAT") == 1, "one shard to know the pattern")
             assert first.cmd("PUBLISH", one, "early") == 1
+            assert first.cmd("PUBLISH", known, "known") == 2
+            assert ads.read() == [b"message", known.encode(), b"known"]  # its own name is long confirmed
             assert ads.silent()
         finally:
             late.resume()
         assert ads.read() == [b"psubscribe", b"Ads.*", 3]
         assert late.cmd("PUBSUB", "NUMPAT") == 1
-        assert ads.read() == [b"pmessage", b"Ads.*", one.encode(), b"early"]
+        early = [(ads.read(), channel, said) for channel, said in ((one, b"early"), (known, b"known"))]
+        assert [got for got, *_ in early] == [[b"pmessage", b"Ads.*", channel.encode(), said] for _, channel, said in early]
+        assert first.cmd("PUBLISH", one, "later") == 1
+        assert ads.read() == [b"pmessage", b"Ads.*", one.encode(), b"later"]
+
+
+def late_shard(first: RedisServer, second: RedisServer, gate: str) -> str:
+    """The configuration of two shards, one of which will be paused."""
+    return f"[gate]\nlisten = ['127.0.0.1:$PORT']\n{gate}\n" + sharded("a", first, second) + namespaces(Ads__="a")
+
+
+def test_messages_that_wait_for_a_confirmation_are_limited(gates: Gates) -> None:
+    """They count as what the client has not read."""
+    (one,), (other,) = keys_on(0, 2, 1), keys_on(1, 2, 1)
+    with stores(2) as (first, late):
+        limits = "command_timeout = '20s'\npubsub_output_soft = '1mb'\npubsub_output_hard = '1mb'\noutput_soft = '1mb'"
+        gate = gates(late_shard(first, late, limits))
+        with gate.client() as client:
+            for channel in (one, other):
+                client.cmd("SUBSCRIBE", channel)
+            late.pause()
+            try:
+                client.send("PSUBSCRIBE", "Ads.*")
+                wait_for(lambda: first.cmd("PUBSUB", "NUMPAT") == 1, "one shard to know the pattern")
+                client.sock.settimeout(20)
+                for _ in range(80):
+                    first.cmd("PUBLISH", f"{one}x", "x" * 50_000)
+                assert client.read_all() == b""
+            finally:
+                late.resume()
+
+
+def test_a_pattern_that_is_had_and_is_not_confirmed_again_closes_the_client(gates: Gates) -> None:
+    """It would believe that it listens, and hear nothing."""
+    with stores(2) as (first, late):
+        gate = gates(late_shard(first, late, "command_timeout = '200ms'"))
+        with gate.client() as client:
+            client.cmd("PSUBSCRIBE", "Ads.*")
+            late.pause()
+            try:
+                client.send("PSUBSCRIBE", "Ads.*")
+                assert client.read_all() == b""
+            finally:
+                late.resume()
+
+
+@pytest.mark.parametrize("proto", [2, 3])
+def test_a_pattern_that_one_shard_refuses_leaves_other_names(gates: Gates, proto: int) -> None:
+    (one, two) = keys_on(0, 2, 2)
+    with stores(2) as (first, second):
+        for store, channels in ((first, "&*"), (second, "&Other.*")):
+            store.cmd("ACL", "SETUSER", "gate", "on", ">word", "~*", channels, "+@all")
+        gate = gates((sharded("a", first, second) + namespaces(Ads__="a")).replace("redis://", "redis://gate:word@"))
+        with gate.client(proto=proto) as client:
+            client.cmd("SUBSCRIBE", one)
+            for _ in range(3):
+                assert client.raw_reply("PSUBSCRIBE", "Ads.P:*").startswith(b"-ERR upstream refused the gate: NOPERM ")
+                wait_for(lambda: first.cmd("PUBSUB", "NUMPAT") == 0, "the shard that had it to be told")
+                assert first.cmd("PUBLISH", two, "unheard") == 0
+                assert first.cmd("PUBLISH", one, "hello") == 1
+                assert client.read() == [b"message", one.encode(), b"hello"]
+            assert client.cmd("SUBSCRIBE", two) == [b"subscribe", two.encode(), 2]
+            assert first.cmd("PUBLISH", two, "hello") == 1
+            assert client.read() == [b"message", two.encode(), b"hello"]
 
 
 def test_a_pattern_that_one_shard_refuses_is_not_had(gates: Gates) -> None:
