@@ -84,7 +84,7 @@ static PyObject *state_up, *protocol_error, *deque_append, *deque_popleft, *meas
 #define STRINGS(X) X(_accept_some) X(_broken) X(_drop_held) X(_failed) X(_flush_client) X(_flush_upstream) X(_go_on) \
     X(_later) X(_left_over) X(_maybe_pause) X(_out_of_step) X(_paused) X(_ran_empty) X(_serve_one) X(_set_aside) X(_show) X(_slow) \
     X(_special) X(_take_in) X(_take_time) X(_time_taken) X(_unasked) X(_unusual) X(_watch) X(ask) X(close_client) X(commands) \
-    X(feed) X(forward) X(gate) X(join) X(lane) X(limits) X(note) X(note_code) X(out_pause) X(readonly) X(refuse) X(resumable) \
+    X(feed) X(forward) X(gate) X(join) X(lane) X(limits) X(note) X(note_code) X(out_pause) X(readonly) X(refuse) X(reply) X(resumable) \
     X(run_batch) X(settle) X(slow) X(slow_after) X(to_connect) X(to_drop) X(touched_clients) X(touched_upstreams) X(unsampled)
 #define STRING(name) static PyObject *str_##name;
 STRINGS(STRING)
@@ -1882,6 +1882,17 @@ answer(PyObject *lane, PyObject *slot, PyObject *raw, double now)
     return bad;
 }
 
+/* Lane.give. */
+static int
+give(PyObject *lane, PyObject *client, PyObject *raw, Count *count)
+{
+    if (count_end(count) < 0)
+        return -1;
+    if (length_of(C(queue)) != 0)
+        return tell_quietly(lane, str_reply, client, raw);
+    return append(C(out), raw) < 0 ? -1 : touch_client(lane, client);
+}
+
 /* Lane._special for a Part's reply: 1 when it is done, 0 when the Python method has to do it, -1. */
 static int
 take_part(PyObject *lane, PyObject *up, PyObject *slot, PyObject *raw)
@@ -2477,6 +2488,20 @@ py_answer(PyObject *module, PyObject *const *args, Py_ssize_t count)
     return done(answer(args[0], args[1], args[2], PyFloat_AS_DOUBLE(args[3])));
 }
 
+static PyObject *
+py_give(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    Count counted = {0};
+    if (!takes("give", count, 8) || !is_a(args[1], client_at.type) || !is_a(args[3], &PyBytes_Type) ||
+        number(args[4], &counted.calls) < 0 || number(args[5], &counted.misses) < 0 || number(args[6], &counted.taken) < 0 ||
+        !is_a(args[7], &PyFloat_Type))
+        return NULL;
+    counted.account = Py_NewRef(args[2]);
+    counted.seconds = PyFloat_AS_DOUBLE(args[7]);
+    counted.given = PyBytes_GET_SIZE(args[3]);
+    return done(give(args[0], args[1], args[3], &counted));
+}
+
 /* Driver._serve for one socket. */
 static int
 serve_event(PyObject *driver, PyObject *lane, PyObject *transports, PyObject *fd, PyObject *mask)
@@ -2872,6 +2897,8 @@ static PyMethodDef methods[] = {
     {"scan", (PyCFunction)(void (*)(void))py_scan, METH_FASTCALL, "scan(lane, client, data, now): see Lane._scan."},
     {"fed_by", (PyCFunction)(void (*)(void))py_fed_by, METH_FASTCALL, "fed_by(lane, up, data, now): see Lane._fed_by."},
     {"answer", (PyCFunction)(void (*)(void))py_answer, METH_FASTCALL, "answer(lane, run, raw, now): see Lane.answer."},
+    {"give", (PyCFunction)(void (*)(void))py_give, METH_FASTCALL,
+     "give(lane, client, account, raw, count, misses, size, seconds): see Lane.give."},
     {"follow", (PyCFunction)(void (*)(void))py_follow, METH_FASTCALL, "follow(measurer, data, pos): see Measurer.feed."},
     {"measure", (PyCFunction)(void (*)(void))py_measure, METH_FASTCALL, "measure(data, pos): see kvgate.wire.measure."},
     {"serve", (PyCFunction)(void (*)(void))py_serve, METH_FASTCALL,

@@ -434,6 +434,15 @@ class Lane:
                 client.touched = True
                 self.touched_clients.append(client)
 
+    def give(self, client: Client, account: Account, raw: bytes, count: int, misses: int, size: int, seconds: float) -> None:
+        """Answer `count` commands of `size` bytes at once, by their replies, joined, which hold `misses` nulls and no errors;
+        they took `seconds` and are counted in `account`."""
+        if self.in_c:
+            native.paths.give(self, client, account, raw, count, misses, size, seconds)
+            return
+        account.note(count, seconds, 0, misses, size, len(raw))
+        self.reply(client, raw)
+
     def pending(self, client: Client, now: float, weight: int, *, quiet: bool = False) -> Pending:
         """A place in the client's queue for the present command of `weight` bytes; `fill` it later, then `settle`."""
         slot = (QuietPending if quiet else Pending)(client, now, weight)

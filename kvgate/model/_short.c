@@ -88,6 +88,7 @@ hash64(const uint8_t *text, size_t size)
         v[12] ^= done;
         if (done == size)
             v[14] = ~v[14];
+#pragma GCC unroll 12 /* so that the compiler knows which words are mixed */
         for (int round = 0; round < 12; round++) {
             const uint8_t *s = blake_order[round % 10];
             MIX(0, 4, 8, 12, m[s[0]], m[s[1]]);

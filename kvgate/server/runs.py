@@ -66,10 +66,9 @@ def _reads(execution: "Execution", takes: Runs, backend: Backend, spec: CommandS
                 session.last_command = lower
                 seconds = time.monotonic() - now
                 length = size if taken == count else sum(map(len, _frames(name, words[begin:at], width)))
-                account.note(taken, seconds, 0, misses, length, len(raw))
+                lane.give(client, account, raw, taken, misses, length, seconds)
                 if seconds > lane.slow_after:
                     execution.slow(client, backend, [name, *words[begin : begin + width]], account, seconds, 0.0, taken - 1)
-                lane.reply(client, raw)
             if at < end:
                 args = [name, *words[at : at + width]]
                 local(client, spec, args, encode_request(args), now, account)

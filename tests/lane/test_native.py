@@ -145,6 +145,27 @@ def test_a_number_that_somebody_holds_stays_what_it_is() -> None:
     assert len(set(said)) == 50
 
 
+@pytest.mark.parametrize("waiting", [0, 1])
+def test_replies_that_are_given_at_once(waiting: int) -> None:
+    """Also behind what is unanswered; they are counted as others are."""
+
+    def run() -> World:
+        world = World(1)
+        client = world.client()
+        world.feed(client, encode_request([b"GET", b"A.b:1"]) * waiting)
+        for count, misses, seconds in ((1, 0, 0.0), (3, 2, 0.0007), (16, 0, 10.0**9)):
+            raw = b"$-1\r\n" * misses + b"$1\r\nv\r\n" * (count - misses)
+            world.lane.give(client, world.reads, raw, count, misses, 30 * count, seconds)
+            world.settle()
+            assert bool(world.said[client.id].raw) is not bool(waiting)
+        world.run_to_the_end()
+        assert world.said[client.id].raw.endswith(b"$1\r\nv\r\n" * 16)
+        assert world.reads.calls == 20 + waiting
+        return world
+
+    both(run)
+
+
 @pytest.mark.parametrize("prefix", [b"", b"A.b:"])
 def test_slots_of_keys_of_all_lengths(prefix: bytes) -> None:
     """CRC-32 is taken over eight bytes at a time, and over the rest."""
