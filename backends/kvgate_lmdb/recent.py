@@ -193,7 +193,10 @@ class Recent:
     @property
     def is_empty(self) -> bool:
         """Whether LMDB has everything that readers see."""
-        return not any(layer.records for layer in self.layers)
+        for layer in self.layers:  # any() would make a generator for each read
+            if layer.records:
+                return False
+        return True
 
     @property
     def weight(self) -> int:

@@ -118,6 +118,15 @@ typedef struct {
     int known;                   /* whether `generations` has it */
 } Groups;
 
+static PyObject *hashed_group; /* the one that was hashed last, by whichever call, and what came of it */
+static uint64_t hashed_head;
+
+static inline int
+is_group(PyObject *group, const char *text, Py_ssize_t length)
+{
+    return group != NULL && PyBytes_GET_SIZE(group) == length && memcmp(PyBytes_AS_STRING(group), text, length) == 0;
+}
+
 static int
 group_of(Groups *groups, const char *key, Py_ssize_t size)
 {
@@ -126,13 +135,17 @@ group_of(Groups *groups, const char *key, Py_ssize_t size)
     PyObject *found;
     if (length && memchr(key, '.', length) == NULL)
         length = 0;
-    if (groups->group != NULL && PyBytes_GET_SIZE(groups->group) == length &&
-        memcmp(PyBytes_AS_STRING(groups->group), key, length) == 0)
+    if (is_group(groups->group, key, length))
         return 0;
-    Py_XSETREF(groups->group, PyBytes_FromStringAndSize(key, length));
-    if (groups->group == NULL)
-        return -1;
-    groups->head = hash64((const uint8_t *)key, length) >> 52 << 36;
+    if (!is_group(hashed_group, key, length)) {
+        PyObject *group = PyBytes_FromStringAndSize(key, length);
+        if (group == NULL)
+            return -1;
+        Py_XSETREF(hashed_group, group);
+        hashed_head = hash64((const uint8_t *)key, length) >> 52 << 36;
+    }
+    Py_XSETREF(groups->group, Py_NewRef(hashed_group));
+    groups->head = hashed_head;
     found = PyDict_GetItemWithError(groups->generations, groups->group);
     groups->known = found != NULL;
     if (found != NULL)

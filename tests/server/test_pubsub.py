@@ -193,7 +193,7 @@ def test_messages_that_wait_for_a_confirmation_are_limited(gates: Gates) -> None
 def test_a_pattern_that_is_had_and_is_not_confirmed_again_closes_the_client(gates: Gates) -> None:
     """It would believe that it listens, and hear nothing."""
     with stores(2) as (first, late):
-        gate = gates(late_shard(first, late, "command_timeout = '200ms'"))
+        gate = gates(late_shard(first, late, "command_timeout = '1s'"))
         with gate.client() as client:
             client.cmd("PSUBSCRIBE", "Ads.*")
             late.pause()
