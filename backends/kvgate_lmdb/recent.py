@@ -193,7 +193,7 @@ class Recent:
     @property
     def is_empty(self) -> bool:
         """Whether LMDB has everything that readers see."""
-        for layer in self.layers:  # any() would make a generator for each read
+        for layer in self.layers:  # noqa: SIM110 - any() would make a generator for each read
             if layer.records:
                 return False
         return True
