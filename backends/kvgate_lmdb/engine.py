@@ -331,7 +331,7 @@ class LmdbEngine:
             with self._writing, self.env.begin(write=True) as txn:
                 taken = last = decode_counter(txn.get(keyspace.JOURNAL))
                 for number, writes in journal.left_over(self.path, taken):
-                    mover.put_sorted(txn, writes, sorted(writes))
+                    mover.put_records(txn, mover.in_order(writes))
                     last, groups = number, groups + 1
                 if groups:
                     txn.put(keyspace.JOURNAL, encode_counter(last))
@@ -405,7 +405,7 @@ class LmdbEngine:
             layers = recent.layers
             txn = env.begin()
             if layers is recent.layers:
-                return txn, () if recent.is_empty else layers
+                return txn, layers if len(layers) > 1 or layers[0].records else ()
             txn.abort()
 
     def read(self, most: int = 0) -> ReadTxn:

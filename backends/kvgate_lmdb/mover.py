@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import Final
 
@@ -28,36 +29,37 @@ PORTION: Final = 4096
 """Records moved in one transaction of LMDB."""
 
 
-def put_sorted(txn: "lmdb.Transaction[bytes]", records: Writes, keys: Sequence[bytes]) -> None:
-    """Put and delete the records of sorted keys, of which neighbours share pages."""
-    put: list[tuple[bytes, bytes]] = []
-    gone: list[bytes] = []
-    for key in keys:
-        value = records[key]
-        if value is None:
-            gone.append(key)
-        else:
-            put.append((key, value))
+Records = Sequence[tuple[bytes, bytes | None]]
+
+
+def in_order(writes: Writes) -> Records:
+    """Keys with their values, None where they are gone: sorted, since neighbours share LMDB's pages."""
+    return sorted(writes.items(), key=itemgetter(0))
+
+
+def put_records(txn: "lmdb.Transaction[bytes]", records: Records) -> None:
+    """Put and delete records, which are `in_order`."""
     with txn.cursor() as cursor:
-        cursor.putmulti(put)
-    for key in gone:
-        txn.delete(key)
+        cursor.putmulti([(key, value) for key, value in records if value is not None])
+    for key, value in records:
+        if value is None:
+            txn.delete(key)
 
 
-def move(env: lmdb.Environment, records: Writes, last: int, step: Callable[[], object] = lambda: None) -> bool:
+def move(env: lmdb.Environment, writes: Writes, last: int, step: Callable[[], object] = lambda: None) -> bool:
     """Put the records of the journal up to number `last` into LMDB's file, in portions between which others may write; False:
     others have done so meanwhile. `step` is called after each portion.
 
     Raises:
         lmdb.Error: LMDB could not take them all.
     """
-    keys = sorted(records)
-    for at in range(0, len(keys), PORTION):
+    records = in_order(writes)
+    for at in range(0, len(records), PORTION):
         with env.begin(write=True) as txn:
             if decode_counter(txn.get(keyspace.JOURNAL)) >= last:
                 return False
-            put_sorted(txn, records, keys[at : at + PORTION])
-            if at + PORTION >= len(keys):
+            put_records(txn, records[at : at + PORTION])
+            if at + PORTION >= len(records):
                 txn.put(keyspace.JOURNAL, encode_counter(last))
         step()
     return True

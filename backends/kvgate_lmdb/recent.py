@@ -28,7 +28,7 @@ from kvgate.model.kv import TooLong
 from kvgate.model.meta import encode_counter
 from kvgate.model.overlay import Snapshot
 from kvgate_lmdb.journal import Journal, Writes
-from kvgate_lmdb.mover import put_sorted
+from kvgate_lmdb.mover import in_order, put_records
 from kvgate_lmdb.syncing import Syncer
 
 log = logging.getLogger("kvgate.lmdb")
@@ -393,7 +393,7 @@ class Recent:
         try:
             with env.begin(write=True) as txn:
                 for writes in (*(layer.records for layer in reversed(layers)), *(group.writes for group in landed)):
-                    put_sorted(txn, writes, sorted(writes))
+                    put_records(txn, in_order(writes))
                 txn.put(keyspace.JOURNAL, encode_counter(mark))
         except lmdb.Error as error:
             self._put_back()

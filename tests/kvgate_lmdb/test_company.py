@@ -219,7 +219,7 @@ async def test_who_cannot_settle_lets_nobody_in_and_goes_on(
     async with running(tmp_path) as store:
         with monkeypatch.context() as patch:
             patch.setattr(access, "PATIENCE", 1.0)
-            patch.setattr(recent, "put_sorted", full)
+            patch.setattr(recent, "put_records", full)
             assert await store.ask(b"SET", b"k", b"v") == b"+OK\r\n"
 
             def come() -> None:

@@ -124,7 +124,7 @@ async def test_when_nothing_can_be_written_it_is_in_doubt(
     async with running(tmp_path, durable=durable) as store:
         assert await store.ask(b"INCR", b"n") == b":1\r\n"
         with monkeypatch.context() as patch:
-            patch.setattr(recent, "put_sorted", full)
+            patch.setattr(recent, "put_records", full)
             patch.setattr(Group, "commit", full)
             disk.fails = call
             for _ in range(3):
@@ -180,7 +180,7 @@ async def test_a_closing_store_whose_disk_fails_leaves_its_journal(
     with monkeypatch.context() as patch:
         async with running(tmp_path) as store:
             await store.ask(b"MSET", b"a", b"1", b"Ads.T:b", b"2")
-            patch.setattr(recent, "put_sorted", full)
+            patch.setattr(recent, "put_records", full)
     assert "is taken over at the next start" in caplog.text
     assert journal.exists(tmp_path)
     async with running(tmp_path) as store:
@@ -200,7 +200,7 @@ async def test_a_journal_that_the_store_has_no_room_for_is_said_and_kept(
         killed(store)
     assert journal.exists(tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr(mover, "put_sorted", full)
+        patch.setattr(mover, "put_records", full)
         with pytest.raises(ConfigurationError, match=r"cannot take over the journal .*nothing is lost"):
             await LmdbBackend("local", tmp_path).run()
         with pytest.raises(ConfigurationError, match=r"cannot be taken over: .*nothing is lost"):

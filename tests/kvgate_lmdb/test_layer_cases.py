@@ -270,7 +270,7 @@ async def test_after_a_settling_that_failed_layers_move_again(
             def full(*_args: object) -> None:
                 raise lmdb.MapFullError("full")
 
-            patch.setattr(recent, "put_sorted", full)
+            patch.setattr(recent, "put_records", full)
             with pytest.raises(lmdb.MapFullError):
                 engine.settle()
             assert (await store.pipeline([(b"GET", b"a")]))[0].startswith(b"-ERR")
@@ -395,11 +395,11 @@ async def test_without_a_process_a_thread_moves(
 STOPPED = """
 import os, signal, sys
 from kvgate_lmdb import mover
-put_sorted = mover.put_sorted
+put_records = mover.put_records
 def stop(*args):
-    put_sorted(*args)
+    put_records(*args)
     os.kill(os.getpid(), signal.SIGSTOP)
-mover.put_sorted = stop
+mover.put_records = stop
 mover.main(*sys.argv[1:])
 """
 
@@ -483,7 +483,7 @@ async def test_a_move_that_fails_is_tried_again_and_readers_see_everything(
     monkeypatch.setattr(moving, "AGAIN", 0.02)
     async with running(tmp_path) as store:
         with monkeypatch.context() as patch:
-            patch.setattr(mover, "put_sorted", full)
+            patch.setattr(mover, "put_records", full)
             await store.ask(b"SET", b"k", b"v")
             await until(lambda: failed > 3)
             await store.ask(b"SET", b"k2", b"v")
