@@ -81,16 +81,19 @@ def test_a_difference_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_nothing_is_left_behind(side: str) -> None:
     """References that are kept too long are memory that grows, or a count of None that does; one too few makes it shrink.
     Memory blocks include the names that a method is looked up by: one that is made anew for each call stays in Python's cache.
+    What is left behind is left each time; what the process gives back meanwhile (a thread of an earlier test, which ends after
+    seconds without work) is given back once.
     """
     chosen = [*islice(programs(side, 4), 0, None, 4), *kept(side)]
     counts = []
-    for _ in range(3):
+    for _ in range(6):
         for data in chosen * 4:
             play(data, side, in_c=True)
         gc.collect()
         counts.append((sys.getallocatedblocks(), *map(sys.getrefcount, (None, True, False, b"", State.UP))))
-    for before, after in zip(counts[-2], counts[-1], strict=True):
-        assert abs(after - before) < 9, counts  # six are what was counted here
+        if len(counts) > 2 and all(abs(now - before) < 9 for before, now in zip(*counts[-2:], strict=True)):
+            return  # six are what was counted here
+    pytest.fail(f"after each round: {counts}")
 
 
 def test_generated_streams_with_sanitizers(tmp_path: Path) -> None:
