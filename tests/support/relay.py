@@ -191,6 +191,11 @@ class Relay:
 
         self._do(arm)
 
+    def holds(self, direction: Direction) -> bool:
+        """Whether a connection has passed on all that `stall_after` lets it."""
+        holds = [(pair, pair.hold) for pair in self._pairs]
+        return any(hold is not None and hold[0] == direction and pair.passed[direction] >= hold[1] for pair, hold in holds)
+
     def flow(self) -> None:
         """End `stall` and `stall_after`."""
 
