@@ -231,7 +231,7 @@ class WriteGroups:
             with trio.CancelScope(shield=True):
                 if self._departed:  # on a thread: the disk may take its time, and others are closing, too
                     await trio.to_thread.run_sync(self._engine.recent.wait_for_arrival)
-                while not self._arrived():  # noqa: ASYNC110 - as in `_arrivals`
+                while not self._arrived():  # noqa: ASYNC110 - who settles is a thread, which tells nobody when it is done
                     await trio.sleep(0.001)
                 await self._idle.wait()
             if self._syncer is not None:
@@ -381,10 +381,7 @@ class WriteGroups:
         ahead.end()
         ahead.publish()
         for job in jobs:
-            try:  # as `_tell`
-                job.answer(job.replies)
-            except Exception:
-                log.exception("a client of a group could not be told")
+            self._tell(job, job.replies)
         _flush(jobs)
         if self._ahead is not None or self._queue:
             self._wake.set()

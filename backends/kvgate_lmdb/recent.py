@@ -193,10 +193,7 @@ class Recent:
     @property
     def is_empty(self) -> bool:
         """Whether LMDB has everything that readers see."""
-        for layer in self.layers:  # noqa: SIM110 - any() would make a generator for each read
-            if layer.records:
-                return False
-        return True
+        return not any(layer.records for layer in self.layers)
 
     @property
     def weight(self) -> int:

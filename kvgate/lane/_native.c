@@ -1886,9 +1886,10 @@ answer(PyObject *lane, PyObject *slot, PyObject *raw, double now)
 static int
 give(PyObject *lane, PyObject *client, PyObject *raw, Count *count)
 {
-    if (count_end(count) < 0)
+    Py_ssize_t waiting = length_of(C(queue));
+    if (waiting < 0 || count_end(count) < 0)
         return -1;
-    if (length_of(C(queue)) != 0)
+    if (waiting)
         return tell_quietly(lane, str_reply, client, raw);
     return append(C(out), raw) < 0 ? -1 : touch_client(lane, client);
 }

@@ -430,9 +430,7 @@ class Lane:
             slot.fill(raw)
         else:
             client.out.append(raw)
-            if not client.touched:
-                client.touched = True
-                self.touched_clients.append(client)
+            self.touch(client)
 
     def give(self, client: Client, account: Account, raw: bytes, count: int, misses: int, size: int, seconds: float) -> None:
         """Answer `count` commands of `size` bytes at once, by their replies, joined, which hold `misses` nulls and no errors;
@@ -485,9 +483,7 @@ class Lane:
             if isinstance(slot, Pending):
                 client.inflight -= slot.count
                 client.inflight_bytes -= slot.weight
-        if not client.touched:
-            client.touched = True
-            self.touched_clients.append(client)
+        self.touch(client)
         if not queue:
             self._ran_empty(client)
 
@@ -506,9 +502,7 @@ class Lane:
         client.busy = False
         if raw:
             client.out.append(raw)
-        if not client.touched:
-            client.touched = True
-            self.touched_clients.append(client)
+        self.touch(client)
         self._ran_empty(client)
 
     def move(self, client: Client, line: int) -> None:
@@ -555,9 +549,7 @@ class Lane:
         """Close the client at once, without another byte."""
         client.closing = client.cut = True
         client.out.clear()
-        if not client.touched:
-            client.touched = True
-            self.touched_clients.append(client)
+        self.touch(client)
 
     def forward(
         self,
@@ -879,9 +871,7 @@ class Lane:
             client.streaming = True
             client.out.extend(up.partial)
             up.partial.clear()
-            if not client.touched:
-                client.touched = True
-                self.touched_clients.append(client)
+            self.touch(client)
 
     def _deliver(self, up: Upstream, slot: Slot, piece: bytes, replies: int) -> None:
         """Give whole replies to the slot at the head of the FIFO, off the hot path."""
@@ -1119,9 +1109,7 @@ class Lane:
                 self._later(client)
         elif client.eof and not client.queue:
             client.closing = True
-            if not client.touched:
-                client.touched = True
-                self.touched_clients.append(client)
+            self.touch(client)
 
     def ended(self, client: Client) -> None:
         """The client will send no more (half-close): what came is finished and flushed, then it is closed."""

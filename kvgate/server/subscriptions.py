@@ -52,7 +52,7 @@ class Wanted:
     asked: "Sequence[tuple[Feed, bytes]]"
     """The feeds, each with what its store knows the name as."""
     missing: int
-    """Confirmations."""
+    """Confirmations that are still to come."""
     news: frozenset[tuple[bytes, bytes]] = frozenset()
     """(family, name as the stores know it) of what the client does not listen to yet: messages for it are `held`."""
     silent: bool = False
@@ -148,9 +148,10 @@ class Subscriptions:
         """Whether nobody misses it when the client's name is given up."""
         return self.home is None or self.meant.get((family, whole)) in (None, [name])
 
-    async def ask(self, kind: bytes, family: bytes, name: bytes, asked: list[tuple[Feed, bytes]]) -> None:
+    async def ask(self, kind: bytes, name: bytes, asked: list[tuple[Feed, bytes]]) -> None:
         """Send one of the client's names to its feeds, each with what its store knows it as; wait until all have confirmed."""
         wanted = Wanted(kind, name, asked, len(asked))
+        family = wanted.family
         new = [(feed, whole) for feed, whole in asked if wanted.begins and (family, whole) not in feed.names]
         wanted.news = frozenset((family, whole) for _, whole in new)
         for feed, whole in asked:
@@ -439,10 +440,9 @@ async def _listen(
     if subscriptions is None:
         subscriptions = session.subscriptions = Subscriptions(gate, client)
         gate.refit(client)
-    family = kind[:1] if kind != b"subscribe" else b""
     try:
         for name, places in wanted:
-            await subscriptions.ask(kind, family, name, [(await subscriptions.feed(place), whole) for place, whole in places])
+            await subscriptions.ask(kind, name, [(await subscriptions.feed(place), whole) for place, whole in places])
     except BrokenUpstream:
         gate.driver.close_client(client)
     except GateError as error:
@@ -477,7 +477,7 @@ async def _listen_no_more(gate: "Dispatcher", client: Client, kind: bytes, names
             subscriptions.given_up(kind, name, family)
             continue
         try:
-            await subscriptions.ask(kind, family, name, asked)
+            await subscriptions.ask(kind, name, asked)
         except BrokenUpstream:
             gate.driver.close_client(client)
             return None

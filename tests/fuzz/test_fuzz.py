@@ -1,6 +1,7 @@
 """A fixed share of ``make fuzz``: sanitizers on generated streams, libFuzzer for some programs, what it found once, leaks."""
 
-import gc
+import json
+import os
 import subprocess
 import sys
 from itertools import islice
@@ -9,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from kvgate.lane import machine, native
-from kvgate.lane.upstream import State
 from tests.fuzz.build import ROOT, SHORT, SOURCE, Unavailable, build, environment
 from tests.fuzz.compare import SIDES, Different, compare, play
 from tests.fuzz.run import fuzz, player, sanitized_tests, stood_still
@@ -81,19 +81,13 @@ def test_a_difference_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_nothing_is_left_behind(side: str) -> None:
     """References that are kept too long are memory that grows, or a count of None that does; one too few makes it shrink.
     Memory blocks include the names that a method is looked up by: one that is made anew for each call stays in Python's cache.
-    What is left behind is left each time; what the process gives back meanwhile (a thread of an earlier test, which ends after
-    seconds without work) is given back once.
+    In a process of its own: this one gives back what earlier tests left, at any time.
     """
-    chosen = [*islice(programs(side, 4), 0, None, 4), *kept(side)]
-    counts = []
-    for _ in range(6):
-        for data in chosen * 4:
-            play(data, side, in_c=True)
-        gc.collect()
-        counts.append((sys.getallocatedblocks(), *map(sys.getrefcount, (None, True, False, b"", State.UP))))
-        if len(counts) > 2 and all(abs(now - before) < 9 for before, now in zip(*counts[-2:], strict=True)):
-            return  # six are what was counted here
-    pytest.fail(f"after each round: {counts}")
+    done = run("-m", "tests.fuzz.left", side, environment=dict(os.environ))
+    assert done.returncode == 0, done.stderr
+    counts = json.loads(done.stdout)
+    for before, after in zip(counts[-2], counts[-1], strict=True):
+        assert abs(after - before) < 9, counts  # six are what was counted here
 
 
 def test_generated_streams_with_sanitizers(tmp_path: Path) -> None:
